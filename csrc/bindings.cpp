@@ -1,0 +1,126 @@
+// The Python module fastdiff._C: the bound executor and facts about the build. Importing it also
+// registers the ops (torch/register.cpp).
+#include <ATen/dlpack.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "core/row.h"
+#include "cpu/backend.h"
+#include "torch/executor.h"
+
+namespace py = pybind11;
+
+namespace fastdiff {
+namespace {
+
+/// torch's C table for looking into a tensor without Python calls (DLPack 1.2, torch >= 2.10).
+const DLPackExchangeAPI& exchange() {
+  static const DLPackExchangeAPI* api = [] {
+    py::object capsule =
+        py::module_::import("torch").attr("Tensor").attr("__dlpack_c_exchange_api__");
+    return static_cast<const DLPackExchangeAPI*>(
+        PyCapsule_GetPointer(capsule.ptr(), "dlpack_exchange_api"));
+  }();
+  if (!api) throw py::error_already_set();
+  return *api;
+}
+
+PyTypeObject* tensor_type() {
+  static PyObject* type = py::object(py::module_::import("torch").attr("Tensor")).release().ptr();
+  return reinterpret_cast<PyTypeObject*>(type);
+}
+
+Scalar scalar_of(const DLDataType& d) {
+  if (d.lanes != 1) return Scalar::kOther;
+  if (d.code == kDLFloat && d.bits == 32) return Scalar::kFloat32;
+  if (d.code == kDLFloat && d.bits == 64) return Scalar::kFloat64;
+  if (d.code == kDLFloat && d.bits == 16) return Scalar::kFloat16;
+  if (d.code == kDLBfloat && d.bits == 16) return Scalar::kBFloat16;
+  if (d.code == kDLInt && d.bits == 64) return Scalar::kInt64;
+  return Scalar::kOther;
+}
+
+/// Valid until control returns to Python: sizes and strides belong to the tensor.
+TensorView view(py::handle object, const char* argument) {
+  if (!PyObject_TypeCheck(object.ptr(), tensor_type())) {
+    reject(argument, "a torch.Tensor", std::string(py::str(py::type::of(object).attr("__name__"))));
+  }
+  DLTensor d;
+  if (exchange().dltensor_from_py_object_no_sync(object.ptr(), &d) != 0) {
+    throw py::error_already_set();
+  }
+  TensorView v;
+  v.data = static_cast<char*>(d.data) + d.byte_offset;
+  v.dtype = scalar_of(d.dtype);
+  v.device_type = d.device.device_type;
+  v.device_index = d.device.device_id;
+  v.dim = d.ndim;
+  static const int64_t none = 0;
+  v.sizes = d.ndim ? d.shape : &none;
+  v.strides = d.ndim ? d.strides : &none;
+  return v;
+}
+
+TensorView optional_view(const py::object& object, const char* argument) {
+  return object.is_none() ? TensorView() : view(object, argument);
+}
+
+Executor make_executor(const py::object& x, const py::object& row, const py::object& rows,
+                       const py::object& weights, const py::object& keys, const py::object& saved,
+                       const py::object& history, const py::object& z, const py::object& z_prev,
+                       const py::object& model_input, const py::object& t) {
+  StepTensors in;
+  in.x = view(x, "x"), in.row = view(row, "row"), in.rows = view(rows, "rows");
+  in.weights = optional_view(weights, "weights"), in.keys = view(keys, "keys");
+  in.saved = optional_view(saved, "saved"), in.history = optional_view(history, "history");
+  in.z = optional_view(z, "z"), in.z_prev = optional_view(z_prev, "z_prev");
+  in.model_input = view(model_input, "model_input"), in.t = view(t, "t");
+  return Executor(in);
+}
+
+/// out: a tensor [G * B, ...], a list or tuple of G tensors [B, ...], or None.
+void step(Executor& self, py::handle out) {
+  if (PyObject_TypeCheck(out.ptr(), tensor_type())) {
+    const TensorView v = view(out, "out");
+    return self.step(&v, 1);
+  }
+  if (out.is_none()) return self.step(nullptr, 0);
+  if (!PyList_Check(out.ptr()) && !PyTuple_Check(out.ptr())) {
+    reject("out", "a tensor, or a list or tuple of tensors",
+           std::string(py::str(py::type::of(out).attr("__name__"))));
+  }
+  std::vector<TensorView> views;
+  for (py::handle item : py::reinterpret_borrow<py::sequence>(out)) {
+    views.push_back(view(item, "out"));
+  }
+  if (views.empty()) reject("out", "at least one tensor", "an empty sequence");
+  self.step(views.data(), static_cast<int64_t>(views.size()));
+}
+
+py::list cpu_clones() {
+  const Backend* clones[3];
+  const int n = cpu::available(clones);
+  py::list names;
+  for (int i = 0; i < n; ++i) names.append(clones[i]->name);
+  return names;
+}
+
+}  // namespace
+}  // namespace fastdiff
+
+PYBIND11_MODULE(_C, m) {
+  using namespace fastdiff;
+  m.attr("ROW_WIDTH") = kRowWidth;
+  py::class_<Executor>(m, "Executor")
+      .def(py::init(&make_executor), py::arg("x"), py::arg("row"), py::arg("rows"),
+           py::arg("weights"), py::arg("keys"), py::arg("saved"), py::arg("history"),
+           py::arg("z"), py::arg("z_prev"), py::arg("model_input"), py::arg("t"))
+      .def("step", &step, py::arg("out"));
+  m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");
+  m.def("cpu_clone", [] { return cpu::backend().name; }, "The CPU clone in use.");
+  m.def("select_cpu_clone", &cpu::select, py::arg("name"));
+  m.attr("cuda_archs") = py::list();  // filled once the CUDA backend is linked in
+}

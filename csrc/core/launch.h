@@ -1,0 +1,89 @@
+// What a backend is asked to do: plain structs of pointers, sizes and strides (in elements), filled
+// and checked once in csrc/torch/pack.cpp, and the functions that a backend defines on them.
+#pragma once
+
+#include <cstdint>
+
+#include "core/row.h"
+
+namespace fastdiff {
+
+enum class DType : int32_t { kFloat32, kFloat64, kBFloat16, kFloat16 };
+
+constexpr int kMaxDims = 6;  // of a sample of the model output, after merging adjacent dimensions
+
+/// Where one model output of a whole batch lies: any strides, read in place.
+struct OutputView {
+  const void* data;
+  int64_t sample_stride;
+  int64_t stride[kMaxDims];
+};
+
+/// One row for every sample of a batch.
+struct StepArgs {
+  int64_t batch;     // samples
+  int64_t numel;     // elements of a sample
+  DType state;       // float32 or float64: x, saved, history, z, rows and weights
+  DType output;      // of the model's outputs
+  DType input;       // of model_input
+  int32_t n_outputs;  // G
+
+  void* x;        // [batch, numel]
+  void* saved;    // [batch, numel] or null
+  void* history;  // [slots, batch, numel] or null
+  int32_t slots;
+
+  OutputView out[kMaxOutputs];
+  int32_t out_dims;  // merged dimensions of a sample; 1 with stride 1: contiguous
+  int64_t out_size[kMaxDims];
+
+  const void* rows;  // [n_rows, kRowWidth]
+  int64_t n_rows;
+  int64_t* row;         // [batch], index into rows; advanced by one
+  const void* weights;  // guidance weight of (row, sample, output); null: the single output as is
+  int64_t weight_row_stride, weight_sample_stride;
+
+  const int64_t* keys;         // [batch, 2]: Philox seed and first block
+  const void* z;               // [batch, numel] given noise, or null: drawn from keys
+  const void* z_prev;          // the same for the draw before
+
+  void* model_input;  // [G, batch, numel] or null
+  void* t;            // [G, batch], float64 if model_input is float64, else float32; or null
+};
+
+/// Standard normals: event k is the stream of key k, from its first block on.
+struct NormalArgs {
+  int64_t events;
+  int64_t numel;
+  DType dtype;
+  const int64_t* keys;  // [events, 2]
+  void* out;            // [events, numel]
+};
+
+/// The five sums that every quadratic guidance needs, per sample of (a, b): sum a, sum b, sum a a,
+/// sum a b, sum b b, accumulated in double in a fixed order.
+struct MomentArgs {
+  int64_t batch;
+  int64_t numel;
+  DType dtype;
+  const void* a;  // [batch, numel]
+  const void* b;
+  int64_t a_sample_stride, b_sample_stride;
+  double* out;  // [batch, 5]
+};
+
+/// Elements that one unit of work covers; work is numbered over (sample, tile of the sample).
+constexpr int64_t kTile = 256;
+static inline int64_t tiles_of(int64_t numel) { return (numel + kTile - 1) / kTile; }
+
+/// The contract: a backend fills this table. Work units [first, last) may run on any thread in any
+/// order; `step_advance` follows when all units of a step are done.
+struct Backend {
+  const char* name;
+  void (*step)(const StepArgs&, int64_t first, int64_t last);
+  void (*step_advance)(const StepArgs&);
+  void (*normal)(const NormalArgs&, int64_t first, int64_t last);
+  void (*moments)(const MomentArgs&, int64_t first, int64_t last);
+};
+
+}  // namespace fastdiff

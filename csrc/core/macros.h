@@ -1,0 +1,16 @@
+// The one place that knows which compiler reads the core headers.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define FD_HD static __host__ __device__ __forceinline__
+#define FD_MEMBER __host__ __device__ __forceinline__
+#define FD_UNROLL _Pragma("unroll")
+#else
+// Always inlined, so that each CPU clone holds its own copy compiled for its own instruction set:
+// an ordinary inline function would be merged by the linker, and the AVX-512 copy might win.
+#define FD_HD static inline __attribute__((always_inline))
+#define FD_MEMBER inline __attribute__((always_inline))
+#define FD_UNROLL _Pragma("GCC unroll 16")  // gcc vectorises a loop only if its inner loops are gone
+#endif

@@ -1,0 +1,123 @@
+// The few elementary functions that the sampler needs, built from operations that IEEE 754 rounds
+// in one way only (+, *, fma, sqrt, integer shifts). The library functions of host and device differ
+// in the last bits; these do not, so a CPU and a GPU draw the same noise to the bit.
+#pragma once
+
+#include <cmath>
+#include <cstring>
+
+#include "core/macros.h"
+
+namespace fastdiff {
+
+FD_HD float fma_(float a, float b, float c) {
+#if defined(__CUDA_ARCH__)
+  return ::fmaf(a, b, c);
+#else
+  return __builtin_fmaf(a, b, c);
+#endif
+}
+FD_HD double fma_(double a, double b, double c) {
+#if defined(__CUDA_ARCH__)
+  return ::fma(a, b, c);
+#else
+  return __builtin_fma(a, b, c);
+#endif
+}
+FD_HD float sqrt_(float a) {
+#if defined(__CUDA_ARCH__)
+  return __fsqrt_rn(a);
+#else
+  return __builtin_sqrtf(a);
+#endif
+}
+FD_HD double sqrt_(double a) {
+#if defined(__CUDA_ARCH__)
+  return __dsqrt_rn(a);
+#else
+  return __builtin_sqrt(a);
+#endif
+}
+
+template <class To, class From>
+FD_HD To bit_cast(From from) {
+  static_assert(sizeof(To) == sizeof(From), "bit_cast keeps the size");
+  To to;
+  memcpy(&to, &from, sizeof(to));
+  return to;
+}
+
+/// Horner's scheme: c[0] + z (c[1] + z (...)).
+template <class T, int N>
+FD_HD T polynomial(const T (&c)[N], T z) {
+  T value = c[N - 1];
+  FD_UNROLL
+  for (int i = N - 2; i >= 0; --i) value = fma_(value, z, c[i]);
+  return value;
+}
+
+/// log(u) for normal u in (0, 1]; relative error below 1 ulp, also where u is next to 1.
+/// u = 2^e f with f in [1/sqrt2, sqrt2); log f = r + r^2 Q(r), r = f - 1, Q minimax (Remez).
+FD_HD float log_(float u) {
+  const float Q[] = {-0x1.fffff8p-2f, 0x1.55555p-2f,   -0x1.000426p-2f,
+                     0x1.99a3f2p-3f,  -0x1.54276ep-3f, 0x1.22719cp-3f,
+                     -0x1.0f3764p-3f, 0x1.084864p-3f,  -0x1.383026p-4f};
+  const float ln2_high = 0x1.63p-1f, ln2_low = -0x1.bd0106p-13f;  // e * ln2_high is exact
+  const int32_t bits = bit_cast<int32_t>(u);
+  const int32_t e = (bits - 0x3f3504f3) >> 23;
+  const float r = bit_cast<float>(bits - e * (1 << 23)) - 1.0f;
+  const float exponent = static_cast<float>(e);
+  const float tail = fma_(r * r, polynomial(Q, r), exponent * ln2_low);
+  return fma_(exponent, ln2_high, tail + r);
+}
+
+/// The same in double: log f = 2 atanh(s), s = r / (2 + r), by its series (|s| < 0.172).
+FD_HD double log_(double u) {
+  const double A[] = {2.0 / 3,  2.0 / 5,  2.0 / 7,  2.0 / 9,  2.0 / 11, 2.0 / 13,
+                      2.0 / 15, 2.0 / 17, 2.0 / 19, 2.0 / 21, 2.0 / 23};
+  const double ln2_high = 0x1.62e42fefp-1, ln2_low = 0x1.473de6af278edp-34;
+  const int64_t bits = bit_cast<int64_t>(u);
+  const int64_t e = (bits - 0x3fe6a09e667f3bcdLL) >> 52;
+  const double r = bit_cast<double>(bits - e * (1LL << 52)) - 1.0;
+  const double s = r / (2.0 + r), z = s * s, exponent = static_cast<double>(e);
+  // 2s = r - s r keeps the leading term exact where u is next to 1.
+  const double tail = fma_(s * z, polynomial(A, z), exponent * ln2_low) - s * r;
+  return fma_(exponent, ln2_high, tail + r);
+}
+
+template <class T>
+struct SinCos {
+  T sin, cos;
+};
+
+/// Rotates (sin, cos) of the remainder by `quadrant` quarter turns.
+template <class T>
+FD_HD SinCos<T> rotate(T s, T c, int32_t quadrant) {
+  const T sine = (quadrant & 1) ? c : s;
+  const T cosine = (quadrant & 1) ? s : c;
+  return {(quadrant & 2) ? -sine : sine, ((quadrant + 1) & 2) ? -cosine : cosine};
+}
+
+/// sin and cos of u turns (2 pi u), u in [0, 1]. Reducing turns instead of radians is exact.
+FD_HD SinCos<float> sincos_turns(float u) {
+  const float S[] = {0x1.921fb6p+2f, -0x1.4abbbap+5f, 0x1.465ec6p+6f, -0x1.2d9ba2p+6f};
+  const float C[] = {-0x1.3bd3ccp+4f, 0x1.03c1dep+6f, -0x1.55c664p+6f, 0x1.d9f79ap+5f};
+  const int32_t quadrant = static_cast<int32_t>(fma_(u, 4.0f, 0.5f));
+  const float f = fma_(static_cast<float>(quadrant), -0.25f, u), z = f * f;
+  return rotate(f * polynomial(S, z), fma_(z, polynomial(C, z), 1.0f), quadrant);
+}
+
+FD_HD SinCos<double> sincos_turns(double u) {
+  // Taylor coefficients of sin(2 pi f) / f and (cos(2 pi f) - 1) / f^2 in f^2, |f| <= 1/8.
+  const double S[] = {0x1.921fb54442d18p+2,  -0x1.4abbce625be53p+5, 0x1.466bc6775aae2p+6,
+                      -0x1.32d2cce62bd86p+6, 0x1.50783487ee782p+5,  -0x1.e3074fde8871fp+3,
+                      0x1.e8f434d018d63p+1,  -0x1.6fadb9f155744p-1, 0x1.aaec32af93359p-4};
+  const double C[] = {-0x1.3bd3cc9be45dep+4, 0x1.03c1f081b5ac4p+6,  -0x1.55d3c7e3cbffap+6,
+                      0x1.e1f506891babbp+5,  -0x1.a6d1f2a204a8cp+4, 0x1.f9d38a3763cc3p+2,
+                      -0x1.b6e24f44b128fp+0, 0x1.20c62c2f2d7f5p-2,  -0x1.2a0c591af8314p-5};
+  const int32_t quadrant = static_cast<int32_t>(fma_(u, 4.0, 0.5));
+  const double f = fma_(static_cast<double>(quadrant), -0.25, u), z = f * f;
+  return rotate(f * polynomial(S, z), fma_(z, polynomial(C, z), 1.0), quadrant);
+}
+
+}  // namespace fastdiff

@@ -1,0 +1,36 @@
+// The row: what to do after one model evaluation. A solver is a table of these (fastdiff/row.py
+// documents the columns; the two lists are compared by a test). All fields share the state's type,
+// so that a table is one [rows, 32] tensor that can be written on the device between replays.
+#pragma once
+
+#include "core/macros.h"
+
+namespace fastdiff {
+
+constexpr int kHistory = 4;     // ring slots
+constexpr int kMaxOutputs = 4;  // model outputs that guidance can mix
+
+template <class T>
+struct Mixture {  // coefficients of the operands of x' or of s'
+  T x, s, m, o, h[kHistory], z, z_prev;
+};
+
+template <class T>
+struct Row {
+  T p_x, p_o;                   // m = clip(p_x x + p_o o)
+  T clip_low, clip_high;
+  Mixture<T> c;                 // x'
+  Mixture<T> d;                 // s'; all zero: s stays
+  T e_x, e_m, e_o;              // what is remembered in `slot`
+  T in_scale;                   // the next model input is in_scale x'; 0: none is written
+  T t_next;                     // its timestep
+  T slot;                       // ring slot written, -1: none
+  T draw;                       // number of the Gaussian draw z; z_prev is the one before
+  T live;                       // 0: the sample is finished, nothing is touched
+};
+
+constexpr int kRowWidth = 32;
+static_assert(sizeof(Row<float>) == kRowWidth * sizeof(float), "a row is kRowWidth numbers");
+static_assert(sizeof(Row<double>) == kRowWidth * sizeof(double), "a row is kRowWidth numbers");
+
+}  // namespace fastdiff

@@ -1,0 +1,103 @@
+// The body of a clone: include it once per instruction set, with FD_CLONE its name.
+#include "core/moments.h"
+#include "cpu/backend.h"
+#include "cpu/tile.h"
+
+namespace fastdiff::cpu {
+namespace {
+
+template <class T>
+void step_tiles(const StepArgs& args, int64_t first, int64_t last) {
+  const int64_t tiles = tiles_of(args.numel);
+  const Row<T>* rows = static_cast<const Row<T>*>(args.rows);
+  for (int64_t unit = first; unit < last;) {
+    const int64_t sample = unit / tiles;
+    const int64_t stop = sample * tiles + tiles < last ? sample * tiles + tiles : last;
+    const Row<T>& row = rows[args.row[sample]];
+    if (row.live != 0) {
+      CpuTile<T> tile(args, row, sample, args.row[sample]);
+      for (int64_t k = unit - sample * tiles; k < stop - sample * tiles; ++k) {
+        const int64_t begin = k * kTile;
+        tile.move_to(begin, args.numel - begin < kTile ? args.numel - begin : kTile);
+        apply_row(row, tile);
+      }
+    }
+    unit = stop;
+  }
+}
+
+template <class T, class Time>
+void advance(const StepArgs& args) {
+  const Row<T>* rows = static_cast<const Row<T>*>(args.rows);
+  Time* t = static_cast<Time*>(args.t);
+  for (int64_t b = 0; b < args.batch; ++b) {
+    const Row<T>& row = rows[args.row[b]];
+    if (row.live == 0) continue;
+    if (t && row.in_scale != 0) {
+      for (int g = 0; g < args.n_outputs; ++g) t[g * args.batch + b] = static_cast<Time>(row.t_next);
+    }
+    ++args.row[b];
+  }
+}
+
+void step(const StepArgs& args, int64_t first, int64_t last) {
+  args.state == DType::kFloat32 ? step_tiles<float>(args, first, last)
+                                : step_tiles<double>(args, first, last);
+}
+
+void step_advance(const StepArgs& args) {
+  if (args.state == DType::kFloat32) return advance<float, float>(args);
+  args.input == DType::kFloat64 ? advance<double, double>(args) : advance<double, float>(args);
+}
+
+template <class T>
+void normal_tiles(const NormalArgs& args, int64_t first, int64_t last) {
+  constexpr int64_t kPerBlock = sizeof(T) == sizeof(double) ? 2 : 4;
+  const int64_t tiles = tiles_of(args.numel);
+  alignas(64) T scratch[kTile];
+  for (int64_t unit = first; unit < last; ++unit) {
+    const int64_t event = unit / tiles, begin = unit % tiles * kTile;
+    const int64_t n = args.numel - begin < kTile ? args.numel - begin : kTile;
+    const uint64_t block =
+        static_cast<uint64_t>(args.keys[2 * event + 1]) + static_cast<uint64_t>(begin / kPerBlock);
+    normals(static_cast<uint64_t>(args.keys[2 * event]), block, n, scratch);
+    memcpy(static_cast<T*>(args.out) + event * args.numel + begin, scratch, n * sizeof(T));
+  }
+}
+
+void normal(const NormalArgs& args, int64_t first, int64_t last) {
+  args.dtype == DType::kFloat64 ? normal_tiles<double>(args, first, last)
+                                : normal_tiles<float>(args, first, last);
+}
+
+template <class T>
+Moments sample_moments(const T* a, const T* b, int64_t numel) {
+  Moments lanes[kMomentLanes] = {};
+  for (int64_t i = 0; i < numel; ++i) {
+    accumulate(lanes[i % kMomentLanes], static_cast<double>(to_float(a[i])),
+               static_cast<double>(to_float(b[i])));
+  }
+  return fold(lanes);
+}
+
+void moments(const MomentArgs& args, int64_t first, int64_t last) {
+  with_dtype(args.dtype, [&](auto tag) {
+    using T = typename decltype(tag)::type;
+    for (int64_t s = first; s < last; ++s) {
+      const Moments sum =
+          sample_moments(static_cast<const T*>(args.a) + s * args.a_sample_stride,
+                         static_cast<const T*>(args.b) + s * args.b_sample_stride, args.numel);
+      memcpy(args.out + 5 * s, &sum, sizeof(sum));
+    }
+  });
+}
+
+#define FD_STRING_(name) #name
+#define FD_STRING(name) FD_STRING_(name)
+constexpr Backend kBackend = {FD_STRING(FD_CLONE), step, step_advance, normal, moments};
+
+}  // namespace
+
+const Backend& FD_CLONE() { return kBackend; }
+
+}  // namespace fastdiff::cpu

@@ -1,0 +1,11 @@
+// The standard headers come first: they are to be compiled for the baseline.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "cpu/backend.h"
+#ifdef FD_X86_CLONES
+#pragma GCC target("arch=x86-64-v4,prefer-vector-width=512")
+#define FD_CLONE avx512
+#include "cpu/clone.h"
+#endif

@@ -1,0 +1,2 @@
+#define FD_CLONE baseline
+#include "cpu/clone.h"

@@ -1,0 +1,26 @@
+// The bound executor: a sampling loop binds its buffers once and each step is one call with the
+// model's output. What torch.ops costs per call (microseconds) is paid when binding.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "torch/pack.h"
+
+namespace fastdiff {
+
+class Executor {
+ public:
+  /// Takes copies of the views' metadata; the caller keeps the tensors alive.
+  explicit Executor(const StepTensors& tensors);
+
+  /// Executes the row that each sample stands on. `count` is 0 for a row that needs no model.
+  void step(const TensorView* outputs, int64_t count);
+
+ private:
+  StepArgs args_;
+  TensorView x_;
+  std::vector<int64_t> sizes_;
+};
+
+}  // namespace fastdiff

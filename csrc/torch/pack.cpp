@@ -1,0 +1,244 @@
+#include "torch/pack.h"
+
+#include "core/element.h"
+
+namespace fastdiff {
+namespace {
+
+std::string shape_text(const int64_t* sizes, int64_t dim, int64_t leading) {
+  std::ostringstream text;
+  text << "[" << leading;
+  for (int64_t d = 1; d < dim; ++d) text << ", " << sizes[d];
+  text << "]";
+  return text.str();
+}
+
+void require_device(const TensorView& v, const TensorView& x, const char* argument) {
+  if (v.device_type != x.device_type || v.device_index != x.device_index) {
+    reject(argument, "a tensor on the device of x", describe(v) + " while x is " + describe(x));
+  }
+}
+
+void require(const TensorView& v, const TensorView& x, const char* argument, Scalar dtype,
+             const int64_t* sizes, int64_t dim) {
+  require_device(v, x, argument);
+  bool same = v.dtype == dtype && v.dim == dim && v.contiguous();
+  for (int64_t d = 0; same && d < dim; ++d) same = v.sizes[d] == sizes[d];
+  if (!same) {
+    const std::string shape = dim ? shape_text(sizes, dim, sizes[0]) : "[]";
+    reject(argument, std::string("a contiguous ") + name_of(dtype) + " tensor " + shape,
+           describe(v) + (v.contiguous() ? "" : ", not contiguous"));
+  }
+}
+
+int64_t bytes_of(DType dtype) {
+  return dtype == DType::kFloat64 ? 8 : dtype == DType::kFloat32 ? 4 : 2;
+}
+
+/// Of a tensor that the model reads or writes: float64 only beside a float64 state.
+DType float_dtype(const TensorView& v, const char* argument, DType state) {
+  return dtype_of(v, argument, state == DType::kFloat64 ? "float32, float64, bfloat16, float16"
+                                                        : "float32, bfloat16, float16");
+}
+
+struct RowNeeds {
+  bool outputs, saved;
+  int slots;
+};
+
+template <class T>
+RowNeeds needs(const Row<T>& r) {
+  int slots = r.slot >= 0 ? static_cast<int>(r.slot) + 1 : 0;
+  for (int k = 0; k < kHistory; ++k) {
+    if ((r.c.h[k] != 0 || r.d.h[k] != 0) && slots <= k) slots = k + 1;
+  }
+  return {reads_model(r), r.c.s != 0 || !is_empty(r.d), slots};
+}
+
+RowNeeds needs_of(const StepArgs& args, int64_t row) {
+  return args.state == DType::kFloat32 ? needs(static_cast<const Row<float>*>(args.rows)[row])
+                                       : needs(static_cast<const Row<double>*>(args.rows)[row]);
+}
+
+/// The first and one past the last byte that a view can touch.
+void extent(const OutputView& view, const StepArgs& args, int64_t size, const char*& from,
+            const char*& to) {
+  int64_t last = (args.batch - 1) * view.sample_stride;
+  for (int d = 0; d < args.out_dims; ++d) last += (args.out_size[d] - 1) * view.stride[d];
+  from = static_cast<const char*>(view.data);
+  to = from + (last + 1) * size;
+}
+
+/// An output that is a transposed view of a buffer the row writes would be read half overwritten.
+void require_no_overlap(const StepArgs& args, const OutputView& view, const void* written,
+                        int64_t bytes, int64_t size) {
+  if (!written || (args.out_dims == 1 && view.stride[0] == 1)) return;
+  const char *from, *to, *begin = static_cast<const char*>(written);
+  extent(view, args, size, from, to);
+  if (from < begin + bytes && begin < to) {
+    reject("out", "memory of its own", "a strided view of the sampler's state; clone it");
+  }
+}
+
+}  // namespace
+
+DType dtype_of(const TensorView& v, const char* argument, const char* allowed) {
+  const std::string name = name_of(v.dtype);
+  if (std::string(allowed).find(name) == std::string::npos) {
+    reject(argument, std::string("dtype ") + allowed, describe(v));
+  }
+  switch (v.dtype) {
+    case Scalar::kFloat32: return DType::kFloat32;
+    case Scalar::kFloat64: return DType::kFloat64;
+    case Scalar::kBFloat16: return DType::kBFloat16;
+    default: return DType::kFloat16;
+  }
+}
+
+StepArgs pack_step(const StepTensors& in) {
+  StepArgs args = {};
+  const TensorView& x = in.x;
+  args.state = dtype_of(x, "x", "float32, float64");
+  if (x.dim < 1) reject("x", "[batch, ...]", describe(x));
+  if (!x.contiguous()) reject("x", "a contiguous tensor", describe(x) + ", not contiguous");
+  args.batch = x.sizes[0];
+  args.numel = 1;
+  for (int64_t d = 1; d < x.dim; ++d) args.numel *= x.sizes[d];
+  args.x = x.data;
+
+  const int64_t pair[] = {args.batch, 2};
+  require(in.row, x, "row", Scalar::kInt64, pair, 1);
+  require(in.keys, x, "keys", Scalar::kInt64, pair, 2);
+  args.row = static_cast<int64_t*>(in.row.data);
+  args.keys = static_cast<const int64_t*>(in.keys.data);
+  const int64_t table[] = {in.rows.dim == 2 ? in.rows.sizes[0] : 0, kRowWidth};
+  require(in.rows, x, "rows", x.dtype, table, 2);
+  args.rows = in.rows.data;
+  args.n_rows = table[0];
+
+  args.n_outputs = 1;
+  if (in.weights.defined()) {
+    const TensorView& w = in.weights;
+    require_device(w, x, "weights");
+    if (w.dtype != x.dtype || w.dim != 3 || w.sizes[0] != args.n_rows ||
+        w.sizes[1] != args.batch || w.sizes[2] < 1 || w.sizes[2] > kMaxOutputs ||
+        (w.strides[2] != 1 && w.sizes[2] > 1)) {
+      reject("weights", std::string(name_of(x.dtype)) + " [rows, batch, 1..4], last stride 1",
+             describe(w));
+    }
+    args.weights = w.data;
+    args.weight_row_stride = w.strides[0];
+    args.weight_sample_stride = w.strides[1];
+    args.n_outputs = static_cast<int32_t>(w.sizes[2]);
+  }
+  if (in.saved.defined()) {
+    require(in.saved, x, "saved", x.dtype, x.sizes, x.dim);
+    args.saved = in.saved.data;
+  }
+  if (in.history.defined()) {
+    std::vector<int64_t> sizes(x.sizes, x.sizes + x.dim);
+    sizes.insert(sizes.begin(), in.history.dim ? in.history.sizes[0] : 0);
+    require(in.history, x, "history", x.dtype, sizes.data(), x.dim + 1);
+    args.history = in.history.data;
+  }
+  if (in.z.defined()) {
+    require(in.z, x, "z", x.dtype, x.sizes, x.dim);
+    args.z = in.z.data;
+  }
+  if (in.z_prev.defined()) {
+    require(in.z_prev, x, "z_prev", x.dtype, x.sizes, x.dim);
+    args.z_prev = in.z_prev.data;
+  }
+  std::vector<int64_t> stacked(x.sizes, x.sizes + x.dim);
+  stacked[0] *= args.n_outputs;
+  if (in.model_input.defined()) {
+    args.input = float_dtype(in.model_input, "model_input", args.state);
+    require(in.model_input, x, "model_input", in.model_input.dtype, stacked.data(), x.dim);
+    args.model_input = in.model_input.data;
+  }
+  if (in.t.defined()) {
+    const bool wide = args.input == DType::kFloat64;
+    require(in.t, x, "t", wide ? Scalar::kFloat64 : Scalar::kFloat32, stacked.data(), 1);
+    args.t = in.t.data;
+  }
+
+  args.slots = in.history.defined() ? static_cast<int32_t>(in.history.sizes[0]) : 0;
+  return args;
+}
+
+void check_row(const StepArgs& args, int64_t row) {
+  const RowNeeds need = needs_of(args, row);
+  const std::string which = " (row " + std::to_string(row) + " uses ";
+  if (need.slots > args.slots || need.slots > kHistory) {
+    reject("history", "at least " + std::to_string(need.slots) + " slots" + which + "them)",
+           std::to_string(args.slots));
+  }
+  if (need.saved && !args.saved) reject("saved", "a tensor like x" + which + "it)", "None");
+}
+
+bool needs_output(const StepArgs& args, int64_t row) { return needs_of(args, row).outputs; }
+
+void check_counters(const StepArgs& args) {
+  for (int64_t b = 0; b < args.batch; ++b) {
+    if (args.row[b] < 0 || args.row[b] >= args.n_rows) {
+      reject("row", "indices in [0, " + std::to_string(args.n_rows) + ")",
+             std::to_string(args.row[b]) + " for sample " + std::to_string(b));
+    }
+  }
+}
+
+void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs, int64_t count) {
+  const int64_t G = args.n_outputs;
+  const bool stacked = count == 1;
+  const int64_t leading = stacked ? G * args.batch : args.batch;
+  if (!stacked && count != G) {
+    reject("out", std::to_string(G) + " tensors or one stacked tensor", std::to_string(count));
+  }
+  args.output = float_dtype(outputs[0], "out", args.state);
+  const Scalar dtype = outputs[0].dtype;
+  for (int64_t g = 0; g < count; ++g) {
+    const TensorView& v = outputs[g];
+    bool same = v.dtype == dtype && v.dim == x.dim && v.device_type == x.device_type &&
+                v.device_index == x.device_index && v.sizes[0] == leading;
+    for (int64_t d = 1; same && d < x.dim; ++d) same = v.sizes[d] == x.sizes[d];
+    if (!same) {
+      reject("out", std::string(name_of(dtype)) + " " + shape_text(x.sizes, x.dim, leading) +
+             (x.device_type == 1 ? " on cpu" : " on the device of x"), describe(v));
+    }
+  }
+  const int64_t size = bytes_of(args.output);
+  for (int64_t g = 0; g < G; ++g) {
+    const TensorView& v = outputs[stacked ? 0 : g];
+    args.out[g].data = static_cast<const char*>(v.data) +
+                       (stacked ? g * args.batch * v.strides[0] * size : 0);
+    args.out[g].sample_stride = v.strides[0];
+  }
+  // Merge adjacent dimensions wherever every output allows it.
+  args.out_dims = 0;
+  for (int64_t d = 1; d < x.dim; ++d) {
+    if (x.sizes[d] == 1) continue;
+    bool merges = args.out_dims > 0;
+    for (int64_t g = 0; merges && g < G; ++g) {
+      const TensorView& v = outputs[stacked ? 0 : g];
+      merges = args.out[g].stride[args.out_dims - 1] == v.strides[d] * v.sizes[d];
+    }
+    if (!merges && args.out_dims == kMaxDims) {
+      reject("out", "at most 6 dimensions that cannot be merged", "more; call contiguous()");
+    }
+    const int at = merges ? args.out_dims - 1 : args.out_dims++;
+    args.out_size[at] = merges ? args.out_size[at] * x.sizes[d] : x.sizes[d];
+    for (int64_t g = 0; g < G; ++g) args.out[g].stride[at] = outputs[stacked ? 0 : g].strides[d];
+  }
+  if (args.out_dims == 0) {
+    args.out_dims = 1;
+    args.out_size[0] = 1;
+    for (int64_t g = 0; g < G; ++g) args.out[g].stride[0] = 1;
+  }
+  const int64_t total = args.batch * args.numel;
+  for (int64_t g = 0; total > 0 && g < G; ++g) {
+    require_no_overlap(args, args.out[g], args.x, total * bytes_of(args.state), size);
+    require_no_overlap(args, args.out[g], args.model_input, G * total * bytes_of(args.input), size);
+  }
+}
+
+}  // namespace fastdiff

@@ -1,0 +1,118 @@
+// torch.ops.fastdiff.* on the CPU, on LibTorch's stable ABI: one binary for every torch >= 2.10.
+// The schemas are defined in fastdiff/ops, next to the reference implementations.
+#include <optional>
+#include <vector>
+
+#include "torch/pack.h"
+#include "torch/run.h"
+#include "torch/stable.h"
+
+namespace fastdiff {
+namespace {
+
+using torch::stable::Tensor;
+
+Scalar scalar_of(torch::headeronly::ScalarType type) {
+  using torch::headeronly::ScalarType;
+  switch (type) {
+    case ScalarType::Float: return Scalar::kFloat32;
+    case ScalarType::Double: return Scalar::kFloat64;
+    case ScalarType::BFloat16: return Scalar::kBFloat16;
+    case ScalarType::Half: return Scalar::kFloat16;
+    case ScalarType::Long: return Scalar::kInt64;
+    default: return Scalar::kOther;
+  }
+}
+
+TensorView view(const Tensor& t) {
+  TensorView v;
+  v.data = t.data_ptr();
+  v.dtype = scalar_of(t.scalar_type());
+  v.device_type = t.is_cpu() ? 1 : 2;
+  v.device_index = t.is_cpu() ? 0 : t.get_device_index();
+  v.dim = t.dim();
+  v.sizes = t.sizes().data();
+  v.strides = t.strides().data();
+  return v;
+}
+
+TensorView view(const std::optional<Tensor>& t) { return t ? view(*t) : TensorView(); }
+
+void step_(Tensor x, Tensor row, Tensor rows, std::vector<Tensor> outputs,
+           std::optional<Tensor> weights, Tensor keys, std::optional<Tensor> saved,
+           std::optional<Tensor> history, std::optional<Tensor> z, std::optional<Tensor> z_prev,
+           std::optional<Tensor> model_input, std::optional<Tensor> t) {
+  StepTensors in;
+  in.x = view(x), in.row = view(row), in.rows = view(rows), in.weights = view(weights);
+  in.keys = view(keys), in.saved = view(saved), in.history = view(history);
+  in.z = view(z), in.z_prev = view(z_prev), in.model_input = view(model_input), in.t = view(t);
+  std::vector<TensorView> out;
+  for (const Tensor& o : outputs) out.push_back(view(o));
+  StepArgs args = pack_step(in);
+  check_counters(args);
+  for (int64_t b = 0; b < args.batch; ++b) {
+    if (b == 0 || args.row[b] != args.row[b - 1]) check_row(args, args.row[b]);
+    if (out.empty() && needs_output(args, args.row[b])) {
+      reject("outputs", "the model's outputs (row " + std::to_string(args.row[b]) + " reads them)",
+             "an empty list");
+    }
+  }
+  if (!out.empty()) bind_outputs(args, in.x, out.data(), static_cast<int64_t>(out.size()));
+  run_step(args);
+}
+
+void require_keys(const TensorView& keys, int64_t events) {
+  if (keys.dtype != Scalar::kInt64 || keys.dim != 2 || keys.sizes[0] != events ||
+      keys.sizes[1] != 2 || !keys.contiguous()) {
+    reject("keys", "contiguous int64 [" + std::to_string(events) + ", 2]", describe(keys));
+  }
+}
+
+/// out [K, ...] contiguous, float32 or float64; keys [K, 2].
+void normal_(Tensor out, Tensor keys) {
+  const TensorView o = view(out), k = view(keys);
+  NormalArgs args = {};
+  args.dtype = dtype_of(o, "out", "float32, float64");
+  if (o.dim < 1 || !o.contiguous()) reject("out", "contiguous [events, ...]", describe(o));
+  require_keys(k, o.sizes[0]);
+  args.events = o.sizes[0];
+  args.numel = 1;
+  for (int64_t d = 1; d < o.dim; ++d) args.numel *= o.sizes[d];
+  args.keys = static_cast<const int64_t*>(k.data);
+  args.out = o.data;
+  run_normal(args);
+}
+
+/// out [B, 5] float64; a, b [B, numel] with unit inner stride.
+void moments_(Tensor out, Tensor a, Tensor b) {
+  const TensorView o = view(out), va = view(a), vb = view(b);
+  MomentArgs args = {};
+  args.dtype = dtype_of(va, "a", "float32, float64, bfloat16, float16");
+  if (va.dim != 2 || (va.sizes[1] > 1 && va.strides[1] != 1)) {
+    reject("a", "[batch, numel] with unit inner stride", describe(va));
+  }
+  if (vb.dtype != va.dtype || vb.dim != 2 || vb.sizes[0] != va.sizes[0] ||
+      vb.sizes[1] != va.sizes[1] || (vb.sizes[1] > 1 && vb.strides[1] != 1)) {
+    reject("b", "a tensor like a with unit inner stride", describe(vb) + " while a is " +
+           describe(va));
+  }
+  if (o.dtype != Scalar::kFloat64 || o.dim != 2 || o.sizes[0] != va.sizes[0] || o.sizes[1] != 5 ||
+      !o.contiguous()) {
+    reject("out", "contiguous float64 [batch, 5]", describe(o));
+  }
+  args.batch = va.sizes[0];
+  args.numel = va.sizes[1];
+  args.a = va.data, args.b = vb.data;
+  args.a_sample_stride = va.strides[0], args.b_sample_stride = vb.strides[0];
+  args.out = static_cast<double*>(o.data);
+  run_moments(args);
+}
+
+}  // namespace
+}  // namespace fastdiff
+
+STABLE_TORCH_LIBRARY_IMPL(fastdiff, CPU, m) {
+  m.impl("step_", TORCH_BOX(&fastdiff::step_));
+  m.impl("normal_", TORCH_BOX(&fastdiff::normal_));
+  m.impl("moments_", TORCH_BOX(&fastdiff::moments_));
+}

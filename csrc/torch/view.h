@@ -1,0 +1,60 @@
+// A tensor as the checks need it, whether it came through the dispatcher or through DLPack.
+#pragma once
+
+#include <cstdint>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+#include "core/launch.h"
+
+namespace fastdiff {
+
+enum class Scalar : int32_t { kFloat32, kFloat64, kBFloat16, kFloat16, kInt64, kOther };
+
+struct TensorView {
+  void* data = nullptr;
+  Scalar dtype = Scalar::kOther;
+  int32_t device_type = 0;  // of DLPack: 1 is the CPU, 2 is CUDA
+  int32_t device_index = 0;
+  int64_t dim = 0;
+  const int64_t* sizes = nullptr;
+  const int64_t* strides = nullptr;
+
+  bool defined() const { return sizes != nullptr; }
+  int64_t numel() const {
+    int64_t n = 1;
+    for (int64_t d = 0; d < dim; ++d) n *= sizes[d];
+    return n;
+  }
+  bool contiguous() const {
+    int64_t expected = 1;
+    for (int64_t d = dim - 1; d >= 0; --d) {
+      if (sizes[d] != 1 && strides[d] != expected) return false;
+      expected *= sizes[d];
+    }
+    return true;
+  }
+};
+
+inline const char* name_of(Scalar s) {
+  static const char* const names[] = {"float32", "float64", "bfloat16", "float16", "int64",
+                                      "another dtype"};
+  return names[static_cast<int>(s)];
+}
+
+inline std::string describe(const TensorView& v) {
+  std::ostringstream text;
+  text << name_of(v.dtype) << " [";
+  for (int64_t d = 0; d < v.dim; ++d) text << (d ? ", " : "") << v.sizes[d];
+  text << "] on " << (v.device_type == 1 ? "cpu" : v.device_type == 2 ? "cuda" : "another device");
+  return text.str();
+}
+
+/// Raises ValueError (std::invalid_argument): "<argument>: expected <expected>, got <got>".
+[[noreturn]] inline void reject(const std::string& argument, const std::string& expected,
+                                const std::string& got) {
+  throw std::invalid_argument(argument + ": expected " + expected + ", got " + got);
+}
+
+}  // namespace fastdiff

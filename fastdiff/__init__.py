@@ -1,0 +1,14 @@
+"""fastdiff: fast, exact and reproducible sampling from diffusion models."""
+
+from . import grids as grids
+from . import guidance as guidance
+from . import noise as noise
+from . import ops as ops
+from . import schedules as schedules
+from . import solvers as solvers
+from .build import build_info as build_info
+from .sampling import SamplerState as SamplerState
+from .sampling import sample as sample
+from .solvers import StepTable as StepTable
+
+__version__ = "0.1.0"

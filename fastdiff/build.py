@@ -1,0 +1,27 @@
+"""Facts about the installed binary, for bug reports and benchmark records."""
+
+import platform
+
+from .ops.library import native
+
+
+def build_info() -> dict:
+    """Versions, native module, CPU clones, CUDA architectures and backends of this installation."""
+    import numpy
+    import torch
+
+    from . import __version__
+
+    return {
+        "fastdiff": __version__,
+        "torch": torch.__version__,
+        "numpy": numpy.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "native": native is not None,
+        "cpu_clone": native.cpu_clone() if native else None,
+        "cpu_clones": native.cpu_clones() if native else [],
+        "cuda_archs": native.cuda_archs if native else [],
+        "backends": ["reference", *(["cpu"] if native else [])],
+        "threads": torch.get_num_threads(),
+    }

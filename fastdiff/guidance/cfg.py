@@ -1,0 +1,67 @@
+"""Classifier-free guidance (Ho and Salimans, 2022): u + s (c - u)."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class CFG:
+    """o = u + scale (c - u), outputs stacked [unconditional, conditional].
+
+    ``scale`` is the s of diffusers and the gamma of "Understanding Diffusion Models" (eq. 206...);
+    in Ho and Salimans' notation it is 1 + w. 0 is unconditional, 1 conditional.
+
+    Args:
+        scale: a number, or one per sample.
+        interval: (lo, hi): guide only where lo < sigma / alpha <= hi, elsewhere take the conditional
+            output ("Applying guidance in a limited interval", Kynkaanniemi et al., 2024).
+    """
+
+    scale: float | Sequence[float] | torch.Tensor = 1.0
+    interval: tuple[float, float] | None = None
+
+    outputs = 2
+
+    def __post_init__(self):
+        scales = self.scales()
+        if scales.ndim > 1 or not np.all(np.isfinite(scales)):
+            raise ValueError(
+                f"scale: expected a finite number or one per sample, got {self.scale!r}"
+            )
+        if self.interval is not None:
+            if len(self.interval) != 2 or any(math.isnan(v) for v in self.interval):
+                raise ValueError(f"interval: expected (lo, hi), got {self.interval!r}")
+            if not self.interval[0] < self.interval[1]:
+                raise ValueError(f"interval: expected lo < hi, got {self.interval!r}")
+
+    def scales(self) -> np.ndarray:
+        """[] or [B] float64."""
+        if isinstance(self.scale, torch.Tensor):
+            return self.scale.detach().double().cpu().numpy()
+        try:
+            return np.asarray(self.scale, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"scale: expected a number or one per sample, got {self.scale!r}"
+            ) from None
+
+    def weights(self, noise_levels: np.ndarray, batch: int) -> np.ndarray:
+        """[R or 1, batch or 1, 2] float64 weights of (unconditional, conditional).
+
+        Args:
+            noise_levels: [R] sigma / alpha where the model is evaluated, NaN for rows without model.
+            batch: number of samples.
+        """
+        scales = self.scales()
+        if scales.ndim == 1 and len(scales) != batch:
+            raise ValueError(f"scale: expected {batch} (one per sample), got {len(scales)}")
+        scale = scales.reshape(1, -1)
+        if self.interval is not None:
+            low, high = self.interval
+            inside = (noise_levels > low) & (noise_levels <= high)
+            scale = np.where(inside[:, None], scale, 1.0)
+        return np.stack((1.0 - scale, scale), axis=-1)

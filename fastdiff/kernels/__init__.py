@@ -1,0 +1,1 @@
+"""Kernels written in Python DSLs, one folder each; loaded on first use."""

@@ -1,0 +1,44 @@
+"""The torch.library objects, and the native module if it was built."""
+
+import warnings
+
+import torch
+
+LIBRARY = torch.library.Library("fastdiff", "DEF")
+
+
+def _load():
+    try:
+        from .. import _C
+    except ImportError as error:
+        warnings.warn(
+            f"fastdiff's native module is not available ({error}): operations run on the PyTorch "
+            "reference, which is exact but slow. Reinstall with a C++ compiler to get it.",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return _C
+
+
+native = _load()
+
+
+def define(schema: str, reference, fake) -> None:
+    """Register an op: schema, reference on every device (kernels override it), fake."""
+    name = schema.split("(")[0]
+    LIBRARY.define(schema)
+    LIBRARY.impl(name, reference, "CompositeExplicitAutograd")
+    torch.library.register_fake(f"fastdiff::{name}", fake, lib=LIBRARY)
+
+
+def refuse_gradient(**tensors) -> None:
+    """Sampling ops have no autograd formula: raise rather than lose a gradient silently."""
+    if not torch.is_grad_enabled():
+        return
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
+            raise RuntimeError(
+                f"{name}: expected a tensor without gradient, got requires_grad=True while grad "
+                "mode is on; this operation is not differentiable: use torch.no_grad() or detach()"
+            )

@@ -1,0 +1,32 @@
+"""The five sums behind every quadratic guidance."""
+
+import torch
+
+from . import reference
+from .library import define, refuse_gradient
+
+define(
+    "moments_(Tensor(a!) out, Tensor a, Tensor b) -> ()",
+    reference.moments_,
+    lambda out, a, b: None,
+)
+
+
+def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """[B, 5] float64: per sample sum a, sum b, sum a a, sum a b, sum b b.
+
+    The order of summation depends on the element's index only, so a sample's moments do not depend
+    on its batch, the number of threads or the processor.
+
+    Args:
+        a, b: [B, ...] of one floating dtype and shape.
+    """
+    refuse_gradient(a=a, b=b)
+    if a.shape != b.shape or a.dtype != b.dtype or a.dim() < 1:
+        raise ValueError(
+            f"b: expected {a.dtype} {list(a.shape)} like a, got {b.dtype} {list(b.shape)}"
+        )
+    out = torch.empty(len(a), 5, dtype=torch.float64, device=a.device)
+    flat_a, flat_b = (v.reshape(len(v), -1) if v.numel() else v.new_zeros(len(v), 0) for v in (a, b))
+    torch.ops.fastdiff.moments_(out, flat_a, flat_b)
+    return out

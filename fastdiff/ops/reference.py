@@ -1,0 +1,152 @@
+"""The operations in plain PyTorch: the oracle of every backend and the fallback on any device.
+
+Arithmetic is float64 throughout, rounded once on store. Philox runs on int64 tensors, so the words
+are those of every other backend and the normals differ by the rounding of float32 only.
+"""
+
+import torch
+
+from ..row import COLUMN, HISTORY
+
+MASK = 0xFFFFFFFF
+ROUND_CONSTANTS = (0xD2511F53, 0xCD9E8D57)
+KEY_CONSTANTS = (0x9E3779B9, 0xBB67AE85)
+ROUNDS = 10
+
+
+def _multiply(constant: int, word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """High and low 32 bits of a 32 x 32 bit product, in halves that int64 can hold."""
+    low = constant * (word & 0xFFFF)
+    high = constant * (word >> 16) + (low >> 16)
+    return high >> 16, ((high & 0xFFFF) << 16) | (low & 0xFFFF)
+
+
+def philox(counter, key) -> tuple[torch.Tensor, ...]:
+    """Philox4x32-10 (Salmon et al., SC 2011). Four counter words, two key words, four words out;
+    all int64 tensors holding 32-bit values."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        high0, low0 = _multiply(ROUND_CONSTANTS[0], c0)
+        high1, low1 = _multiply(ROUND_CONSTANTS[1], c2)
+        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
+        k0, k1 = (k0 + KEY_CONSTANTS[0]) & MASK, (k1 + KEY_CONSTANTS[1]) & MASK
+    return c0, c1, c2, c3
+
+
+def words(keys: torch.Tensor, blocks: int, first=0) -> torch.Tensor:
+    """[events, blocks, 4] words of each key (seed, offset), from block offset + first on."""
+    index = torch.arange(blocks, device=keys.device)
+    block = (keys[:, 1] + first)[:, None] + index  # wraps around at 2^64
+    zero = torch.zeros_like(block)
+    seed = keys[:, :1].expand_as(block)
+    counter = (block & MASK, (block >> 32) & MASK, zero, zero)
+    return torch.stack(philox(counter, (seed & MASK, (seed >> 32) & MASK)), dim=-1)
+
+
+def normals(keys: torch.Tensor, numel: int, first=0) -> torch.Tensor:
+    """[events, numel] standard normals in float64, from float32 uniforms: lanes of a block are
+    R1 cos(2 pi u2), R1 sin(2 pi u2), R2 cos(2 pi u4), R2 sin(2 pi u4), R = sqrt(-2 log u)."""
+    w = words(keys, -(-numel // 4), first)
+    # fma(float(w), 2^-32, 2^-33): exact in float64, then rounded once.
+    u = (w.to(torch.float32).double() * 2.0**-32 + 2.0**-33).float().double()
+    radius = torch.sqrt(-2.0 * torch.log(u[..., 0::2]))
+    angle = 2.0 * torch.pi * u[..., 1::2]
+    lanes = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+    return lanes.reshape(len(keys), -1)[:, :numel]
+
+
+def wide_normals(keys: torch.Tensor, numel: int) -> torch.Tensor:
+    """[events, numel] float64 normals from 64-bit uniforms, two to a block."""
+    w = words(keys, -(-numel // 2)).double()
+    u = w[..., 0::2] * 2.0**-32 + (w[..., 1::2] * 2.0**-64 + 2.0**-65)
+    radius = torch.sqrt(-2.0 * torch.log(u[..., 0]))
+    angle = 2.0 * torch.pi * u[..., 1]
+    lanes = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
+    return lanes.reshape(len(keys), -1)[:, :numel]
+
+
+def normal_(out: torch.Tensor, keys: torch.Tensor) -> None:
+    events, numel = len(out), out[0].numel() if len(out) else 0
+    if keys.dtype != torch.int64 or keys.shape != (events, 2):
+        raise ValueError(
+            f"keys: expected int64 [{events}, 2], got {keys.dtype} {list(keys.shape)}"
+        )
+    make = wide_normals if out.dtype == torch.float64 else normals
+    out.copy_(make(keys, numel).reshape(out.shape))
+
+
+def moments_(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    a, b = a.double(), b.double()
+    sums = (a, b, a * a, a * b, b * b)
+    out.copy_(torch.stack([s.sum(dim=1) for s in sums], dim=1))
+
+
+def _mix(coefficients, operands):
+    """Sum of coefficient * operand; where a coefficient is zero the operand does not count."""
+    total = torch.zeros((), dtype=torch.float64)
+    for c, v in zip(coefficients, operands, strict=True):
+        if v is not None:
+            total = total + torch.where(c == 0, 0.0, c * torch.where(c == 0, 0.0, v.double()))
+    return total
+
+
+def step_(
+    x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t
+):  # fmt: skip
+    """See ``fastdiff.ops.step_`` for the arguments and ``fastdiff/row.py`` for the formula."""
+    batch, numel = len(x), x[0].numel() if len(x) else 0
+    per_sample = (batch,) + (1,) * (x.dim() - 1)
+    current = rows[row].double()
+
+    def column(name):
+        return current[:, COLUMN[name]].reshape(per_sample)
+
+    def mixture(prefix):
+        names = ["x", "s", "m", "o", *(f"h{k}" for k in range(HISTORY)), "z", "zp"]
+        return [column(f"{prefix}_{name}") for name in names]
+
+    live = column("live") != 0
+    count = 1 if weights is None else weights.shape[2]
+    parts = list(outputs[0].chunk(count)) if len(outputs) == 1 and batch else list(outputs)
+    if weights is not None and parts:
+        chosen = weights[row, torch.arange(batch, device=row.device)].double()
+        o = _mix([chosen[:, g].reshape(per_sample) for g in range(count)], parts)
+    else:
+        o = parts[0].double() if parts else None
+
+    def draw(given, number):
+        if given is not None:
+            return given
+        first = number.reshape(batch).long() * -(-numel // 4)
+        return normals(keys, numel, first).reshape(x.shape)
+
+    low, high = column("clip_lo"), column("clip_hi")
+    m = _mix([column("p_x"), column("p_o")], [x, o])
+    m = torch.where(m < low, low, torch.where(m > high, high, m)).expand(x.shape)
+    number = column("draw")
+    z_now, z_before = draw(z, number), draw(z_prev, number - 1)
+    slots = [history[k] if history is not None and k < len(history) else None for k in range(HISTORY)]
+    operands = [x, saved, m, o, *slots, z_now, z_before]
+
+    following = _mix(mixture("c"), operands)
+    anchor = _mix(mixture("d"), operands)
+    memory = _mix([column("e_x"), column("e_m"), column("e_o")], [x, m, o])
+    saves = torch.stack([c != 0 for c in mixture("d")]).any(dim=0) & live
+
+    if saved is not None:
+        saved.copy_(torch.where(saves, anchor, saved.double()))
+    if history is not None:
+        for k, slot in enumerate(history):
+            slot.copy_(torch.where((column("slot") == k) & live, memory, slot.double()))
+    x.copy_(torch.where(live, following, x.double()))
+    scale = column("in_scale")
+    fresh = live & (scale != 0)
+    if model_input is not None:
+        for part in model_input.chunk(count) if batch else ():
+            part.copy_(torch.where(fresh, scale * x.double(), part.double()))
+    if t is not None:
+        for part in t.chunk(count) if batch else ():
+            wanted = column("t_next").reshape(batch)
+            part.copy_(torch.where(fresh.reshape(batch), wanted, part.double()))
+    row += live.reshape(batch).long()

@@ -1,0 +1,137 @@
+"""One row for every sample of a batch: guidance, solver update, noise, next model input."""
+
+import torch
+
+from ..row import WIDTH
+from . import reference
+from .library import define, refuse_gradient
+
+define(
+    "step_(Tensor(a!) x, Tensor(b!) row, Tensor rows, Tensor[] outputs, Tensor? weights, "
+    "Tensor keys, Tensor(c!)? saved, Tensor(d!)? history, Tensor? z, Tensor? z_prev, "
+    "Tensor(e!)? model_input, Tensor(f!)? t) -> ()",
+    reference.step_,
+    lambda *args: None,
+)
+
+FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def step_(
+    x: torch.Tensor,
+    row: torch.Tensor,
+    rows: torch.Tensor,
+    outputs=(),
+    *,
+    keys: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    saved: torch.Tensor | None = None,
+    history: torch.Tensor | None = None,
+    z: torch.Tensor | None = None,
+    z_prev: torch.Tensor | None = None,
+    model_input: torch.Tensor | None = None,
+    t: torch.Tensor | None = None,
+) -> None:
+    """Execute the row that each sample stands on, in place.
+
+    Args:
+        x: [B, ...] state, float32 or float64, contiguous; updated.
+        row: [B] int64, index of each sample's row; advanced by one unless the row is not live.
+        rows: [R, 32] packed rows of x's dtype (``StepTable.pack``).
+        outputs: the model's outputs, G tensors [B, ...] or one stacked tensor [G * B, ...] in a
+            list; any strides; float32, bfloat16 or float16 (float64 beside a float64 state). Empty
+            for rows that read none.
+        keys: [B, 2] int64, (seed, first block) of each sample's Philox stream.
+        weights: [R, B, G] of x's dtype (strides may be 0), the weight of each output; None: G = 1.
+        saved: like x, the anchor s; updated.
+        history: [slots, *x.shape], the ring h; updated.
+        z, z_prev: like x, noise to use instead of drawing it.
+        model_input: [G * B, ...] receives in_scale x' in its dtype, G times.
+        t: [G * B] float32 (float64 if model_input is), receives the next timestep.
+
+    Raises:
+        ValueError: an argument is not as described.
+        RuntimeError: an argument requires grad while grad mode is on.
+    """
+    outputs = list(outputs)
+    refuse_gradient(x=x, z=z, z_prev=z_prev, **{f"outputs[{g}]": o for g, o in enumerate(outputs)})
+    check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t)
+    torch.ops.fastdiff.step_(
+        x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t
+    )  # fmt: skip
+
+
+def _require(name, tensor, dtype, shape, device):
+    if (
+        not isinstance(tensor, torch.Tensor)
+        or tensor.dtype != dtype
+        or tensor.shape != tuple(shape)
+        or tensor.device != device
+    ):
+        got = (
+            f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+            if isinstance(tensor, torch.Tensor)
+            else type(tensor).__name__
+        )
+        raise ValueError(f"{name}: expected {dtype} {list(shape)} on {device}, got {got}")
+    if not tensor.is_contiguous():
+        raise ValueError(f"{name}: expected a contiguous tensor, got strides {tensor.stride()}")
+
+
+def check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t) -> None:
+    """Shapes, dtypes and devices of ``step_``'s arguments, for every backend alike."""
+    if not isinstance(x, torch.Tensor) or x.dtype not in (torch.float32, torch.float64):
+        got = x.dtype if isinstance(x, torch.Tensor) else type(x).__name__
+        raise ValueError(f"x: expected a float32 or float64 tensor, got {got}")
+    if x.dim() < 1:
+        raise ValueError("x: expected [batch, ...], got a tensor without dimensions")
+    _require("x", x, x.dtype, x.shape, x.device)
+    batch, rest = x.shape[0], x.shape[1:]
+    _require("row", row, torch.int64, [batch], x.device)
+    _require("rows", rows, x.dtype, [rows.shape[0] if rows.dim() else 0, WIDTH], x.device)
+    _require("keys", keys, torch.int64, [batch, 2], x.device)
+    count = 1
+    if weights is not None:
+        if weights.dim() != 3 or not 1 <= weights.shape[2] <= 4:
+            raise ValueError(
+                f"weights: expected [rows, batch, 1..4] of {x.dtype}, got {list(weights.shape)}"
+            )
+        count = weights.shape[2]
+        _require("weights", weights.contiguous(), x.dtype, [len(rows), batch, count], x.device)
+    for name, tensor in (("saved", saved), ("z", z), ("z_prev", z_prev)):
+        if tensor is not None:
+            _require(name, tensor, x.dtype, x.shape, x.device)
+    if history is not None:
+        _require("history", history, x.dtype, [history.shape[0], *x.shape], x.device)
+    if model_input is not None:
+        check_float("model_input", model_input, x)
+        _require("model_input", model_input, model_input.dtype, [count * batch, *rest], x.device)
+        if t is not None:
+            wide = model_input.dtype == torch.float64
+            _require("t", t, torch.float64 if wide else torch.float32, [count * batch], x.device)
+    if outputs:
+        check_outputs(x, outputs, count)
+
+
+def check_float(name: str, tensor: torch.Tensor, x: torch.Tensor) -> None:
+    allowed = FLOATS if x.dtype == torch.float64 else FLOATS[:3]
+    if tensor.dtype not in allowed:
+        raise ValueError(f"{name}: expected one of {allowed}, got {tensor.dtype}")
+
+
+def check_outputs(x: torch.Tensor, outputs, count: int) -> None:
+    """G tensors of x's shape, or one with G * B samples, on x's device."""
+    if len(outputs) not in (1, count):
+        raise ValueError(f"out: expected {count} tensors or one stacked, got {len(outputs)}")
+    leading = (count if len(outputs) == 1 else 1) * x.shape[0]
+    for out in outputs:
+        if not isinstance(out, torch.Tensor):
+            raise ValueError(f"out: expected a tensor, got {type(out).__name__}")
+        check_float("out", out, x)
+        if out.shape != (leading, *x.shape[1:]) or out.device != x.device:
+            raise ValueError(
+                f"out: expected {[leading, *x.shape[1:]]} on {x.device}, "
+                f"got {list(out.shape)} on {out.device}"
+            )
+        if out.dtype != outputs[0].dtype:
+            raise ValueError(f"out: expected one dtype, got {outputs[0].dtype} and {out.dtype}")

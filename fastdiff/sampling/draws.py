@@ -1,0 +1,72 @@
+"""Noise from elsewhere: torch's generators, given tensors, callables.
+
+The default, Philox, is drawn inside the kernel and needs none of this.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+
+class Draws:
+    """Fills z with the next draw before a row is executed.
+
+    Args:
+        source: "torch" (the device's default generator), a torch.Generator, one generator per
+            sample, a tensor [draws, *x.shape], or a callable (draw number from 1, shape) -> tensor.
+        x: the state whose noise this is.
+        available: how many draws the longest table makes.
+    """
+
+    def __init__(self, source, x: torch.Tensor, available: int, keeps_previous: bool):
+        self.source = source
+        self.z = torch.zeros_like(x)
+        self.z_prev = torch.zeros_like(x) if keeps_previous else None
+        if isinstance(source, torch.Tensor):
+            if source.shape[1:] != x.shape or len(source) < available:
+                raise ValueError(
+                    f"noise: expected [{available} or more, {', '.join(map(str, x.shape))}], "
+                    f"got {list(source.shape)}"
+                )
+        elif self._per_sample:
+            if len(source) != len(x) or not all(isinstance(g, torch.Generator) for g in source):
+                raise ValueError(f"noise: expected {len(x)} torch.Generators, got {source!r}")
+        elif not (source == "torch" or isinstance(source, torch.Generator) or callable(source)):
+            raise ValueError(
+                'noise: expected "philox", "torch", a torch.Generator or one per sample, a tensor '
+                f"or a callable, got {source!r}"
+            )
+
+    @property
+    def _per_sample(self) -> bool:
+        return isinstance(self.source, Sequence) and not isinstance(self.source, str)
+
+    def keep_previous(self) -> None:
+        self.z_prev.copy_(self.z)
+
+    def fill(self, samples: Sequence[int], number: Sequence[int]) -> None:
+        """Draw for the samples whose row draws; ``number`` is the draw of each of them."""
+        z, source = self.z, self.source
+        if isinstance(source, torch.Tensor):
+            for b, n in zip(samples, number, strict=True):
+                z[b].copy_(source[n - 1, b])
+        elif self._per_sample:
+            for b in samples:
+                z[b : b + 1] = self._randn((1, *z.shape[1:]), source[b])
+        elif callable(source):
+            for n in sorted(set(number)):
+                given = source(n, z.shape)
+                if not isinstance(given, torch.Tensor) or given.shape != z.shape:
+                    got = list(given.shape) if isinstance(given, torch.Tensor) else given
+                    raise ValueError(f"noise: expected a tensor {list(z.shape)}, got {got!r}")
+                chosen = [b for b, m in zip(samples, number, strict=True) if m == n]
+                z[chosen] = given[chosen].to(z)
+        else:
+            generator = source if isinstance(source, torch.Generator) else None
+            z.copy_(self._randn(z.shape, generator))
+
+    def _randn(self, shape, generator):
+        """What torch.randn draws, on the generator's device (a CPU generator serves every device)."""
+        device = self.z.device if generator is None else generator.device
+        drawn = torch.randn(shape, generator=generator, dtype=self.z.dtype, device=device)
+        return drawn.to(self.z.device)

@@ -1,0 +1,78 @@
+"""What a batch executes, on the host: the rows of all its tables in one list."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..row import COLUMN
+from ..solvers import StepTable
+
+
+class Program:
+    """The packed rows of one or several tables, one after the other, and where each sample runs.
+
+    Attributes:
+        rows: [R, 32] float64.
+        entry, end: [B] index of each sample's entry and END row.
+        noise_levels: [R] sigma / alpha where the model is evaluated; NaN on entry and END rows.
+    """
+
+    def __init__(self, tables: StepTable | Sequence[StepTable], batch: int):
+        if isinstance(tables, StepTable):
+            tables = [tables] * batch
+        if isinstance(tables, str) or not isinstance(tables, Sequence):
+            raise TypeError(f"table: expected a StepTable or a sequence, got {type(tables).__name__}")
+        if len(tables) != batch:
+            raise ValueError(f"table: expected {batch} (one per sample), got {len(tables)}")
+        for b, table in enumerate(tables):
+            if not isinstance(table, StepTable):
+                raise TypeError(f"table[{b}]: expected a StepTable, got {type(table).__name__}")
+        self.tables = list(dict.fromkeys(tables))
+        starts = np.cumsum([0, *(len(table.rows) for table in self.tables)])
+        which = {table: i for i, table in enumerate(self.tables)}
+        self.of_sample = np.array([which[table] for table in tables], dtype=np.int64)
+        self._starts = starts
+        self.rows = (
+            np.concatenate([table.rows for table in self.tables])
+            if self.tables
+            else np.zeros((0, len(COLUMN)))
+        )
+        self.noise_levels = self._noise_levels()
+
+    def _noise_levels(self) -> np.ndarray:
+        levels = np.full(len(self.rows), np.nan)
+        for start, table in zip(self._starts[:-1], self.tables, strict=True):
+            alpha, sigma = table.alpha[1:-1], table.sigma[1:-1]
+            with np.errstate(divide="ignore"):
+                levels[start + 1 : start + 1 + table.nfe] = sigma / alpha
+        return levels
+
+    @property
+    def entry(self) -> np.ndarray:
+        return self._starts[self.of_sample]
+
+    @property
+    def end(self) -> np.ndarray:
+        return self._starts[self.of_sample + 1] - 1
+
+    @property
+    def slots(self) -> int:
+        return max((table.history for table in self.tables), default=0)
+
+    @property
+    def uses_saved(self) -> bool:
+        return any(table.uses_saved for table in self.tables)
+
+    def column(self, *names: str) -> np.ndarray:
+        """[R, len(names)] columns of the rows."""
+        return self.rows[:, [COLUMN[name] for name in names]]
+
+    @property
+    def draws(self) -> np.ndarray:
+        """[R] whether a row draws noise."""
+        return (self.column("c_z", "d_z") != 0).any(axis=1)
+
+    @property
+    def reads_previous_draw(self) -> np.ndarray:
+        """[R] whether a row reads the noise of the draw before."""
+        return (self.column("c_zp", "d_zp") != 0).any(axis=1)

@@ -1,0 +1,135 @@
+"""The loop: model, step, model, step."""
+
+import torch
+
+from .state import SamplerState
+
+
+def sample(
+    model,
+    x: torch.Tensor,
+    table,
+    *,
+    seeds=0,
+    guidance=None,
+    cond: dict | None = None,
+    uncond: dict | None = None,
+    graph="auto",
+    callback=None,
+    progress: bool = False,
+    noise="philox",
+    model_dtype: torch.dtype | None = None,
+) -> torch.Tensor:
+    """Draw samples with a model and a table.
+
+    Args:
+        model: called as model(x, t, **cond) -> tensor of x's shape, of the kind that the table was
+            lowered for (``prediction``; checked if the model has an attribute of that name).
+        x: [B, ...] initial state at the table's first noise level, see ``SamplerState``.
+        table: a StepTable, or one per sample.
+        seeds: noise seeds, see ``SamplerState``.
+        guidance: None or a guidance such as ``CFG``. With guidance the model is called once with the
+            conditions stacked [unconditional, conditional] along the batch, where the guidance reads
+            only one of them with that one.
+        cond: keyword arguments of the model; tensors have a leading dimension B.
+        uncond: the same for the unconditional part; needed with guidance.
+        graph: "auto", True or False: capture model and step as one CUDA graph. On other devices
+            there is nothing to capture.
+        callback: called with the SamplerState after every step; ``state.replace(x)`` edits the state.
+        progress: show a progress bar (tqdm).
+        noise, model_dtype: see ``SamplerState``.
+
+    Returns:
+        [B, ...] the samples, in the state's dtype.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described.
+    """
+    _check(model, table, guidance, cond, uncond, graph)
+    cond, uncond = dict(cond or {}), dict(uncond or {})
+    with torch.no_grad():
+        if guidance is not None and (guidance.scales() == 1.0).all():
+            guidance = None  # the conditional output alone, bit for bit
+        state = SamplerState(
+            table, x, seeds=seeds, guidance=guidance, model_dtype=model_dtype, noise=noise
+        )
+        conditions = [cond] if guidance is None else [uncond, cond]
+        inputs = _stack(conditions, len(x))
+        bar = _progress_bar(state) if progress else None
+        while not state.done:
+            state.step(_evaluate(model, state, conditions, inputs))
+            if callback is not None:
+                callback(state)
+            if bar is not None:
+                bar.update()
+        if bar is not None:
+            bar.close()
+    return state.x
+
+
+def _evaluate(model, state, conditions, inputs):
+    """The model on all conditions at once, or, where guidance reads one of them, on that one."""
+    active = state.active if len(conditions) > 1 else (0,)
+    if len(active) == len(conditions):
+        return model(state.model_input, state.t, **inputs)
+    g, batch = active[0], len(state.x)
+    part = slice(g * batch, (g + 1) * batch)
+    out = model(state.model_input[part], state.t[part], **conditions[g])
+    return [out] * len(conditions)  # those with weight zero are not read
+
+
+def _check(model, table, guidance, cond, uncond, graph):
+    if not callable(model):
+        raise TypeError(f"model: expected a callable, got {type(model).__name__}")
+    for name, value in (("cond", cond), ("uncond", uncond)):
+        if value is not None and not isinstance(value, dict):
+            raise TypeError(
+                f"{name}: expected a dict of keyword arguments for the model, got {value!r}"
+            )
+    if guidance is not None and set(cond or {}) != set(uncond or {}):
+        raise ValueError(
+            f"uncond: expected the keys of cond, {sorted(cond or {})}, got {sorted(uncond or {})}"
+        )
+    if graph not in ("auto", True, False):
+        raise ValueError(f'graph: expected "auto", True or False, got {graph!r}')
+    declared = getattr(model, "prediction", None)
+    for t in table if isinstance(table, (list, tuple)) else [table]:
+        wanted = getattr(t, "prediction", declared)
+        if isinstance(declared, str) and declared != wanted:
+            raise ValueError(
+                f"table: expected one lowered for prediction={declared!r}, which the model declares, "
+                f"got one for {wanted!r}"
+            )
+
+
+def _stack(conditions: list[dict], batch: int) -> dict:
+    """One set of keyword arguments for all conditions: tensors are concatenated along the batch."""
+    for values in conditions:
+        for name, value in values.items():
+            if isinstance(value, torch.Tensor) and (value.dim() < 1 or len(value) != batch):
+                raise ValueError(
+                    f"cond[{name!r}]: expected a leading dimension of {batch}, "
+                    f"got {list(value.shape)}"
+                )
+    if len(conditions) == 1:
+        return conditions[0]
+    stacked = {}
+    for name in conditions[0]:
+        values = [c[name] for c in conditions]
+        if all(isinstance(v, torch.Tensor) for v in values):
+            stacked[name] = torch.cat(values)
+        elif all(v is values[0] or v == values[0] for v in values):
+            stacked[name] = values[0]
+        else:
+            raise ValueError(
+                f"uncond[{name!r}]: expected a tensor, or the value of cond, got {values[0]!r}"
+            )
+    return stacked
+
+
+def _progress_bar(state):
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:
+        raise ImportError("progress: needs tqdm; pip install 'fastdiff[cli]'") from None
+    return tqdm(total=int((state.program.end - state.place).max(initial=0)), desc="sampling")

@@ -1,0 +1,17 @@
+"""Noise schedules: alpha(t) and sigma(t) of x_t = alpha x0 + sigma eps, and the frame in which the model sees x_t."""
+
+from .base import Schedule as Schedule
+from .discrete import DiscreteBetas as DiscreteBetas
+from .flow import RectifiedFlow as RectifiedFlow
+from .logsnr import LogSNR as LogSNR
+from .ve import EDM as EDM
+from .ve import VE as VE
+from .ve import VarianceExploding as VarianceExploding
+from .vp import SubVP as SubVP
+from .vp import VPCosine as VPCosine
+from .vp import VPLinear as VPLinear
+
+
+def names() -> tuple[str, ...]:
+    """Names of the schedules in this module."""
+    return tuple(sorted(k for k, v in globals().items() if isinstance(v, type) and v is not Schedule))

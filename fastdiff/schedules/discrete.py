@@ -1,0 +1,142 @@
+"""Discrete-time schedules: a table of betas, made continuous."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .base import Schedule, namespace, positive, softplus
+
+
+@dataclass(frozen=True, repr=False)
+class DiscreteBetas(Schedule):
+    """alpha_t^2 = prod_{i<=t} (1 - beta_i), sigma_t^2 = 1 - alpha_t^2. Ho et al. 2020 (DDPM), eq. 4.
+
+    t is continuous in [-1, T - 1]: integers are the model's timesteps, t = -1 is clean data (alpha = 1, sigma = 0), and
+    log alpha is linear in between. Sums of log1p and expm1 in float64, because 1 - cumprod loses four digits at t = 0.
+
+    Args:
+        betas: T numbers in (0, 1). The last may be 1: zero terminal signal-to-noise ratio.
+    """
+
+    betas: tuple
+    t_min = -1.0
+    t_clean = -1.0
+
+    def __post_init__(self):
+        try:
+            betas = np.asarray(self.betas, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise TypeError(f"DiscreteBetas: betas must be a sequence of numbers, got {self.betas!r}") from None
+        if betas.ndim != 1 or betas.size == 0:
+            raise ValueError(f"DiscreteBetas: betas must have one dimension and >= 1 entry, got shape {betas.shape}")
+        bad = ~((betas > 0) & (betas < 1))
+        bad[-1] &= betas[-1] != 1
+        if bad.any():
+            i = int(np.argmax(bad))
+            raise ValueError(f"DiscreteBetas: betas must be in (0, 1), the last one in (0, 1], got betas[{i}] = {betas[i]}")
+        object.__setattr__(self, "betas", tuple(betas.tolist()))
+        object.__setattr__(self, "t_max", float(betas.size - 1))
+
+    @classmethod
+    def linear(cls, T=1000, beta_start=1e-4, beta_end=0.02):
+        """beta linear in t: DDPM."""
+        return cls(np.linspace(*_ends(T, beta_start, beta_end), T))
+
+    @classmethod
+    def scaled_linear(cls, T=1000, beta_start=0.00085, beta_end=0.012):
+        """sqrt(beta) linear in t: latent diffusion."""
+        return cls(np.linspace(*np.sqrt(_ends(T, beta_start, beta_end)), T) ** 2)
+
+    @classmethod
+    def cosine(cls, T=1000, offset=0.008, max_beta=0.999):
+        """alpha^2 = cos^2((t/T + offset) / (1 + offset) pi/2), betas capped. Nichol and Dhariwal 2021, eq. 17."""
+        positive("DiscreteBetas.cosine", max_beta=max_beta, one_plus_offset=1 + offset)
+        _ends(T, 0.1, 0.1)
+        alpha2 = np.cos((np.arange(T + 1) / T + offset) / (1 + offset) * (np.pi / 2)) ** 2
+        return cls(np.minimum(1 - alpha2[1:] / alpha2[:-1], max_beta))
+
+    def zero_terminal(self):
+        """The same schedule with alpha shifted and scaled so that alpha(T - 1) = 0. Lin et al. 2024, algorithm 1."""
+        alpha = np.exp(self._log_alpha[1:])
+        alpha = (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
+        ratio = np.append(alpha[0], alpha[1:] / alpha[:-1])
+        return DiscreteBetas(1 - ratio**2)
+
+    @property
+    def T(self):
+        """The number of timesteps."""
+        return len(self.betas)
+
+    @cached_property
+    def _log_alpha(self):
+        """log alpha at t = -1, 0, ..., T - 1."""
+        with np.errstate(divide="ignore"):
+            return np.concatenate([[0.0], 0.5 * np.cumsum(np.log1p(-np.asarray(self.betas)))])
+
+    def _locate(self, t):
+        """log alpha and its slope to the right, at t. Float64 inside: a float32 table would cost the clean end."""
+        xp, t = namespace(t)
+        table = self._log_alpha
+        slope = np.diff(table)
+        slope = np.append(slope, slope[-1])  # the last timestep has a slope on its left only
+        if xp is not np:
+            table, slope = (xp.as_tensor(a, device=t.device) for a in (table, slope))
+        left = xp.clip(xp.floor(t), -1, self.T - 1)
+        index = left.astype(np.int64) + 1 if xp is np else left.long() + 1
+        part = (t - left) if xp is np else (t - left).double()
+        with np.errstate(invalid="ignore"):
+            return xp, t, table[index] + xp.where(part > 0, part * slope[index], 0.0), slope[index]
+
+    def alpha(self, t):
+        xp, t, log_alpha, _ = self._locate(t)
+        return _like(xp, xp.exp(log_alpha), t)
+
+    def sigma(self, t):
+        xp, t, log_alpha, _ = self._locate(t)
+        return _like(xp, xp.sqrt(0.0 - xp.expm1(2 * log_alpha)), t)
+
+    def dalpha(self, t):
+        xp, t, log_alpha, slope = self._locate(t)
+        with np.errstate(invalid="ignore"):  # NaN on the jump to alpha = 0 of a zero-terminal table
+            return _like(xp, xp.exp(log_alpha) * slope, t)
+
+    def dsigma(self, t):
+        xp, t, log_alpha, slope = self._locate(t)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _like(xp, -slope * xp.exp(2 * log_alpha) / xp.sqrt(0.0 - xp.expm1(2 * log_alpha)), t)
+
+    def lam(self, t):
+        xp, t, log_alpha, _ = self._locate(t)
+        with np.errstate(divide="ignore"):
+            return _like(xp, log_alpha - 0.5 * xp.log(0.0 - xp.expm1(2 * log_alpha)), t)
+
+    def t_of_lam(self, lam):
+        """The inverse of ``lam``; below the last finite entry of a zero-terminal table it stays at that entry."""
+        log_alpha = -0.5 * softplus(np, -2 * np.asarray(lam, np.float64))
+        finite = np.isfinite(self._log_alpha)
+        times = np.arange(-1.0, self.T)
+        t = np.interp(-log_alpha, -self._log_alpha[finite], times[finite])
+        return np.where(log_alpha == -np.inf, self.t_max, t)[()]
+
+    @property
+    def t_smallest(self):
+        return 0.0
+
+    @property
+    def t_largest(self):
+        return self.t_max if np.isfinite(self._log_alpha[-1]) else self.t_max - 1
+
+    def __repr__(self):
+        return f"DiscreteBetas(T={self.T}, betas={self.betas[0]:.6g}..{self.betas[-1]:.6g})"
+
+
+def _ends(T, beta_start, beta_end):
+    if isinstance(T, bool) or not isinstance(T, (int, np.integer)) or T < 1:
+        raise ValueError(f"DiscreteBetas: T must be a positive integer, got {T!r}")
+    positive("DiscreteBetas", beta_start=beta_start, beta_end=beta_end)
+    return beta_start, beta_end
+
+
+def _like(xp, value, t):
+    return value if xp is np else value.to(t.dtype)

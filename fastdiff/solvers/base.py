@@ -1,0 +1,73 @@
+"""What a solver is: a generator of stages, lowered to a table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..schedules import Schedule
+from .linear import Lin
+from .path import Path, Point
+from .table import StepTable
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What to do after one model evaluation. Operands are those of ``linear``, all from before the stage.
+
+    Attributes:
+        x: the next state, to evaluate the model at (after the last stage: the sample).
+        at: the noise level on which it lands.
+        s: the new saved anchor; None keeps it.
+        remember: what to push on the history; None pushes nothing.
+    """
+
+    x: Lin
+    at: Point
+    s: Lin | None = None
+    remember: Lin | None = None
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Base class of the solvers: a frozen dataclass of options, and ``steps``.
+
+    Attributes:
+        quantity: what ``M`` stands for in ``steps``, "x0" or "eps".
+        order: the order in the sense of the solver's paper (weak order if stochastic).
+        convergence: slope of the global error against the step size, with the solver's own start-up; mostly ``order``.
+        stochastic: whether rows draw noise.
+        exact_on_point_mass: what the rows do to alpha x0 + sigma eps if the data are the one point x0: "full" - they
+            carry it to the next level exactly (noise: in law), "drift" - only the factor of x0 is right, "none".
+    """
+
+    quantity = "x0"
+    order = 1
+    stochastic = False
+    exact_on_point_mass = "full"
+
+    @property
+    def convergence(self) -> int:
+        return self.order
+
+    def steps(self, path: Path) -> Iterator[Stage]:
+        """Yield one stage per model evaluation; the first evaluation is at ``path[0]``, the last stage lands on
+        ``path[-1]``."""
+        raise NotImplementedError
+
+    def lower(
+        self, schedule: Schedule, steps: int | None, *, prediction: str = "eps", grid=None, clip=None
+    ) -> StepTable:
+        """The table of this solver on a schedule.
+
+        Args:
+            schedule: the noise schedule of the model.
+            steps: number of steps (not of model evaluations); may be None if ``grid`` is an array of times.
+            prediction: what the model outputs, see ``fastdiff.parameterization``.
+            grid: a grid of ``fastdiff.grids``, or an array of steps + 1 decreasing times; default by schedule.
+            clip: None, a bound c > 0 or a pair (lo, hi): clamp the x0 estimate to [-c, c] or [lo, hi].
+
+        Raises:
+            TypeError, ValueError: an argument is not as described, or the rows fail the table's own check.
+        """
+        from .lowering import lower  # the lowering needs Solver's vocabulary
+
+        return lower(self, schedule, steps, prediction=prediction, grid=grid, clip=clip)

@@ -1,0 +1,172 @@
+"""What a table must satisfy, whatever solver wrote it.
+
+The strong part is the point-mass identity, which is to samplers what sum(b) = 1 is to Runge-Kutta methods: if the data
+were the one point x0, an exact model would know it from any noisy x, and every row must carry alpha x0 + sigma eps to
+alpha' x0 + sigma' eps'. The rows themselves are executed on coefficient vectors over the basis (x0, n_0, n_1, ...),
+n_0 the initial noise and n_k draw number k, so a wrong sign, a stale history slot or a wrong last step does not survive.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..row import COLUMN, FIELDS, HISTORY
+
+LEVEL = ("t", "alpha", "sigma", "in_scale", "model_t", "out_x0", "out_eps")
+
+TOLERANCE = 1e-9  # of the level's alpha or sigma, whichever is larger
+ROUNDING = 64 * np.finfo(np.float64).eps  # of the largest product in the row: alpha ~ 0 makes them large
+
+_OUTPUT = [COLUMN[name] for name in ("p_x", "p_o", "c_m", "c_o", "d_m", "d_o", "e_x", "e_m", "e_o")]
+
+
+class Columns(NamedTuple):
+    """The columns of one of the two outputs x', s'."""
+
+    vectors: list[int]  # factors of x, s, m, o, h_0 .. h_3
+    z: int
+    zp: int
+
+    @classmethod
+    def of(cls, prefix):
+        history = [f"h{k}" for k in range(HISTORY)]
+        return cls(
+            [COLUMN[f"{prefix}_{name}"] for name in ("x", "s", "m", "o", *history)],
+            COLUMN[f"{prefix}_z"],
+            COLUMN[f"{prefix}_zp"],
+        )
+
+
+C, D = Columns.of("c"), Columns.of("d")
+
+
+def check_structure(rows, levels, clip, deterministic_levels):
+    """Shapes, finiteness, slots, draws, frame, and that nothing is read before it was written."""
+    if rows.ndim != 2 or rows.shape[1] != len(FIELDS) or len(rows) < 3:
+        raise ValueError(f"rows must have shape [N + 2, {len(FIELDS)}] with N >= 1, got {rows.shape}")
+    if levels.shape != (len(rows), len(LEVEL)):
+        raise ValueError(f"levels must have shape [{len(rows)}, {len(LEVEL)}], got {levels.shape}")
+    _check_finite(rows, levels, clip)
+    _check_levels(levels, deterministic_levels)
+    end = np.zeros(len(FIELDS))
+    end[COLUMN["slot"]] = -1
+    _same(rows[-1], end, "END row", FIELDS)
+    for k in np.flatnonzero(rows[:-1, COLUMN["live"]] != 1):
+        raise ValueError(f"row {k}: live must be 1, got {rows[k, COLUMN['live']]:g}")
+    for name in (FIELDS[c] for c in _OUTPUT if rows[0, c] != 0):
+        raise ValueError(f"row 0: {name} must be 0 before the first model evaluation, got {rows[0, COLUMN[name]]:g}")
+    for k in range(len(rows) - 1):
+        have = rows[k, [COLUMN["in_scale"], COLUMN["t_next"]]]
+        _same(have, levels[k + 1, 3:5], f"row {k}", ("in_scale", "t_next"))
+    _check_memory(rows[:-1])
+    _check_draws(rows[:-1])
+
+
+def _check_finite(rows, levels, clip):
+    bounds = rows[:-1, [COLUMN["clip_lo"], COLUMN["clip_hi"]]]
+    expected = (-np.inf, np.inf) if clip is None else clip
+    for k in range(len(bounds)):
+        _same(bounds[k], (-np.inf, np.inf) if k == 0 else expected, f"row {k}", ("clip_lo", "clip_hi"))
+    rest = rows.copy()
+    rest[:, [COLUMN["clip_lo"], COLUMN["clip_hi"]]] = 0
+    for k, column in np.argwhere(~np.isfinite(rest)):
+        raise ValueError(f"row {k}: {FIELDS[column]} must be finite, got {rows[k, column]}")
+    values = levels.copy()
+    values[-1, 0] = 0  # the time of clean data may be -inf
+    for k, column in np.argwhere(~np.isfinite(values)):
+        raise ValueError(f"level {k}: {LEVEL[column]} must be finite, got {levels[k, column]}")
+
+
+def _check_levels(levels, decreasing):
+    alpha, sigma = levels[:, 1], levels[:, 2]
+    for k in np.flatnonzero((alpha < 0) | (sigma < 0) | (alpha + sigma == 0)):
+        raise ValueError(f"level {k}: alpha and sigma must be >= 0, not both 0, got {alpha[k]:g} and {sigma[k]:g}")
+    for k in np.flatnonzero(sigma[:-1] == 0):
+        raise ValueError(f"level {k}: sigma must be > 0 where a model is evaluated, got 0")
+    rising = sigma[1:] * alpha[:-1] > sigma[:-1] * alpha[1:] * (1 + TOLERANCE)
+    for k in np.flatnonzero(rising) if decreasing else ():
+        raise ValueError(f"level {k + 1}: sigma / alpha must not exceed that of level {k}")
+
+
+def _check_memory(rows):
+    written, anchor = set(), False
+    for k, row in enumerate(rows):
+        slot = row[COLUMN["slot"]]
+        if slot not in range(-1, HISTORY):
+            raise ValueError(f"row {k}: slot must be an integer in -1..{HISTORY - 1}, got {slot:g}")
+        for j in range(HISTORY):
+            if (row[C.vectors[4 + j]] or row[D.vectors[4 + j]]) and j not in written:
+                raise ValueError(f"row {k}: reads history slot {j} before any row has written it")
+        if (row[C.vectors[1]] or row[D.vectors[1]]) and not anchor:
+            raise ValueError(f"row {k}: reads the anchor s before any row has saved it")
+        written |= {int(slot)} - {-1}
+        anchor = anchor or bool(row[list(D.vectors) + [D.z, D.zp]].any())
+
+
+def _check_draws(rows):
+    drawn = 0
+    for k, row in enumerate(rows):
+        fresh, again = bool(row[C.z] or row[D.z]), bool(row[C.zp] or row[D.zp])
+        expected = drawn + (fresh or again)
+        if row[COLUMN["draw"]] != expected:
+            raise ValueError(f"row {k}: draw must be {expected}, got {row[COLUMN['draw']]:g}")
+        drawn += fresh
+
+
+def _same(have, expected, where, names):
+    for name, value, wanted in zip(names, have, expected, strict=True):
+        if value != wanted:
+            raise ValueError(f"{where}: {name} must be {wanted:g}, got {value:g}")
+
+
+def check_point_mass(rows, levels, kind):
+    """Run the rows on coefficient vectors and compare each landing with its level; see the module docstring.
+
+    Args:
+        kind: "full" or "drift", as in ``Solver.exact_on_point_mass``.
+    """
+    draws = int(rows[:, COLUMN["draw"]].max())
+    basis = np.zeros((4 + HISTORY, 2 + draws))  # x, s, m, o, h_0 .. h_3
+    basis[0, :2] = levels[0, 1:3]
+    for k, row in enumerate(rows[:-1]):
+        draw = int(row[COLUMN["draw"]])
+        memory = basis[:, : 2 + draw]  # later draws have not happened
+        x, m, o, history = memory[0], memory[2], memory[3], memory[4:]
+        if k > 0:
+            _, alpha, sigma, _, _, out_x0, out_eps = levels[k]
+            np.multiply(x, out_eps / sigma, out=o)  # out_x0 x0 + out_eps eps, where eps = (x - alpha x0) / sigma
+            o[0] += out_x0 - out_eps * alpha / sigma
+            m[:] = row[COLUMN["p_x"]] * x + row[COLUMN["p_o"]] * o
+        landed = _combine(row, C, memory, draw)
+        size = np.abs(row[C.vectors]) @ np.sqrt(np.einsum("ij,ij->i", memory, memory))
+        _check_landing(k, landed, levels[k + 1], size, kind, draws)
+        saved = _combine(row, D, memory, draw) if row[D.vectors].any() or row[D.z] or row[D.zp] else None
+        slot = int(row[COLUMN["slot"]])
+        if slot >= 0:
+            history[slot] = row[COLUMN["e_x"]] * x + row[COLUMN["e_m"]] * m + row[COLUMN["e_o"]] * o
+        x[:] = landed
+        if saved is not None:
+            memory[1] = saved
+
+
+def _combine(row, columns, memory, draw):
+    value = row[columns.vectors] @ memory
+    value[1 + draw] += row[columns.z]
+    value[draw] += row[columns.zp] if row[columns.zp] else 0.0
+    return value
+
+
+def _check_landing(k, landed, level, size, kind, draws):
+    _, alpha, sigma, *_ = level
+    allowed = TOLERANCE * max(alpha, sigma) + ROUNDING * size
+    if not abs(landed[0] - alpha) <= allowed:
+        raise ValueError(
+            f"row {k}: on a point mass the factor of x0 must be alpha = {alpha:.12g} (at t = {level[0]:g}), "
+            f"got {landed[0]:.12g}"
+        )
+    if kind == "full":
+        noise = landed[1] if draws == 0 else np.linalg.norm(landed[1:])
+        if not abs(noise - sigma) <= allowed:
+            raise ValueError(
+                f"row {k}: on a point mass the noise must be sigma = {sigma:.12g} (at t = {level[0]:g}), got {noise:.12g}"
+            )

@@ -1,0 +1,37 @@
+from dataclasses import dataclass
+from math import sqrt
+
+from .kappa import FirstOrder
+from .path import decay
+
+
+@dataclass(frozen=True)
+class DDPM(FirstOrder):
+    """Ancestral sampling. Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models", eq. 7 and algorithm 2.
+
+    The mean is that of q(x_s | x_t, x0); the variance is
+
+        "fixed_small"   its own, sigma_s^2 (1 - e^{-2h})         optimal if the data are one point
+        "fixed_large"   that of q(x_t | x_s), sigma_t^2 (1 - e^{-2h})     optimal if the data are N(0, 1)
+
+    No noise is added on the step to clean data.
+    """
+
+    variance: str = "fixed_small"
+    stochastic = True
+
+    def __post_init__(self):
+        if self.variance not in ("fixed_small", "fixed_large"):
+            raise ValueError(f'DDPM: variance must be "fixed_small" or "fixed_large", got {self.variance!r}')
+
+    @property
+    def exact_on_point_mass(self):
+        return "full" if self.variance == "fixed_small" else "drift"
+
+    def kappa(self, t, s):
+        return decay(t, s)
+
+    def noise(self, t, s):
+        if self.variance == "fixed_small" or s.is_clean:
+            return super().noise(t, s)
+        return t.sigma * sqrt(1 - decay(t, s) ** 2)

@@ -1,0 +1,84 @@
+"""Linear combinations of the operands of a row, so that a solver reads like the algorithm box of its paper.
+
+    X       the state, where the model was just evaluated
+    S       the saved anchor
+    M       what the solver works in, from the latest model output: x0 or eps (``Solver.quantity``)
+    EPS     the eps of the latest model output, never clipped
+    H(k)    what was remembered k stages ago, k = 1 the newest
+    Z, ZP   a fresh standard normal, and the previous one
+"""
+
+from ..row import HISTORY
+
+
+class Lin:
+    """An immutable linear combination: ``0.5 * X + b * M - H(1) / 3``. Coefficients are Python floats."""
+
+    __slots__ = ("terms",)
+
+    def __init__(self, terms=()):
+        self.terms = {name: value for name, value in dict(terms).items() if value != 0}
+
+    def __getitem__(self, name):
+        return self.terms.get(name, 0.0)
+
+    def __add__(self, other):
+        if isinstance(other, (int, float)) and other == 0:  # lets sum() work
+            return self
+        if not isinstance(other, Lin):
+            return NotImplemented
+        names = {**self.terms, **other.terms}
+        return Lin({name: self[name] + other[name] for name in names})
+
+    __radd__ = __add__
+
+    def __neg__(self):
+        return -1.0 * self
+
+    def __sub__(self, other):
+        return self + (-1.0) * other
+
+    def __mul__(self, factor):
+        if not isinstance(factor, (int, float)):
+            return NotImplemented
+        return Lin({name: float(value * factor) for name, value in self.terms.items()})
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor):
+        if not isinstance(divisor, (int, float)):
+            return NotImplemented
+        return Lin({name: float(value / divisor) for name, value in self.terms.items()})
+
+    def __eq__(self, other):
+        return isinstance(other, Lin) and self.terms == other.terms
+
+    def __hash__(self):
+        return hash(frozenset(self.terms.items()))
+
+    def __repr__(self):
+        return " + ".join(f"{value:g} {name}" for name, value in self.terms.items()) or "0"
+
+    def substitute(self, name: str, value: "Lin") -> "Lin":
+        """The combination with operand ``name`` replaced by another combination."""
+        rest = Lin({k: v for k, v in self.terms.items() if k != name})
+        return rest + self[name] * value if name in self.terms else self
+
+
+X = Lin({"x": 1.0})
+S = Lin({"s": 1.0})
+M = Lin({"m": 1.0})
+O = Lin({"o": 1.0})  # noqa: E741 - the raw model output; for the lowering, solvers use M
+EPS = Lin({"eps": 1.0})
+Z = Lin({"z": 1.0})
+ZP = Lin({"zp": 1.0})
+
+
+def H(age: int) -> Lin:
+    """What was remembered ``age`` stages ago (1: the newest, at most 4)."""
+    if age not in range(1, HISTORY + 1):
+        raise ValueError(f"H: age must be 1..{HISTORY}, got {age!r}")
+    return Lin({f"h{age}": 1.0})
+
+
+AGES = {f"h{age}": age for age in range(1, HISTORY + 1)}

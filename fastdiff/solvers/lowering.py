@@ -1,0 +1,178 @@
+"""Stages to rows: readings of the model output folded in, history slots rotated, draws numbered."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .. import grids
+from ..parameterization import Reading, check_prediction, exact_output, read
+from ..row import COLUMN, HISTORY, WIDTH
+from ..schedules import Schedule
+from .linear import AGES, M, O, X
+from .path import Path
+from .table import LEVEL, StepTable
+
+
+def lower(solver, schedule, steps, *, prediction, grid, clip) -> StepTable:
+    """See ``Solver.lower``."""
+    if not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule must be a fastdiff schedule, got {schedule!r}")
+    check_prediction(prediction, schedule)
+    bounds = _bounds(clip)
+    path = Path.along(schedule, _times(schedule, steps, grid))
+    if any(point.is_clean for point in path.points[:-1]):
+        raise ValueError(f"grid: only the last time may be clean (sigma = 0), got {[p.t for p in path.points]}")
+    stages = _prune(list(solver.steps(path)))
+    visited = [path[0], *(stage.at for stage in stages)]  # the model runs at all but the last of these
+    frame = _Frame.at(schedule, prediction, np.array([point.t for point in visited[:-1]]))
+    ring, draws = _Ring(stages), 0
+    rows = [_entry()]
+    for stage, at, reading in zip(stages, visited, frame.readings, strict=False):
+        row, draws = _row(stage, at, solver.quantity, reading, bounds, ring, draws)
+        rows.append(row)
+    rows = np.array([*rows, _blank(live=0)])
+    rows[:-2, [COLUMN["in_scale"], COLUMN["t_next"]]] = frame.inputs
+    levels = np.zeros((len(rows), len(LEVEL)))
+    levels[:, :3] = [(p.t, p.alpha, p.sigma) for p in (path[0], *visited)]
+    levels[1:-1, 3:5], levels[1:-1, 5:] = frame.inputs, frame.outputs
+    return StepTable(
+        rows=rows,
+        levels=levels,
+        solver=repr(solver),
+        schedule=repr(schedule),
+        prediction=prediction,
+        quantity=solver.quantity,
+        order=solver.order,
+        exact_on_point_mass=solver.exact_on_point_mass,
+        clip=bounds,
+    )
+
+
+class _Frame(NamedTuple):
+    """The model's view of the points at which it runs."""
+
+    inputs: np.ndarray  # [N, 2] input scale and model time
+    outputs: np.ndarray  # [N, 2] factors of x0 and eps in an exact model's output
+    readings: list[Reading]
+
+    @classmethod
+    def at(cls, schedule, prediction, t):
+        readings = np.stack(read(prediction, schedule, t), axis=1).tolist()
+        return cls(
+            inputs=np.stack([schedule.input_scale(t), schedule.model_time(t)], axis=1),
+            outputs=np.stack(exact_output(prediction, schedule, t), axis=1),
+            readings=[Reading(*numbers) for numbers in readings],
+        )
+
+
+class _Ring:
+    """Assigns the n-th remembered item to physical slot n mod depth, and skips items that nobody reads."""
+
+    def __init__(self, stages):
+        self.read, self.depth, self.count = set(), 0, 0
+        count = 0
+        for k, stage in enumerate(stages):
+            for name in {name for lin in _outputs(stage) for name in lin.terms if name in AGES}:
+                if AGES[name] > min(count, HISTORY):
+                    raise ValueError(f"stage {k} reads H({AGES[name]}), but only {count} items were remembered")
+                self.read.add(count - AGES[name])
+                self.depth = max(self.depth, AGES[name])
+            count += stage.remember is not None
+
+    def column(self, age):
+        return f"h{(self.count - age) % self.depth}"
+
+    def push(self):
+        """The slot for the next item, -1 if it is never read."""
+        slot = self.count % self.depth if self.count in self.read else -1
+        self.count += 1
+        return slot
+
+
+def _row(stage, at, quantity, reading, bounds, ring, draws):
+    """One packed row, and the number of draws after it."""
+    row = _blank(live=1)
+
+    def put(prefix, lin):
+        for name, value in _fold(lin, at, quantity, reading, bounds is not None).terms.items():
+            name = ring.column(AGES[name]) if name in AGES else name
+            row[COLUMN[f"{prefix}_{name}"]] = value
+
+    put("c", stage.x)
+    if stage.s is not None:
+        put("d", stage.s)
+    if stage.remember is not None:
+        slot = row[COLUMN["slot"]] = ring.push()
+        if slot >= 0:
+            put("e", stage.remember)
+    row[COLUMN["clip_lo"]], row[COLUMN["clip_hi"]] = (-np.inf, np.inf) if bounds is None else bounds
+    if bounds is not None and (row[COLUMN["c_m"]] or row[COLUMN["d_m"]] or row[COLUMN["e_m"]]):
+        row[COLUMN["p_x"]], row[COLUMN["p_o"]] = reading.x0_x, reading.x0_out
+    fresh = bool(row[COLUMN["c_z"]] or row[COLUMN["d_z"]])
+    again = bool(row[COLUMN["c_zp"]] or row[COLUMN["d_zp"]])
+    row[COLUMN["draw"]] = draws + (fresh or again)
+    return row, draws + fresh
+
+
+def _fold(lin, at, quantity, reading, clipped):
+    """M and EPS in terms of what the row has: x, the raw output o, and m = the clipped x0 if there is a clip."""
+    eps = reading.eps_x * X + reading.eps_out * O
+    lin = lin.substitute("eps", eps)
+    if clipped:
+        return lin if quantity == "x0" else lin.substitute("m", (X - at.alpha * M) / at.sigma)
+    return lin.substitute("m", reading.x0_x * X + reading.x0_out * O if quantity == "x0" else eps)
+
+
+def _entry():
+    row = _blank(live=1)
+    row[COLUMN["c_x"]] = 1.0
+    row[COLUMN["clip_lo"]], row[COLUMN["clip_hi"]] = -np.inf, np.inf
+    return row
+
+
+def _blank(live):
+    row = np.zeros(WIDTH)
+    row[COLUMN["slot"]], row[COLUMN["live"]] = -1, live
+    return row
+
+
+def _outputs(stage):
+    return [lin for lin in (stage.x, stage.s, stage.remember) if lin is not None]
+
+
+def _prune(stages):
+    """Drop writes of the anchor that no later stage reads."""
+    kept, needed = [], False
+    for stage in reversed(stages):
+        if stage.s is not None and not needed:
+            stage = type(stage)(x=stage.x, at=stage.at, remember=stage.remember)
+        elif stage.s is not None:
+            needed = False
+        needed = needed or any(lin["s"] for lin in _outputs(stage))
+        kept.append(stage)
+    return kept[::-1]
+
+
+def _times(schedule, steps, grid):
+    if grid is None:
+        grid = grids.default(schedule)
+    if callable(grid):
+        return grids.check_times("grid", schedule, grid(schedule, steps))
+    times = grids.check_times("grid", schedule, grid)
+    if steps is not None and steps != len(times) - 1:
+        raise ValueError(f"steps must be {len(times) - 1} (or None) for a grid of {len(times)} times, got {steps!r}")
+    return times
+
+
+def _bounds(clip):
+    """None or (lo, hi)."""
+    if clip is None:
+        return None
+    try:
+        low, high = (-clip, clip) if np.ndim(clip) == 0 else clip
+        low, high = float(low), float(high)
+    except (TypeError, ValueError):
+        raise TypeError(f"clip must be None, a number or a pair (lo, hi), got {clip!r}") from None
+    if not low < high:
+        raise ValueError(f"clip must be a number > 0 or a pair with lo < hi, got {clip!r}")
+    return low, high

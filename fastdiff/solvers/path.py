@@ -1,0 +1,96 @@
+"""The noise levels a solver walks through, in float64."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..schedules import Schedule
+
+
+@dataclass(frozen=True)
+class Point:
+    """One noise level: x = alpha x0 + sigma eps, lam = log(alpha / sigma)."""
+
+    t: float
+    alpha: float
+    sigma: float
+    lam: float
+
+    @property
+    def rho(self) -> float:
+        """sigma / alpha, the noise level of x / alpha (alpha > 0)."""
+        return self.sigma / self.alpha
+
+    @property
+    def is_clean(self) -> bool:
+        """No noise: nothing left to solve."""
+        return self.sigma == 0
+
+    @property
+    def is_pure_noise(self) -> bool:
+        """No signal: lam = -inf, and every step away from here is infinitely long in lam."""
+        return self.alpha == 0
+
+
+def gap(t: Point, s: Point) -> float:
+    """h = lam_s - lam_t > 0; inf from pure noise or to clean data."""
+    return s.lam - t.lam
+
+
+def decay(t: Point, s: Point) -> float:
+    """E = e^{-h} as a product, exactly 0 where h is infinite."""
+    return (t.alpha * s.sigma) / (s.alpha * t.sigma)
+
+
+@dataclass(frozen=True)
+class Path:
+    """``points[0]`` is where sampling starts, ``points[-1]`` where it ends."""
+
+    schedule: Schedule
+    points: tuple[Point, ...]
+
+    @classmethod
+    def along(cls, schedule: Schedule, times: np.ndarray) -> "Path":
+        """The points of the schedule at decreasing ``times``."""
+        return cls(schedule, points(schedule, times))
+
+    def __len__(self) -> int:
+        """The number of steps."""
+        return len(self.points) - 1
+
+    def __getitem__(self, i: int) -> Point:
+        return self.points[i]
+
+    def steps(self) -> Iterator[tuple[int, Point, Point]]:
+        """``(i, t, s)`` for each step, from t to the cleaner s."""
+        return ((i, self.points[i], self.points[i + 1]) for i in range(len(self)))
+
+    def at_lam(self, lam: float) -> Point:
+        """A point between those of the grid, by its log(alpha / sigma)."""
+        return points(self.schedule, [self.schedule.t_of_lam(lam)])[0]
+
+    def order(self, i: int, wanted: int, taper: bool = False) -> int:
+        """The order a multistep formula can have on step i, given that every earlier point was evaluated.
+
+        One on the step to clean data and until finite gaps of lam lie behind; with ``taper`` also decreasing to one
+        at the end.
+        """
+        if self.points[i + 1].is_clean:
+            return 1
+        known = i + 1 - self.points[0].is_pure_noise
+        return max(1, min(wanted, known, len(self) - i if taper else wanted))
+
+
+def points(schedule: Schedule, times) -> tuple[Point, ...]:
+    """The points of the schedule at an array of times."""
+    t = np.asarray(times, dtype=np.float64)
+    alpha, sigma, lam = schedule.alpha(t), schedule.sigma(t), schedule.lam(t)
+    bad = ~(np.isfinite(alpha) & np.isfinite(sigma) & (alpha >= 0) & (sigma >= 0) & (alpha + sigma > 0))
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(
+            f"grid: alpha and sigma of {schedule!r} must be finite and >= 0, got alpha = {alpha[i]:g}, "
+            f"sigma = {sigma[i]:g} at t = {t[i]:g}; start the grid later or use another schedule"
+        )
+    return tuple(Point(*numbers) for numbers in zip(*(a.tolist() for a in (t, alpha, sigma, lam)), strict=True))

@@ -1,0 +1,210 @@
+"""The table a solver is lowered to: float64 numbers known before the first model call."""
+
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from ..row import COLUMN, FIELDS
+from .check import LEVEL as LEVEL
+from .check import check_point_mass, check_structure
+
+FORMAT, VERSION = "fastdiff.StepTable", 1
+
+_Z = [COLUMN[name] for name in ("c_z", "d_z")]
+_ANCHOR = [COLUMN[name] for name in ("c_s", "d_s")]
+
+
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class StepTable:
+    """The rows of one sampling run, with what is needed to check them. Made by ``Solver.lower``.
+
+    With N model evaluations there are N + 2 rows (entry, N, END; see ``fastdiff.row``) and N + 2 noise levels:
+    ``levels[0]`` is where the initial state lives, ``levels[k]`` where row k's model evaluation is, and row k lands on
+    ``levels[k + 1]``.
+
+    Attributes:
+        rows: float64 [N + 2, 32], read-only.
+        levels: float64 [N + 2, 7], read-only: t, alpha, sigma; the input scale and model time of the evaluation;
+            and (a, b) of the output a x0 + b eps of an exact model there. The last four are 0 without evaluation.
+        solver, schedule: their repr.
+        prediction: what the model is taken to output.
+        quantity: "x0" or "eps", what the solver works in.
+        order: the order in the sense of the solver's paper (weak order if stochastic).
+        exact_on_point_mass: "full", "drift" or "none"; what the table was checked against.
+        clip: None or the (lo, hi) to which x0 is clamped.
+
+    Raises:
+        ValueError: the rows are malformed, or fail the point-mass identity they declare (``fastdiff.solvers.check``).
+    """
+
+    rows: np.ndarray
+    levels: np.ndarray
+    solver: str
+    schedule: str
+    prediction: str
+    quantity: str
+    order: int
+    exact_on_point_mass: str = "full"
+    clip: tuple[float, float] | None = None
+
+    def __post_init__(self):
+        for name in ("rows", "levels"):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+        for name in ("solver", "schedule", "prediction", "quantity"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"StepTable: {name} must be a string, got {getattr(self, name)!r}")
+        if isinstance(self.order, bool) or not isinstance(self.order, int) or self.order < 1:
+            raise ValueError(f"StepTable: order must be a positive integer, got {self.order!r}")
+        if self.exact_on_point_mass not in ("full", "drift", "none"):
+            raise ValueError(
+                f'StepTable: exact_on_point_mass must be "full", "drift" or "none", got {self.exact_on_point_mass!r}'
+            )
+        if self.clip is not None:
+            object.__setattr__(self, "clip", (float(self.clip[0]), float(self.clip[1])))
+        try:
+            check_structure(self.rows, self.levels, self.clip, not self.stochastic)
+            if self.exact_on_point_mass != "none":
+                check_point_mass(self.rows, self.levels, self.exact_on_point_mass)
+        except ValueError as error:
+            raise ValueError(f"StepTable of {self.solver} on {self.schedule}: {error}") from None
+
+    @property
+    def nfe(self) -> int:
+        """N, the number of model evaluations."""
+        return len(self.rows) - 2
+
+    @property
+    def noise_draws(self) -> int:
+        """How many standard normal draws per element a run makes, the initial state not counted."""
+        return int(np.any(self.rows[:, _Z] != 0, axis=1).sum()) if self.rows.ndim == 2 else 0
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether any row draws noise."""
+        return self.noise_draws > 0
+
+    @property
+    def history(self) -> int:
+        """The number of history slots in use, 0 to 4."""
+        return int(self.rows[:, COLUMN["slot"]].max()) + 1
+
+    @property
+    def uses_saved(self) -> bool:
+        """Whether the anchor s is in use."""
+        return bool(np.any(self.rows[:, _ANCHOR] != 0))
+
+    @property
+    def t(self) -> np.ndarray:
+        """Schedule times of the levels, float64 [N + 2]."""
+        return self.levels[:, 0]
+
+    @property
+    def alpha(self) -> np.ndarray:
+        """alpha of the levels, float64 [N + 2]."""
+        return self.levels[:, 1]
+
+    @property
+    def sigma(self) -> np.ndarray:
+        """sigma of the levels, float64 [N + 2]."""
+        return self.levels[:, 2]
+
+    @property
+    def model_t(self) -> np.ndarray:
+        """What the model is conditioned on at each of its evaluations, float64 [N]."""
+        return self.levels[1:-1, 4]
+
+    def pack(self, dtype=np.float32) -> np.ndarray:
+        """A copy of the rows in the state's dtype, [N + 2, 32]: what a kernel gets."""
+        return self.rows.astype(dtype)
+
+    def _meta(self):
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "levels")}
+
+    def __eq__(self, other):
+        """Equality by content."""
+        if not isinstance(other, StepTable):
+            return NotImplemented
+        same = np.array_equal(self.rows, other.rows) and np.array_equal(self.levels, other.levels)
+        return bool(same) and self._meta() == other._meta()
+
+    def __hash__(self):
+        return hash((self.rows.tobytes(), self.solver, self.schedule, self.prediction))
+
+    def save(self, path) -> None:
+        """Write the table to ``path`` (an .npz archive, whatever its suffix)."""
+        meta = {"format": FORMAT, "version": VERSION, **self._meta()}
+        with open(path, "wb") as file:
+            np.savez(file, rows=self.rows, levels=self.levels, meta=np.array(json.dumps(meta)))
+
+    @classmethod
+    def load(cls, path) -> "StepTable":
+        """Read a table back and check it again.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            ValueError: the file is not a table, of another version, damaged, or its rows fail the check.
+        """
+        data = Path(path).read_bytes()  # read errors are the caller's business, content errors ours
+        try:
+            rows, levels, meta = _unpack(data)
+        except (ValueError, KeyError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: expected a saved StepTable, got a damaged or foreign file ({error})") from error
+        if meta.pop("format", None) != FORMAT:
+            raise ValueError(f"{path}: expected a saved StepTable, got a file of another format")
+        version = meta.pop("version", None)
+        if version != VERSION:
+            raise ValueError(f"{path}: expected StepTable version {VERSION}, got version {version!r}")
+        try:
+            return cls(rows=rows, levels=levels, **meta)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: the saved StepTable is not valid: {error}") from error
+
+    def __repr__(self):
+        return f"StepTable({self.solver}, {self.schedule}, prediction={self.prediction!r}, nfe={self.nfe})"
+
+    def __str__(self):
+        """The rows in words, the middle of a long table left out."""
+        kind = f"stochastic, {self.noise_draws} draws" if self.stochastic else "deterministic"
+        head = [
+            f"{self.solver} on {self.schedule}",
+            f"prediction {self.prediction}, works in {self.quantity}, order {self.order}, {kind}, nfe {self.nfe}, "
+            f"history {self.history}, clip {self.clip}, point mass {self.exact_on_point_mass}",
+        ]
+        lines = [self._line(k) for k in range(len(self.rows) - 1)]
+        if len(lines) > 24:
+            lines[12:-11] = [f"      ... {len(lines) - 23} more rows ..."]
+        return "\n".join(head + lines)
+
+    def _line(self, k):
+        row = self.rows[k]
+        label = "entry" if k == 0 else f"{k:5d}"
+        parts = [f"{label}  t {self.t[k]:.6g} -> {self.t[k + 1]:.6g}"]
+        if row[COLUMN["p_x"]] or row[COLUMN["p_o"]]:
+            parts.append(f"m = clip({_terms(row, 'p')})")
+        parts.append(f"x' = {_terms(row, 'c')}")
+        if saved := _terms(row, "d"):
+            parts.append(f"s' = {saved}")
+        if row[COLUMN["slot"]] >= 0:
+            parts.append(f"h{row[COLUMN['slot']]:g} = {_terms(row, 'e')}")
+        return "  |  ".join(parts)
+
+
+def _terms(row, prefix):
+    names = (name for name in FIELDS if name.startswith(f"{prefix}_"))
+    return " ".join(f"{row[COLUMN[name]]:+.6g} {name[2:]}" for name in names if row[COLUMN[name]])
+
+
+def _unpack(data):
+    with np.load(BytesIO(data), allow_pickle=False) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        meta = json.loads(str(archive["meta"][()]))
+        if not isinstance(meta, dict):
+            raise TypeError("metadata that is not a mapping")
+        return archive["rows"], archive["levels"], meta

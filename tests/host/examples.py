@@ -1,0 +1,75 @@
+"""Instances of everything in the registries. What has no entry here is built from its defaults."""
+
+import numpy as np
+
+from fastdiff import schedules, solvers
+from fastdiff.parameterization import PREDICTIONS
+from fastdiff.schedules import EDM, DiscreteBetas, LogSNR, RectifiedFlow, VarianceExploding, VPLinear
+
+
+def wavy(t):
+    return -10 + 14 * t + np.sin(t)
+
+
+_SCHEDULES = {
+    "DiscreteBetas": [
+        DiscreteBetas.linear(),
+        DiscreteBetas.scaled_linear(),
+        DiscreteBetas.cosine(50),
+        DiscreteBetas.linear(100).zero_terminal(),
+    ],
+    "EDM": [EDM(), EDM(precondition=True)],
+    "LogSNR": [LogSNR(), LogSNR(wavy)],
+    "RectifiedFlow": [RectifiedFlow(), RectifiedFlow(3.0)],
+    "VarianceExploding": [VarianceExploding(VPLinear()), VarianceExploding(DiscreteBetas.linear())],
+}
+
+SCHEDULES = [
+    schedule
+    for name in schedules.names()
+    for schedule in _SCHEDULES.get(name) or [getattr(schedules, name)()]
+]
+
+_SOLVERS = {
+    "DDIM": [solvers.DDIM(), solvers.DDIM(0.4), solvers.DDIM(1), solvers.DDIM(0.7, keep_eps=True)],
+    "DDPM": [solvers.DDPM(), solvers.DDPM("fixed_large")],
+    "DPMpp2M": [solvers.DPMpp2M(), solvers.DPMpp2M("heun", lower_order_final=True)],
+    "DPMpp2MSDE": [solvers.DPMpp2MSDE(), solvers.DPMpp2MSDE(kind="heun", eta=0.5)],
+    "EulerAncestral": [solvers.EulerAncestral(), solvers.EulerAncestral(0.3)],
+    "UniPC": [
+        solvers.UniPC(order, variant, lower)
+        for order, variant, lower in [
+            (1, "bh1", False),
+            (2, "bh1", False),
+            (2, "bh2", False),
+            (3, "bh1", True),
+            (3, "bh2", False),
+        ]
+    ],
+}
+
+SOLVERS = [
+    solver for name in solvers.names() for solver in _SOLVERS.get(name) or [solvers.get(name)()]
+]
+
+
+def predictions(schedule):
+    """The predictions that make sense on the schedule, as far as its noisy end."""
+    for prediction in PREDICTIONS:
+        blind = prediction in ("eps", "score") and schedule.alpha(schedule.t_max) == 0
+        if prediction == "flow" and schedule.input_scale(schedule.t_smallest) != 1:
+            continue
+        if prediction == "flow" and not np.isfinite(schedule.dalpha(schedule.t_max)):
+            continue  # a discrete table that ends in one jump to alpha = 0
+        if not blind:
+            yield prediction
+    if isinstance(schedule, EDM) and schedule.precondition:
+        yield "edm"
+
+
+CASES = [(schedule, prediction) for schedule in SCHEDULES for prediction in predictions(schedule)]
+
+
+def label(value):
+    """A readable pytest id."""
+    return repr(value) if isinstance(value, solvers.Solver) else str(value)
