@@ -116,8 +116,8 @@ PYBIND11_MODULE(_C, m) {
   m.attr("ROW_WIDTH") = kRowWidth;
   py::class_<Executor>(m, "Executor")
       .def(py::init(&make_executor), py::arg("x"), py::arg("row"), py::arg("rows"),
-           py::arg("weights"), py::arg("keys"), py::arg("saved"), py::arg("history"),
-           py::arg("z"), py::arg("z_prev"), py::arg("model_input"), py::arg("t"))
+           py::arg("weights"), py::arg("keys"), py::arg("saved"), py::arg("history"), py::arg("z"),
+           py::arg("z_prev"), py::arg("model_input"), py::arg("t"))
       .def("step", &step, py::arg("out"));
   m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");
   m.def("cpu_clone", [] { return cpu::backend().name; }, "The CPU clone in use.");

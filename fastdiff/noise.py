@@ -3,8 +3,8 @@
 Philox4x32-10, counter based. A key is (seed, offset), two int64 holding the bits of torch's uint64
 key; sample b of a batch has its own. Draw n of a trajectory of D elements starts n * ceil(D / 4)
 blocks behind the key's offset: draw 0 is the initial state, draw n the noise of the n-th row that
-draws. So the noise of a sample depends on its key, the draw and the element, and on nothing else: not
-on batch size, position in the batch, number of ranks, launch geometry or backend.
+draws. So the noise of a sample depends on its key, the draw and the element, and on nothing else:
+not on batch size, position in the batch, number of ranks, launch geometry or backend.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
-// float32 <-> bfloat16 and float16 by integer arithmetic: branch-free, so compilers vectorise it, and
-// the same bits on every machine. Rounding is to nearest even; a NaN stays a (quiet) NaN.
+// float32 <-> bfloat16 and float16 by integer arithmetic: branch-free, so compilers vectorise it,
+// and the same bits on every machine. Rounding is to nearest even; a NaN stays a (quiet) NaN.
 #pragma once
 
 #include "core/math.h"
@@ -16,9 +16,7 @@ struct Float16 {
 FD_HD float to_float(float v) { return v; }
 FD_HD double to_float(double v) { return v; }
 
-FD_HD float to_float(BFloat16 v) {
-  return bit_cast<float>(static_cast<uint32_t>(v.bits) << 16);
-}
+FD_HD float to_float(BFloat16 v) { return bit_cast<float>(static_cast<uint32_t>(v.bits) << 16); }
 
 FD_HD float to_float(Float16 v) {
   const uint32_t sign = (v.bits & 0x8000u) << 16, magnitude = (v.bits & 0x7fffu) << 13;

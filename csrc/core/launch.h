@@ -21,11 +21,11 @@ struct OutputView {
 
 /// One row for every sample of a batch.
 struct StepArgs {
-  int64_t batch;     // samples
-  int64_t numel;     // elements of a sample
-  DType state;       // float32 or float64: x, saved, history, z, rows and weights
-  DType output;      // of the model's outputs
-  DType input;       // of model_input
+  int64_t batch;      // samples
+  int64_t numel;      // elements of a sample
+  DType state;        // float32 or float64: x, saved, history, z, rows and weights
+  DType output;       // of the model's outputs
+  DType input;        // of model_input
   int32_t n_outputs;  // G
 
   void* x;        // [batch, numel]
@@ -43,9 +43,9 @@ struct StepArgs {
   const void* weights;  // guidance weight of (row, sample, output); null: the single output as is
   int64_t weight_row_stride, weight_sample_stride;
 
-  const int64_t* keys;         // [batch, 2]: Philox seed and first block
-  const void* z;               // [batch, numel] given noise, or null: drawn from keys
-  const void* z_prev;          // the same for the draw before
+  const int64_t* keys;  // [batch, 2]: Philox seed and first block
+  const void* z;        // [batch, numel] given noise, or null: drawn from keys
+  const void* z_prev;   // the same for the draw before
 
   void* model_input;  // [G, batch, numel] or null
   void* t;            // [G, batch], float64 if model_input is float64, else float32; or null

@@ -12,5 +12,6 @@
 // an ordinary inline function would be merged by the linker, and the AVX-512 copy might win.
 #define FD_HD static inline __attribute__((always_inline))
 #define FD_MEMBER inline __attribute__((always_inline))
-#define FD_UNROLL _Pragma("GCC unroll 16")  // gcc vectorises a loop only if its inner loops are gone
+#define FD_UNROLL \
+  _Pragma("GCC unroll 16")  // gcc vectorises a loop only if its inner loops are gone
 #endif

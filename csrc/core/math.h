@@ -1,6 +1,6 @@
 // The few elementary functions that the sampler needs, built from operations that IEEE 754 rounds
-// in one way only (+, *, fma, sqrt, integer shifts). The library functions of host and device differ
-// in the last bits; these do not, so a CPU and a GPU draw the same noise to the bit.
+// in one way only (+, *, fma, sqrt, integer shifts). The library functions of host and device
+// differ in the last bits; these do not, so a CPU and a GPU draw the same noise to the bit.
 #pragma once
 
 #include <cmath>

@@ -1,5 +1,6 @@
 // The five sums behind guidance rescaling, projection and norm caps: over one sample of (a, b), in
-// double, in an order fixed by the element's index alone, so no batch or thread count changes a bit.
+// double, in an order fixed by the element's index alone, so no batch or thread count changes a
+// bit.
 #pragma once
 
 #include "core/math.h"

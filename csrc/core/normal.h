@@ -22,9 +22,7 @@ FD_HD NormalPair<T> box_muller(T u1, T u2) {
 }
 
 /// A word as a float in (0, 1]: (w + 1/2) / 2^32, rounded; the lowest value is 2^-33.
-FD_HD float unit_interval(uint32_t w) {
-  return fma_(static_cast<float>(w), 0x1p-32f, 0x1p-33f);
-}
+FD_HD float unit_interval(uint32_t w) { return fma_(static_cast<float>(w), 0x1p-32f, 0x1p-33f); }
 
 /// Two words as a double in (0, 1]: (high + (low + 1/2) / 2^32) / 2^32.
 FD_HD double unit_interval(uint32_t high, uint32_t low) {

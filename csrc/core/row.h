@@ -17,16 +17,16 @@ struct Mixture {  // coefficients of the operands of x' or of s'
 
 template <class T>
 struct Row {
-  T p_x, p_o;                   // m = clip(p_x x + p_o o)
+  T p_x, p_o;  // m = clip(p_x x + p_o o)
   T clip_low, clip_high;
-  Mixture<T> c;                 // x'
-  Mixture<T> d;                 // s'; all zero: s stays
-  T e_x, e_m, e_o;              // what is remembered in `slot`
-  T in_scale;                   // the next model input is in_scale x'; 0: none is written
-  T t_next;                     // its timestep
-  T slot;                       // ring slot written, -1: none
-  T draw;                       // number of the Gaussian draw z; z_prev is the one before
-  T live;                       // 0: the sample is finished, nothing is touched
+  Mixture<T> c;     // x'
+  Mixture<T> d;     // s'; all zero: s stays
+  T e_x, e_m, e_o;  // what is remembered in `slot`
+  T in_scale;       // the next model input is in_scale x'; 0: none is written
+  T t_next;         // its timestep
+  T slot;           // ring slot written, -1: none
+  T draw;           // number of the Gaussian draw z; z_prev is the one before
+  T live;           // 0: the sample is finished, nothing is touched
 };
 
 constexpr int kRowWidth = 32;

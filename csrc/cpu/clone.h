@@ -34,7 +34,8 @@ void advance(const StepArgs& args) {
     const Row<T>& row = rows[args.row[b]];
     if (row.live == 0) continue;
     if (t && row.in_scale != 0) {
-      for (int g = 0; g < args.n_outputs; ++g) t[g * args.batch + b] = static_cast<Time>(row.t_next);
+      for (int g = 0; g < args.n_outputs; ++g)
+        t[g * args.batch + b] = static_cast<Time>(row.t_next);
     }
     ++args.row[b];
   }

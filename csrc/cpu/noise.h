@@ -9,6 +9,7 @@ namespace fastdiff {
 namespace {  // each clone keeps its own copy
 
 constexpr int kBlocks = kTile / 4;
+constexpr int kBlockGroup = 16;  // loops run over whole groups: a vector loop without a remainder
 
 struct BlockWords {
   alignas(64) uint32_t w0[kBlocks], w1[kBlocks], w2[kBlocks], w3[kBlocks];
@@ -26,10 +27,11 @@ void fill_words(uint64_t seed, uint64_t first_block, int blocks, BlockWords& wor
 }
 
 /// The first n <= kTile float32 normals of the stream from `first_block` on.
-/// `out` has room for n rounded up to whole blocks.
+/// `out` has room for kTile: whole groups of blocks are written.
 void normals(uint64_t seed, uint64_t first_block, int64_t n, float* out) {
   BlockWords words;
-  const int blocks = static_cast<int>((n + 3) / 4);
+  const int groups = static_cast<int>((n + 4 * kBlockGroup - 1) / (4 * kBlockGroup));
+  const int blocks = groups * kBlockGroup;
   fill_words(seed, first_block, blocks, words);
 #pragma GCC ivdep
   for (int i = 0; i < blocks; ++i) {

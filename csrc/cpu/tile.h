@@ -25,9 +25,10 @@ struct TileSum {
   }
 };
 
-/// to[i] = the sum, for n elements; `to` may be one of the operands.
-template <class T, int kTerms>
-void sum_of(const TileSum<T>& sum, int64_t n, T* to) {
+/// to[i] = the sum, for n elements; `to` may be one of the operands. With kScaled, in the same
+/// pass, y[i] = scale * to[i].
+template <class T, int kTerms, bool kScaled>
+void sum_of(const TileSum<T>& sum, int64_t n, T* to, T scale, T* y) {
   const T* v[kTerms + 1];
   T k[kTerms + 1];
   for (int j = 0; j < kTerms; ++j) v[j] = sum.operand[j], k[j] = sum.coef[j];
@@ -37,19 +38,20 @@ void sum_of(const TileSum<T>& sum, int64_t n, T* to) {
     FD_UNROLL
     for (int j = 0; j < kTerms; ++j) value = fma_(k[j], v[j][i], value);
     to[i] = value;
+    if (kScaled) y[i] = scale * value;
   }
 }
 
-template <class T>
-void evaluate(const TileSum<T>& sum, int64_t n, T* to) {
+template <bool kScaled = false, class T>
+void evaluate(const TileSum<T>& sum, int64_t n, T* to, T scale = 0, T* y = nullptr) {
   switch (sum.terms) {
-    case 0: return sum_of<T, 0>(sum, n, to);
-    case 1: return sum_of<T, 1>(sum, n, to);
-    case 2: return sum_of<T, 2>(sum, n, to);
-    case 3: return sum_of<T, 3>(sum, n, to);
-    case 4: return sum_of<T, 4>(sum, n, to);
-    case 5: return sum_of<T, 5>(sum, n, to);
-    case 6: return sum_of<T, 6>(sum, n, to);
+    case 0: return sum_of<T, 0, kScaled>(sum, n, to, scale, y);
+    case 1: return sum_of<T, 1, kScaled>(sum, n, to, scale, y);
+    case 2: return sum_of<T, 2, kScaled>(sum, n, to, scale, y);
+    case 3: return sum_of<T, 3, kScaled>(sum, n, to, scale, y);
+    case 4: return sum_of<T, 4, kScaled>(sum, n, to, scale, y);
+    case 5: return sum_of<T, 5, kScaled>(sum, n, to, scale, y);
+    case 6: return sum_of<T, 6, kScaled>(sum, n, to, scale, y);
   }
   alignas(64) T value[kTile];
   for (int64_t i = 0; i < n; ++i) value[i] = 0;
@@ -57,6 +59,7 @@ void evaluate(const TileSum<T>& sum, int64_t n, T* to) {
     for (int64_t i = 0; i < n; ++i) value[i] = fma_(sum.coef[j], sum.operand[j][i], value[i]);
   }
   memcpy(to, value, n * sizeof(T));
+  for (int64_t i = 0; kScaled && i < n; ++i) y[i] = scale * value[i];
 }
 
 template <class T>
@@ -67,8 +70,8 @@ class CpuTile {
   CpuTile(const StepArgs& args, const Row<T>& row, int64_t sample, int64_t row_index)
       : args_(args), row_(row), sample_(sample) {
     const T* w = static_cast<const T*>(args.weights);
-    weights_ = w ? w + row_index * args.weight_row_stride + sample * args.weight_sample_stride
-                 : nullptr;
+    weights_ =
+        w ? w + row_index * args.weight_row_stride + sample * args.weight_sample_stride : nullptr;
   }
 
   void move_to(int64_t begin, int64_t n) {
@@ -107,19 +110,26 @@ class CpuTile {
   }
 
   void draw_noise() { noise_ = gaussian(args_.z, row_.draw, fresh_); }
-  void draw_previous_noise() {
-    previous_noise_ = gaussian(args_.z_prev, row_.draw - 1, earlier_);
-  }
+  void draw_previous_noise() { previous_noise_ = gaussian(args_.z_prev, row_.draw - 1, earlier_); }
 
-  void store(const Sum& next, const Sum& saved_sum, bool saves, const Sum& memory,
-                       int slot, T in_scale) {
+  void store(const Sum& next, const Sum& saved_sum, bool saves, const Sum& memory, int slot,
+             T in_scale) {
     const bool slot_is_read = slot >= 0 && (row_.c.h[slot] != 0 || row_.d.h[slot] != 0);
     if (saves) evaluate(saved_sum, n_, anchor_);
     if (slot >= 0) evaluate(memory, n_, slot_is_read ? memory_ : history(slot));
-    evaluate(next, n_, x());
+    const bool writes_input = in_scale != 0 && args_.model_input;
+    const bool same_type = (args_.input == DType::kFloat64) == (sizeof(T) == sizeof(double)) &&
+                           (args_.input == DType::kFloat64 || args_.input == DType::kFloat32);
+    if (writes_input && same_type) {
+      T* y = static_cast<T*>(args_.model_input) + base_;
+      evaluate<true>(next, n_, x(), in_scale, y);
+      repeat_input(y);
+    } else {
+      evaluate(next, n_, x());
+    }
     if (saves) memcpy(saved(), anchor_, n_ * sizeof(T));
     if (slot_is_read) memcpy(history(slot), memory_, n_ * sizeof(T));
-    if (in_scale != 0 && args_.model_input) {
+    if (writes_input && !same_type) {
       with_dtype(args_.input, [&](auto tag) {
         write_input(static_cast<typename decltype(tag)::type*>(args_.model_input), in_scale);
       });
@@ -132,6 +142,11 @@ class CpuTile {
     const T* from = x();
     y += base_;
     for (int64_t i = 0; i < n_; ++i) from_float(from[i] * in_scale, y[i]);
+    repeat_input(y);
+  }
+
+  template <class M>
+  void repeat_input(M* y) {
     for (int g = 1; g < args_.n_outputs; ++g) {
       memcpy(y + g * args_.batch * args_.numel, y, n_ * sizeof(M));
     }

@@ -37,8 +37,9 @@ int64_t bytes_of(DType dtype) {
 
 /// Of a tensor that the model reads or writes: float64 only beside a float64 state.
 DType float_dtype(const TensorView& v, const char* argument, DType state) {
-  return dtype_of(v, argument, state == DType::kFloat64 ? "float32, float64, bfloat16, float16"
-                                                        : "float32, bfloat16, float16");
+  return dtype_of(v, argument,
+                  state == DType::kFloat64 ? "float32, float64, bfloat16, float16"
+                                           : "float32, bfloat16, float16");
 }
 
 struct RowNeeds {
@@ -120,9 +121,8 @@ StepArgs pack_step(const StepTensors& in) {
   if (in.weights.defined()) {
     const TensorView& w = in.weights;
     require_device(w, x, "weights");
-    if (w.dtype != x.dtype || w.dim != 3 || w.sizes[0] != args.n_rows ||
-        w.sizes[1] != args.batch || w.sizes[2] < 1 || w.sizes[2] > kMaxOutputs ||
-        (w.strides[2] != 1 && w.sizes[2] > 1)) {
+    if (w.dtype != x.dtype || w.dim != 3 || w.sizes[0] != args.n_rows || w.sizes[1] != args.batch ||
+        w.sizes[2] < 1 || w.sizes[2] > kMaxOutputs || (w.strides[2] != 1 && w.sizes[2] > 1)) {
       reject("weights", std::string(name_of(x.dtype)) + " [rows, batch, 1..4], last stride 1",
              describe(w));
     }
@@ -202,15 +202,17 @@ void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs
                 v.device_index == x.device_index && v.sizes[0] == leading;
     for (int64_t d = 1; same && d < x.dim; ++d) same = v.sizes[d] == x.sizes[d];
     if (!same) {
-      reject("out", std::string(name_of(dtype)) + " " + shape_text(x.sizes, x.dim, leading) +
-             (x.device_type == 1 ? " on cpu" : " on the device of x"), describe(v));
+      reject("out",
+             std::string(name_of(dtype)) + " " + shape_text(x.sizes, x.dim, leading) +
+                 (x.device_type == 1 ? " on cpu" : " on the device of x"),
+             describe(v));
     }
   }
   const int64_t size = bytes_of(args.output);
   for (int64_t g = 0; g < G; ++g) {
     const TensorView& v = outputs[stacked ? 0 : g];
-    args.out[g].data = static_cast<const char*>(v.data) +
-                       (stacked ? g * args.batch * v.strides[0] * size : 0);
+    args.out[g].data =
+        static_cast<const char*>(v.data) + (stacked ? g * args.batch * v.strides[0] * size : 0);
     args.out[g].sample_stride = v.strides[0];
   }
   // Merge adjacent dimensions wherever every output allows it.

@@ -8,16 +8,16 @@
 namespace fastdiff {
 
 struct StepTensors {
-  TensorView x;             // [B, ...] float32 or float64, contiguous: the state, updated in place
-  TensorView row;           // [B] int64: where each sample stands in `rows`
-  TensorView rows;          // [R, 32] of x's dtype
-  TensorView weights;       // [R, B, G] of x's dtype, any strides; undefined: one output, weight 1
-  TensorView keys;          // [B, 2] int64
-  TensorView saved;         // like x; needed when a row writes or reads s
-  TensorView history;       // [slots, *x.shape]; needed when a row remembers
-  TensorView z, z_prev;     // like x: noise given by the caller instead of drawn from keys
-  TensorView model_input;   // [G * B, ...]: receives the next model input
-  TensorView t;             // [G * B]: receives the next timestep
+  TensorView x;            // [B, ...] float32 or float64, contiguous: the state, updated in place
+  TensorView row;          // [B] int64: where each sample stands in `rows`
+  TensorView rows;         // [R, 32] of x's dtype
+  TensorView weights;      // [R, B, G] of x's dtype, any strides; undefined: one output, weight 1
+  TensorView keys;         // [B, 2] int64
+  TensorView saved;        // like x; needed when a row writes or reads s
+  TensorView history;      // [slots, *x.shape]; needed when a row remembers
+  TensorView z, z_prev;    // like x: noise given by the caller instead of drawn from keys
+  TensorView model_input;  // [G * B, ...]: receives the next model input
+  TensorView t;            // [G * B]: receives the next timestep
 };
 
 /// Everything but the model's outputs. Throws std::invalid_argument naming the argument.

@@ -38,8 +38,8 @@ struct TensorView {
 };
 
 inline const char* name_of(Scalar s) {
-  static const char* const names[] = {"float32", "float64", "bfloat16", "float16", "int64",
-                                      "another dtype"};
+  static const char* const names[] = {"float32", "float64", "bfloat16",
+                                      "float16", "int64",   "another dtype"};
   return names[static_cast<int>(s)];
 }
 

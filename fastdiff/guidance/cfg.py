@@ -17,8 +17,8 @@ class CFG:
 
     Args:
         scale: a number, or one per sample.
-        interval: (lo, hi): guide only where lo < sigma / alpha <= hi, elsewhere take the conditional
-            output ("Applying guidance in a limited interval", Kynkaanniemi et al., 2024).
+        interval: (lo, hi): guide only where lo < sigma / alpha <= hi, elsewhere take the
+            conditional output ("Applying guidance in a limited interval", Kynkaanniemi et al., 2024).
     """
 
     scale: float | Sequence[float] | torch.Tensor = 1.0
@@ -53,7 +53,7 @@ class CFG:
         """[R or 1, batch or 1, 2] float64 weights of (unconditional, conditional).
 
         Args:
-            noise_levels: [R] sigma / alpha where the model is evaluated, NaN for rows without model.
+            noise_levels: [R] sigma / alpha where the model is evaluated; NaN: no model.
             batch: number of samples.
         """
         scales = self.scales()

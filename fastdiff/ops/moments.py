@@ -27,6 +27,6 @@ def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             f"b: expected {a.dtype} {list(a.shape)} like a, got {b.dtype} {list(b.shape)}"
         )
     out = torch.empty(len(a), 5, dtype=torch.float64, device=a.device)
-    flat_a, flat_b = (v.reshape(len(v), -1) if v.numel() else v.new_zeros(len(v), 0) for v in (a, b))
-    torch.ops.fastdiff.moments_(out, flat_a, flat_b)
+    shape = (len(a), a.numel() // max(len(a), 1))
+    torch.ops.fastdiff.moments_(out, a.reshape(shape), b.reshape(shape))
     return out

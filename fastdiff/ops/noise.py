@@ -11,8 +11,8 @@ define("normal_(Tensor(a!) out, Tensor keys) -> ()", reference.normal_, lambda o
 def normal(keys: torch.Tensor, shape, *, dtype=torch.float32) -> torch.Tensor:
     """[K, *shape] standard normals: event k is the Philox stream of ``keys[k]``.
 
-    Algorithm of ``torch.func._random.normal``: Philox4x32-10, counter (offset + block, 0), Box-Muller
-    with the cosine first, four float32 normals (two float64) to a block.
+    Algorithm of ``torch.func._random.normal``: Philox4x32-10, counter (offset + block, 0),
+    Box-Muller with the cosine first, four float32 normals (two float64) to a block.
 
     Args:
         keys: [K, 2] int64, the bits of (seed, offset); offset counts blocks of 128 bits.

@@ -69,9 +69,7 @@ def wide_normals(keys: torch.Tensor, numel: int) -> torch.Tensor:
 def normal_(out: torch.Tensor, keys: torch.Tensor) -> None:
     events, numel = len(out), out[0].numel() if len(out) else 0
     if keys.dtype != torch.int64 or keys.shape != (events, 2):
-        raise ValueError(
-            f"keys: expected int64 [{events}, 2], got {keys.dtype} {list(keys.shape)}"
-        )
+        raise ValueError(f"keys: expected int64 [{events}, 2], got {keys.dtype} {list(keys.shape)}")
     make = wide_normals if out.dtype == torch.float64 else normals
     out.copy_(make(keys, numel).reshape(out.shape))
 
@@ -126,7 +124,8 @@ def step_(
     m = torch.where(m < low, low, torch.where(m > high, high, m)).expand(x.shape)
     number = column("draw")
     z_now, z_before = draw(z, number), draw(z_prev, number - 1)
-    slots = [history[k] if history is not None and k < len(history) else None for k in range(HISTORY)]
+    slots = [] if history is None else list(history)
+    slots += [None] * (HISTORY - len(slots))
     operands = [x, saved, m, o, *slots, z_now, z_before]
 
     following = _mix(mixture("c"), operands)

@@ -3,7 +3,7 @@
 The default, Philox, is drawn inside the kernel and needs none of this.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -66,7 +66,7 @@ class Draws:
             z.copy_(self._randn(z.shape, generator))
 
     def _randn(self, shape, generator):
-        """What torch.randn draws, on the generator's device (a CPU generator serves every device)."""
+        """What torch.randn draws, on the generator's device (a CPU generator serves any)."""
         device = self.z.device if generator is None else generator.device
         drawn = torch.randn(shape, generator=generator, dtype=self.z.dtype, device=device)
         return drawn.to(self.z.device)

@@ -21,7 +21,8 @@ class Program:
         if isinstance(tables, StepTable):
             tables = [tables] * batch
         if isinstance(tables, str) or not isinstance(tables, Sequence):
-            raise TypeError(f"table: expected a StepTable or a sequence, got {type(tables).__name__}")
+            got = type(tables).__name__
+            raise TypeError(f"table: expected a StepTable or a sequence of them, got {got}")
         if len(tables) != batch:
             raise ValueError(f"table: expected {batch} (one per sample), got {len(tables)}")
         for b, table in enumerate(tables):

@@ -28,14 +28,14 @@ def sample(
         x: [B, ...] initial state at the table's first noise level, see ``SamplerState``.
         table: a StepTable, or one per sample.
         seeds: noise seeds, see ``SamplerState``.
-        guidance: None or a guidance such as ``CFG``. With guidance the model is called once with the
-            conditions stacked [unconditional, conditional] along the batch, where the guidance reads
-            only one of them with that one.
+        guidance: None or a guidance such as ``CFG``. With guidance the model is called once, with
+            the conditions stacked [unconditional, conditional] along the batch; where the guidance
+            reads only one of them, with that one.
         cond: keyword arguments of the model; tensors have a leading dimension B.
         uncond: the same for the unconditional part; needed with guidance.
         graph: "auto", True or False: capture model and step as one CUDA graph. On other devices
             there is nothing to capture.
-        callback: called with the SamplerState after every step; ``state.replace(x)`` edits the state.
+        callback: called with the SamplerState after every step; ``state.replace(x)`` edits it.
         progress: show a progress bar (tqdm).
         noise, model_dtype: see ``SamplerState``.
 
@@ -97,7 +97,7 @@ def _check(model, table, guidance, cond, uncond, graph):
         wanted = getattr(t, "prediction", declared)
         if isinstance(declared, str) and declared != wanted:
             raise ValueError(
-                f"table: expected one lowered for prediction={declared!r}, which the model declares, "
+                f"table: expected one lowered for prediction={declared!r}, as the model declares, "
                 f"got one for {wanted!r}"
             )
 

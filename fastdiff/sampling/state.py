@@ -20,9 +20,9 @@ class SamplerState:
             state.step(model(state.model_input, state.t))
         sample = state.x
 
-    Every buffer is allocated here and keeps its address: ``x``, ``model_input``, ``t`` are written in
-    place by ``step``. Samples are independent: their noise, rows and weights do not depend on their
-    batch, so a sample computed alone has the same bits as in any batch.
+    Every buffer is allocated here and keeps its address: ``x``, ``model_input``, ``t`` are written
+    in place by ``step``. Samples are independent: their noise, rows and weights do not depend on
+    their batch, so a sample computed alone has the same bits as in any batch.
 
     Args:
         table: a StepTable, or one per sample.
@@ -32,8 +32,8 @@ class SamplerState:
         guidance: None, or a guidance such as ``CFG``: then the model's batch is G * B, one
             part per condition.
         model_dtype: dtype of ``model_input``; default: x's dtype.
-        noise: "philox" (drawn in the kernel), or what ``Draws`` accepts: "torch", a torch.Generator or
-            one per sample, a tensor [draws, *x.shape], a callable.
+        noise: "philox" (drawn in the kernel), or what ``Draws`` accepts: "torch", a torch.Generator
+            or one per sample, a tensor [draws, *x.shape], a callable.
 
     Attributes:
         x: [B, ...] the state; after the last step the samples.
@@ -54,7 +54,7 @@ class SamplerState:
         wide = x.dtype == torch.float64
         if model_dtype not in ops.step.FLOATS[: 4 if wide else 3]:
             raise ValueError(
-                f"model_dtype: expected float32, bfloat16 or float16 (float64 only beside a float64 "
+                "model_dtype: expected float32, bfloat16 or float16 (float64 only beside a float64 "
                 f"state), got {model_dtype}"
             )
         ops.library.refuse_gradient(x=x)
@@ -165,7 +165,7 @@ class SamplerState:
     @property
     def active(self) -> tuple[int, ...]:
         """Which of the G model outputs the coming row reads for any sample. Where guidance is off
-        (outside its interval) this is only the conditional one, and the others need not be computed.
+        (outside its interval) this is the conditional one only: the others need not be computed.
         """
         if self._mix is None:
             return (0,)

@@ -1,0 +1,46 @@
+# make demo   set up .venv, build, draw digits, write samples.png
+# make test   set up .venv, build, run the tests
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') setup.py pyproject.toml
+
+.PHONY: demo test test-slow bench lint format clean
+
+demo: $(VENV)/.installed-cli
+	$(BIN)/fastdiff sample samples.png --solver DPMpp2M --steps 20 --scale 2
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-slow: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n 2 -m slow
+
+bench: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/report.py
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run --Werror $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(shell find csrc tests -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+
+# torch first and on its own: the build runs against the torch that will run it.
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) "$(TORCH)" numpy
+	$(PIP) "setuptools>=77" wheel ninja "pybind11>=3" packaging
+	touch $@
+
+$(VENV)/.installed-%: $(VENV)/.torch $(NATIVE)
+	$(PIP) --no-build-isolation --editable ".[$*]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info fastdiff/_C*.so
