@@ -81,13 +81,22 @@ Executor make_executor(const py::object& x, const py::object& row, const py::obj
   return Executor(in);
 }
 
+/// Work worth handing the interpreter to other threads for, in state elements (about 20 us).
+constexpr int64_t kReleaseGil = 1 << 16;
+
+void run(Executor& self, const TensorView* views, int64_t count) {
+  if (self.elements() < kReleaseGil) return self.step(views, count);
+  py::gil_scoped_release release;
+  self.step(views, count);
+}
+
 /// out: a tensor [G * B, ...], a list or tuple of G tensors [B, ...], or None.
 void step(Executor& self, py::handle out) {
   if (PyObject_TypeCheck(out.ptr(), tensor_type())) {
     const TensorView v = view(out, "out");
-    return self.step(&v, 1);
+    return run(self, &v, 1);
   }
-  if (out.is_none()) return self.step(nullptr, 0);
+  if (out.is_none()) return run(self, nullptr, 0);
   if (!PyList_Check(out.ptr()) && !PyTuple_Check(out.ptr())) {
     reject("out", "a tensor, or a list or tuple of tensors",
            std::string(py::str(py::type::of(out).attr("__name__"))));
@@ -97,7 +106,7 @@ void step(Executor& self, py::handle out) {
     views.push_back(view(item, "out"));
   }
   if (views.empty()) reject("out", "at least one tensor", "an empty sequence");
-  self.step(views.data(), static_cast<int64_t>(views.size()));
+  run(self, views.data(), static_cast<int64_t>(views.size()));
 }
 
 py::list cpu_clones() {
@@ -117,7 +126,11 @@ PYBIND11_MODULE(_C, m) {
   py::class_<Executor>(m, "Executor")
       .def(py::init(&make_executor), py::arg("x"), py::arg("row"), py::arg("rows"),
            py::arg("weights"), py::arg("keys"), py::arg("saved"), py::arg("history"), py::arg("z"),
-           py::arg("z_prev"), py::arg("model_input"), py::arg("t"))
+           py::arg("z_prev"), py::arg("model_input"), py::arg("t"), py::keep_alive<1, 2>(),
+           py::keep_alive<1, 3>(), py::keep_alive<1, 4>(), py::keep_alive<1, 5>(),
+           py::keep_alive<1, 6>(), py::keep_alive<1, 7>(), py::keep_alive<1, 8>(),
+           py::keep_alive<1, 9>(), py::keep_alive<1, 10>(), py::keep_alive<1, 11>(),
+           py::keep_alive<1, 12>())
       .def("step", &step, py::arg("out"));
   m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");
   m.def("cpu_clone", [] { return cpu::backend().name; }, "The CPU clone in use.");

@@ -13,9 +13,13 @@ class Executor {
  public:
   /// Takes copies of the views' metadata; the caller keeps the tensors alive.
   explicit Executor(const StepTensors& tensors);
+  Executor(Executor&&) = default;  // x_ points into sizes_: moves keep that, copies would not
+  Executor(const Executor&) = delete;
 
   /// Executes the row that each sample stands on. `count` is 0 for a row that needs no model.
   void step(const TensorView* outputs, int64_t count);
+
+  int64_t elements() const { return args_.batch * args_.numel; }
 
  private:
   StepArgs args_;

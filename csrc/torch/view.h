@@ -28,6 +28,7 @@ struct TensorView {
     return n;
   }
   bool contiguous() const {
+    if (numel() == 0) return true;
     int64_t expected = 1;
     for (int64_t d = dim - 1; d >= 0; --d) {
       if (sizes[d] != 1 && strides[d] != expected) return false;

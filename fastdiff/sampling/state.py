@@ -2,6 +2,7 @@
 
 import numpy as np
 import torch
+from torch import is_grad_enabled
 
 from .. import noise as noise_
 from .. import ops
@@ -36,7 +37,6 @@ class SamplerState:
             or one per sample, a tensor [draws, *x.shape], a callable.
 
     Attributes:
-        x: [B, ...] the state; after the last step the samples.
         model_input: [G * B, ...] what the model is to be evaluated at.
         t: [G * B] the timestep to evaluate it at, float32 (float64 if model_dtype is).
 
@@ -60,7 +60,7 @@ class SamplerState:
         ops.library.refuse_gradient(x=x)
         device, batch = x.device, len(x)
         self.program = Program(table, batch)
-        self.x = x.to(torch.float64 if wide else torch.float32).clone(
+        self._x = x.to(torch.float64 if wide else torch.float32).clone(
             memory_format=torch.contiguous_format
         )
         state = {"dtype": self.x.dtype, "device": device}
@@ -82,9 +82,8 @@ class SamplerState:
         time = torch.float64 if model_dtype == torch.float64 else torch.float32
         self.t = torch.zeros(stacked, dtype=time, device=device)
         self._execute = self._bind()
-        self._place = self.program.entry  # where each sample stood when self._since was 0 ...
-        self._since = 0  # ... and the rows executed since, so that the host never asks the device
-        self._left = 1 + int((self.program.end - self._place).max(initial=0))
+        self._stand_at(self.program.entry)
+        self._left += not batch  # an empty batch has an entry row to execute, too
         self.step(None)
 
     def _lower_guidance(self, guidance):
@@ -119,6 +118,15 @@ class SamplerState:
         return execute
 
     @property
+    def x(self) -> torch.Tensor:
+        """[B, ...] the state; after the last step the samples. Assigning is ``replace``."""
+        return self._x
+
+    @x.setter
+    def x(self, value: torch.Tensor) -> None:
+        self.replace(value)
+
+    @property
     def done(self) -> bool:
         """Whether every sample has finished. Known on the host; asks nothing of the device."""
         return self._left <= 0
@@ -126,7 +134,12 @@ class SamplerState:
     @property
     def place(self) -> np.ndarray:
         """[B] int64, on the host: the row on which each sample stands, counted over all tables."""
-        return np.minimum(self._place + self._since, self.program.end)
+        return np.minimum(self._start + (self._total - self._left), self.program.end)
+
+    def _stand_at(self, place: np.ndarray) -> None:
+        """Count from here: the host knows where every sample stands and never asks the device."""
+        self._start = place
+        self._total = self._left = int((self.program.end - place).max(initial=0))
 
     def step(self, out) -> None:
         """Execute one row for every unfinished sample.
@@ -144,13 +157,12 @@ class SamplerState:
                 "step: expected an unfinished sample, got a state that is done "
                 f"(all {len(self.x)} samples have executed their last row)"
             )
-        if torch.is_grad_enabled():
+        if is_grad_enabled():
             parts = (out,) if isinstance(out, torch.Tensor) or out is None else out
             ops.library.refuse_gradient(**{f"out[{g}]": part for g, part in enumerate(parts)})
         if self._draws is not None:
             self._draw()
         self._execute(out)
-        self._since += 1
         self._left -= 1
 
     def _draw(self):
@@ -178,7 +190,7 @@ class SamplerState:
         """Replace the state between steps (x [B, ...]); the model's input follows."""
         if x.shape != self.x.shape:
             raise ValueError(f"x: expected {list(self.x.shape)}, got {list(x.shape)}")
-        self.x.copy_(x)
+        self._x.copy_(x)
         scale = self._column("in_scale", self.place - 1)
         for part in self.model_input.chunk(self.outputs):
             part.copy_(scale * self.x)
@@ -195,8 +207,7 @@ class SamplerState:
         if self.program.draws[entry]:
             raise NotImplementedError("restart: a table whose entry row draws noise")
         place[sample] = entry + 1
-        self._place, self._since = place, 0
-        self._left = int((self.program.end - place).max(initial=0))
+        self._stand_at(place)
         scale, time = self.rows[entry, [COLUMN["in_scale"], COLUMN["t_next"]]].tolist()
         self.x[sample].copy_(x)
         self.row[sample] = entry + 1
