@@ -1,7 +1,10 @@
 """fastdiff: fast, exact and reproducible sampling from diffusion models."""
 
+import importlib
+
 from . import grids as grids
 from . import guidance as guidance
+from . import models as models
 from . import noise as noise
 from . import ops as ops
 from . import schedules as schedules
@@ -12,3 +15,10 @@ from .sampling import sample as sample
 from .solvers import StepTable as StepTable
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    # Training needs the packages of an extra: imported when asked for.
+    if name == "training":
+        return importlib.import_module(".training", __name__)
+    raise AttributeError(f"module 'fastdiff' has no attribute {name!r}")

@@ -35,8 +35,9 @@ def sample(
         network = models.digits(device) if model is None else models.load(model, device)[0]
         labels = torch.tensor(_cycle(_parse_classes(classes), n), device=device)
         table = _find(solver).lower(schedules.VPCosine(), steps, prediction="v")
-        image = network.config.image
-        x = noise.draw(noise.keys(seed, n, device=device), (1, image, image))
+        config = network.config
+        shape = (config.channels, config.image_size, config.image_size)
+        x = noise.draw(noise.keys(seed, n, device=device), shape)
         cfg = None if scale == 1 else guidance.CFG(scale)
         fused = SamplerState(table, x, seeds=seed, guidance=cfg)
         times = {"fastdiff": _run(network, fused, labels, scale, progress=True)}

@@ -18,7 +18,8 @@ class CFG:
     Args:
         scale: a number, or one per sample.
         interval: (lo, hi): guide only where lo < sigma / alpha <= hi, elsewhere take the
-            conditional output ("Applying guidance in a limited interval", Kynkaanniemi et al., 2024).
+            conditional output ("Applying Guidance in a Limited Interval", Kynkaanniemi et al.,
+            2024).
     """
 
     scale: float | Sequence[float] | torch.Tensor = 1.0

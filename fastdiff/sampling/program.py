@@ -19,20 +19,10 @@ class Program:
 
     def __init__(self, tables: StepTable | Sequence[StepTable], batch: int):
         if isinstance(tables, StepTable):
-            tables = [tables] * batch
-        if isinstance(tables, str) or not isinstance(tables, Sequence):
-            got = type(tables).__name__
-            raise TypeError(f"table: expected a StepTable or a sequence of them, got {got}")
-        if len(tables) != batch:
-            raise ValueError(f"table: expected {batch} (one per sample), got {len(tables)}")
-        for b, table in enumerate(tables):
-            if not isinstance(table, StepTable):
-                raise TypeError(f"table[{b}]: expected a StepTable, got {type(table).__name__}")
-        self.tables = list(dict.fromkeys(tables))
-        starts = np.cumsum([0, *(len(table.rows) for table in self.tables)])
-        which = {table: i for i, table in enumerate(self.tables)}
-        self.of_sample = np.array([which[table] for table in tables], dtype=np.int64)
-        self._starts = starts
+            self.tables, self.of_sample = [tables], np.zeros(batch, dtype=np.int64)
+        else:
+            self.tables, self.of_sample = _distinct(tables, batch)
+        self._starts = np.cumsum([0, *(len(table.rows) for table in self.tables)])
         self.rows = (
             np.concatenate([table.rows for table in self.tables])
             if self.tables
@@ -77,3 +67,18 @@ class Program:
     def reads_previous_draw(self) -> np.ndarray:
         """[R] whether a row reads the noise of the draw before."""
         return (self.column("c_zp", "d_zp") != 0).any(axis=1)
+
+
+def _distinct(tables: Sequence[StepTable], batch: int) -> tuple[list[StepTable], np.ndarray]:
+    """The different tables among one per sample, and which of them each sample runs."""
+    if isinstance(tables, str) or not isinstance(tables, Sequence):
+        got = type(tables).__name__
+        raise TypeError(f"table: expected a StepTable or a sequence of them, got {got}")
+    if len(tables) != batch:
+        raise ValueError(f"table: expected {batch} (one per sample), got {len(tables)}")
+    for b, table in enumerate(tables):
+        if not isinstance(table, StepTable):
+            raise TypeError(f"table[{b}]: expected a StepTable, got {type(table).__name__}")
+    which: dict[StepTable, int] = {}
+    of_sample = [which.setdefault(table, len(which)) for table in tables]
+    return list(which), np.array(of_sample, dtype=np.int64)
