@@ -1,8 +1,9 @@
 """Where to put the steps: a grid maps (schedule, steps) to steps + 1 decreasing times, noisy first.
 
-The last time is normally the clean end of the schedule, at which no model is evaluated. The families that are spaced
-in rho = sigma / alpha place their points between ``sigma_max`` and ``sigma_min`` (both are values of rho; defaults:
-``schedule.t_largest`` and ``schedule.t_smallest``) and treat the end by ``final``:
+The last time is normally the clean end of the schedule, at which no model is evaluated. The
+families that are spaced in rho = sigma / alpha place their points between ``sigma_max`` and
+``sigma_min`` (both are values of rho; defaults: ``schedule.t_largest`` and ``schedule.t_smallest``)
+and treat the end by ``final``:
 
     "clean"  steps points, and one last jump to sigma = 0
     "min"    steps + 1 points, stopping at ``sigma_min``
@@ -37,16 +38,24 @@ def check_times(name, schedule, times):
     """``times`` as a float64 array, if they decrease and stay in the range of the schedule."""
     times = np.array(times, dtype=np.float64)
     if times.ndim != 1 or times.size < 2:
-        raise ValueError(f"{name}: times must be a 1-D array of at least 2 times, got shape {times.shape}")
+        raise ValueError(
+            f"{name}: times must be a 1-D array of at least 2 times, got shape {times.shape}"
+        )
     low, high = schedule.t_min, schedule.t_max
     outside = ~((times >= low) & (times <= high))
     outside[-1] &= times[-1] != schedule.t_clean  # a clean end outside the range (VE: -inf)
     if outside.any():
         i = int(np.argmax(outside))
-        raise ValueError(f"{name}: times must lie in [{low:g}, {high:g}] of {schedule!r}, got times[{i}] = {times[i]:g}")
+        raise ValueError(
+            f"{name}: times must lie in [{low:g}, {high:g}] of {schedule!r}, "
+            f"got times[{i}] = {times[i]:g}"
+        )
     if not (times[1:] < times[:-1]).all():
         i = int(np.argmin(times[1:] < times[:-1]))
-        raise ValueError(f"{name}: times must decrease, got times[{i}] = {times[i]:g}, times[{i + 1}] = {times[i + 1]:g}")
+        raise ValueError(
+            f"{name}: times must decrease, "
+            f"got times[{i}] = {times[i]:g}, times[{i + 1}] = {times[i + 1]:g}"
+        )
     return times
 
 
@@ -71,17 +80,22 @@ class Explicit(Grid):
     points: tuple
 
     def __post_init__(self):
-        object.__setattr__(self, "points", tuple(np.asarray(self.points, np.float64).ravel().tolist()))
+        object.__setattr__(
+            self, "points", tuple(np.asarray(self.points, np.float64).ravel().tolist())
+        )
 
     def times(self, schedule, steps):
         if steps != len(self.points) - 1:
-            raise ValueError(f"Explicit: steps must be {len(self.points) - 1} for {len(self.points)} times, got {steps}")
+            raise ValueError(
+                f"Explicit: steps must be {len(self.points) - 1} for {len(self.points)} times, "
+                f"got {steps}"
+            )
         return self.points
 
 
 @dataclass(frozen=True)
 class _Timesteps(Grid):
-    """Integer timesteps of a discrete schedule, then ``final``: t = -1 ("clean") or t = 0 ("min")."""
+    """Integer timesteps, then ``final``: t = -1 for "clean", t = 0 for "min"."""
 
     final: str = "clean"
 
@@ -93,15 +107,20 @@ class _Timesteps(Grid):
         while isinstance(table, VarianceExploding):
             table = table.base
         if not isinstance(table, DiscreteBetas):
-            raise ValueError(f"{name}: schedule must have discrete timesteps (DiscreteBetas), got {schedule!r}")
+            raise ValueError(
+                f"{name}: schedule must have discrete timesteps (DiscreteBetas), got {schedule!r}"
+            )
         if steps > table.T:
-            raise ValueError(f"{name}: steps must be <= {table.T}, the number of timesteps of the schedule, got {steps}")
+            raise ValueError(
+                f"{name}: steps must be <= {table.T}, the number of timesteps of the schedule, "
+                f"got {steps}"
+            )
         return np.append(self.timesteps(table.T, steps), -1.0 if self.final == "clean" else 0.0)
 
 
 @dataclass(frozen=True)
 class Leading(_Timesteps):
-    """Multiples of T // steps, plus ``steps_offset`` (DDIM's spacing; 1 for Stable Diffusion). Never reaches T - 1."""
+    """Multiples of T // steps plus ``steps_offset`` (Stable Diffusion: 1). Never reaches T - 1."""
 
     steps_offset: int = 0
 
@@ -111,7 +130,7 @@ class Leading(_Timesteps):
 
 @dataclass(frozen=True)
 class Trailing(_Timesteps):
-    """T - 1, and down by T / steps, rounded. Lin et al. 2024, table 2: the spacing that starts from pure noise."""
+    """T - 1, and down by T / steps, rounded: starts from pure noise. Lin et al. 2024, table 2."""
 
     def timesteps(self, T, steps):
         return np.round(T - np.arange(steps) * (T / steps)) - 1
@@ -143,9 +162,14 @@ class _Sigmas(Grid):
         first, high = self._end(schedule, self.sigma_max, schedule.t_largest, "sigma_max")
         last, low = self._end(schedule, self.sigma_min, schedule.t_smallest, "sigma_min")
         if not low < high:
-            raise ValueError(f"{type(self).__name__}: sigma_min must be < sigma_max = {high:g}, got {low:g}")
+            raise ValueError(
+                f"{type(self).__name__}: sigma_min must be < sigma_max = {high:g}, got {low:g}"
+            )
         if self.final == "clean" and schedule.t_clean is None:
-            raise ValueError(f'{type(self).__name__}: final must be "min", {schedule!r} has no clean end, got "clean"')
+            raise ValueError(
+                f'{type(self).__name__}: final must be "min", {schedule!r} has no clean end, '
+                f'got "clean"'
+            )
         count = steps if self.final == "clean" else steps + 1
         rho = self.spacing(high, low, np.linspace(0, 1, count))
         times = np.array(schedule.t_of_lam(-np.log(rho)))
@@ -157,13 +181,15 @@ class _Sigmas(Grid):
     def _end(self, schedule, sigma, t, name):
         if sigma is None:
             return t, float(np.exp(-schedule.lam(t)))
-        low, high = (float(np.exp(-schedule.lam(end))) for end in (schedule.t_min, schedule.t_largest))
+        low, high = (
+            float(np.exp(-schedule.lam(end))) for end in (schedule.t_min, schedule.t_largest)
+        )
         if schedule.alpha(schedule.t_max) == 0:
             high = np.inf
         if not low <= sigma <= high * (1 + 1e-12):
             raise ValueError(
-                f"{type(self).__name__}: {name} must be in [{low:g}, {high:g}], the sigma / alpha of {schedule!r}, "
-                f"got {sigma:g}"
+                f"{type(self).__name__}: {name} must be in [{low:g}, {high:g}], "
+                f"the sigma / alpha of {schedule!r}, got {sigma:g}"
             )
         return min(float(schedule.t_of_lam(-np.log(sigma))), schedule.t_max), float(sigma)
 
@@ -193,12 +219,12 @@ class Exponential(_Sigmas):
 
 @dataclass(frozen=True)
 class LogSNR(Exponential):
-    """lam = log(alpha / sigma) uniform: ``Exponential`` under the name DPM-Solver gives it. Lu et al. 2022."""
+    """lam = log(alpha / sigma) uniform: ``Exponential`` under its name in DPM-Solver."""
 
 
 @dataclass(frozen=True)
 class Beta(_Sigmas):
-    """rho at quantiles of a Beta(alpha, beta) distribution between the ends. Lee et al. 2024, "Beta sampling"."""
+    """rho at quantiles of Beta(alpha, beta) between the ends. Lee et al. 2024, "Beta sampling"."""
 
     alpha: float = 0.6
     beta: float = 0.6
@@ -212,7 +238,7 @@ class Beta(_Sigmas):
 
 
 def beta_quantile(p, a, b):
-    """Quantile function of the Beta(a, b) distribution (float64), by bisection on the power series of its CDF."""
+    """Quantile function of the Beta(a, b) distribution, by bisection on the series of its CDF."""
     low, high = np.zeros_like(p), np.ones_like(p)
     for _ in range(60):
         middle = 0.5 * (low + high)
@@ -222,21 +248,24 @@ def beta_quantile(p, a, b):
 
 
 def _beta_cdf(x, a, b):
-    mirrored = x > 0.5  # the series converges like x^k: use it on the side where x <= 1/2
-    y = np.where(mirrored, 1 - x, x)
-    a, b = np.where(mirrored, b, a), np.where(mirrored, a, b)
-    term, total = np.ones_like(y), 1 / a
-    for k in range(1, 64):
-        term = term * (k - b) / k * y
-        total = total + term / (a + k)
-    log_beta = lgamma(a.flat[0]) + lgamma(b.flat[0]) - lgamma(a.flat[0] + b.flat[0])
-    value = y**a * total / np.exp(log_beta)
-    return np.where(mirrored, 1 - value, value)
+    """Power series of the incomplete beta function, on the side where it converges like 2^-k."""
+    mirrored = x > 0.5
+    left = _beta_series(np.where(mirrored, 0.0, x), a, b)
+    return np.where(mirrored, 1 - _beta_series(np.where(mirrored, 1 - x, 0.0), b, a), left)
+
+
+def _beta_series(y, a, b):
+    k = np.arange(56)
+    terms = np.cumprod(np.append(1.0, (k[1:] - b) / k[1:])) / (a + k)
+    scale = np.exp(lgamma(a + b) - lgamma(a) - lgamma(b))
+    return scale * y**a * (y[..., None] ** k @ terms)
 
 
 def _check_final(grid):
     if grid.final not in ("clean", "min"):
-        raise ValueError(f'{type(grid).__name__}: final must be "clean" or "min", got {grid.final!r}')
+        raise ValueError(
+            f'{type(grid).__name__}: final must be "clean" or "min", got {grid.final!r}'
+        )
 
 
 def default(schedule: Schedule) -> Grid:

@@ -1,19 +1,19 @@
 """What the network predicts, and how to read x0 and eps off it.
 
-Every prediction is linear in (x, output), so reading one is two numbers per noise level. A schedule may show the model
-a rescaled input c x (its model frame); predictions are then meant in that frame, where the levels are
-alpha_m = c alpha and sigma_m = c sigma:
+Every prediction is linear in (x, output), so reading one is two numbers per noise level. A schedule
+may show the model a rescaled input c x (its model frame); predictions are then meant in that frame,
+where the levels are alpha_m = c alpha and sigma_m = c sigma:
 
-==========  ====================================  =========================================================
-prediction  output of an exact model              reference
-==========  ====================================  =========================================================
-"eps"       eps                                   Ho et al. 2020
-"x0"        x0
-"v"         alpha_m eps - sigma_m x0              Salimans and Ho 2022 (any alpha^2 + sigma^2, not only 1)
-"score"     -eps / sigma_m                        Song et al. 2021
-"flow"      dalpha x0 + dsigma eps                Lipman et al. 2023; per unit of model time, c = 1 only
-"edm"       (x0 - c_skip x) / c_out               Karras et al. 2022, raw network of ``EDM(precondition=True)``
-==========  ====================================  =========================================================
+==========  =============================  ======================================================
+prediction  output of an exact model       reference
+==========  =============================  ======================================================
+"eps"       eps                            Ho et al. 2020
+"x0"        x0                             Karras et al. 2022 (denoiser)
+"v"         alpha_m eps - sigma_m x0       Salimans and Ho 2022 (here for any alpha^2 + sigma^2)
+"score"     -eps / sigma_m                 Song et al. 2021
+"flow"      dalpha x0 + dsigma eps         Lipman et al. 2023, per unit of model time; c = 1 only
+"edm"       (x0 - c_skip x) / c_out        Karras et al. 2022, network of EDM(precondition=True)
+==========  =============================  ======================================================
 """
 
 from typing import NamedTuple
@@ -27,7 +27,7 @@ PREDICTIONS = ("eps", "x0", "v", "score", "flow")
 
 
 class Reading(NamedTuple):
-    """x0 = x0_x x + x0_out out and eps = eps_x x + eps_out out, with x the sampler's state (not the model input)."""
+    """x0 = x0_x x + x0_out out, eps = eps_x x + eps_out out, where x is the sampler's state."""
 
     x0_x: float
     x0_out: float
@@ -44,8 +44,9 @@ def read(prediction: str, schedule: Schedule, t) -> Reading:
         t: a number, numpy array or torch tensor of times with sigma(t) > 0.
 
     Raises:
-        ValueError: an unknown prediction; "eps" or "score" where alpha = 0 (pure noise, from which they cannot tell
-            x0; checked for numbers and numpy arrays); "flow" in a rescaled model frame.
+        ValueError: an unknown prediction; "eps" or "score" where alpha = 0 (pure noise, from which
+            they cannot tell x0; checked for numbers and numpy arrays); "flow" in a rescaled model
+            frame.
     """
     check_prediction(prediction, schedule)
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -58,22 +59,26 @@ def read(prediction: str, schedule: Schedule, t) -> Reading:
     if prediction == "flow":
         dalpha, dsigma = schedule.flow_rates(t)
         wronskian = alpha * dsigma - dalpha * sigma
-        return Reading(dsigma / wronskian, -sigma / wronskian, -dalpha / wronskian, alpha / wronskian)
+        return Reading(
+            dsigma / wronskian, -sigma / wronskian, -dalpha / wronskian, alpha / wronskian
+        )
     c = schedule.input_scale(t)
     if prediction == "score":
         return Reading(1 / alpha, sigma * (c * sigma) / alpha, 0 * one, -c * sigma)
     if prediction == "v":
         kappa2 = alpha * alpha + sigma * sigma
         return Reading(alpha / kappa2, -sigma / (c * kappa2), sigma / kappa2, alpha / (c * kappa2))
-    # "edm": c_skip = sigma_data^2 c_in^2 and c_out = sigma sigma_data c_in, here without the cancellation of 1 - c_skip
+    # "edm": c_skip = sigma_data^2 c_in^2 and c_out = sigma sigma_data c_in, here without the
+    # cancellation of 1 - c_skip
     scale = schedule.sigma_data
     return Reading((scale * c) ** 2, sigma * scale * c, sigma * c * c, -scale * c)
 
 
 def exact_output(prediction: str, schedule: Schedule, t):
-    """``(a, b)``: an exact model of the one point x0 outputs a x0 + b eps at x = alpha x0 + sigma eps.
+    """``(a, b)`` of the output a x0 + b eps of an exact model at x = alpha x0 + sigma eps.
 
-    The inverse of ``read``, used to check it and the tables built with it. Arguments and errors as there.
+    The inverse of ``read``, used to check it and the tables built with it. Arguments and errors as
+    there.
     """
     check_prediction(prediction, schedule)
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -99,12 +104,17 @@ def check_prediction(prediction, schedule):
     preconditioned = isinstance(schedule, EDM) and schedule.precondition
     if prediction == "edm":
         if not preconditioned:
-            raise ValueError(f'prediction "edm" needs schedule EDM(precondition=True), got {schedule!r}')
+            raise ValueError(
+                f'prediction "edm" needs schedule EDM(precondition=True), got {schedule!r}'
+            )
     elif prediction not in PREDICTIONS:
-        raise ValueError(f"prediction must be one of {', '.join(map(repr, PREDICTIONS))}, got {prediction!r}")
+        raise ValueError(
+            f"prediction must be one of {', '.join(map(repr, PREDICTIONS))}, got {prediction!r}"
+        )
     elif prediction == "flow" and np.any(schedule.input_scale(schedule.t_smallest) != 1):
         raise ValueError(
-            f'prediction "flow" needs a schedule that feeds the model x itself (input_scale 1), got {schedule!r}'
+            'prediction "flow" needs a schedule that feeds the model x itself (input_scale 1), '
+            f"got {schedule!r}"
         )
 
 

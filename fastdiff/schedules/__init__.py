@@ -1,4 +1,4 @@
-"""Noise schedules: alpha(t) and sigma(t) of x_t = alpha x0 + sigma eps, and the frame in which the model sees x_t."""
+"""Noise schedules: x_t = alpha(t) x0 + sigma(t) eps, and the frame in which a model sees x_t."""
 
 from .base import Schedule as Schedule
 from .discrete import DiscreteBetas as DiscreteBetas
@@ -14,4 +14,6 @@ from .vp import VPLinear as VPLinear
 
 def names() -> tuple[str, ...]:
     """Names of the schedules in this module."""
-    return tuple(sorted(k for k, v in globals().items() if isinstance(v, type) and v is not Schedule))
+    return tuple(
+        sorted(k for k, v in globals().items() if isinstance(v, type) and v is not Schedule)
+    )

@@ -6,9 +6,10 @@ import numpy as np
 
 
 def namespace(t):
-    """``(xp, t)``: the array library of ``t`` (numpy, or torch if ``t`` is a tensor) and ``t`` as floating point.
+    """``(xp, t)``: numpy or, if ``t`` is a tensor, torch; and ``t`` as floating point.
 
-    torch is never imported: a tensor can only exist if somebody already has. Numbers and numpy arrays become float64.
+    torch is never imported: a tensor can only exist if somebody already has. Numbers and numpy
+    arrays become float64.
     """
     if type(t).__module__.partition(".")[0] == "torch":
         torch = sys.modules["torch"]
@@ -43,14 +44,17 @@ def number(owner, **numbers):
 
 
 class Schedule:
-    """Base class of the schedules. All functions take a number, a numpy array or a torch tensor of times ``t``.
+    """Base class of the schedules.
 
-    Numbers and numpy arrays give float64; tensors keep their dtype and device (integers: the default dtype).
+    All functions take a number, a numpy array or a torch tensor of times ``t``. Numbers and numpy
+    arrays give float64; tensors keep their dtype and device (integers: the default dtype).
 
     Attributes:
         t_max: the noisy end. ``alpha(t_max)`` may be exactly 0.
-        t_min: the clean end: sigma = 0 where the family reaches it inside its range, else its smallest noise.
-        t_clean: the time at which sigma is exactly 0, or None. It may lie outside [t_min, t_max] (VE: -inf).
+        t_min: the clean end: sigma = 0 where the family reaches it inside its range, else its
+            smallest noise.
+        t_clean: the time at which sigma is exactly 0, or None. It may lie outside [t_min, t_max]
+            (VE: -inf).
     """
 
     t_max: float = 1.0
@@ -78,13 +82,13 @@ class Schedule:
         raise NotImplementedError
 
     def lam(self, t):
-        """log(alpha / sigma), half the log signal-to-noise ratio; +inf where sigma = 0, -inf where alpha = 0."""
+        """log(alpha / sigma): half the log signal-to-noise ratio, +-inf where one of them is 0."""
         xp, t = namespace(t)
         with np.errstate(divide="ignore"):
             return xp.log(self.alpha(t)) - xp.log(self.sigma(t))
 
     def input_scale(self, t):
-        """The network is fed ``input_scale(t) * x``: the model frame. One unless a schedule says otherwise."""
+        """The network is fed ``input_scale(t) * x``: the model frame. Mostly 1."""
         xp, t = namespace(t)
         return xp.ones_like(t)[()]
 
@@ -93,20 +97,23 @@ class Schedule:
         return namespace(t)[1][()]
 
     def flow_rates(self, t):
-        """``(d alpha, d sigma)`` per unit of *model* time: what the "flow" prediction is a velocity in."""
+        """``(d alpha, d sigma)`` per unit of *model* time, the time of the "flow" velocity."""
         return self.dalpha(t), self.dsigma(t)
 
     @property
     def t_smallest(self):
-        """The least noisy time at which a model is usually evaluated: start of the last jump to the clean end.
+        """The least noisy time at which a model is usually evaluated: start of the last jump to the
+        clean end.
 
-        Default of ``sigma_min`` in the grids. A thousandth of the range, as customary for continuous time VP models.
+        Default of ``sigma_min`` in the grids. A thousandth of the range, as customary for
+        continuous time VP models.
         """
         return self.t_min + 1e-3 * (self.t_max - self.t_min)
 
     @property
     def t_largest(self):
-        """The noisiest time with alpha > 0; where alpha(t_max) = 0, a thousandth of the range before ``t_max``.
+        """The noisiest time with alpha > 0; where alpha(t_max) = 0, a thousandth of the range
+        before ``t_max``.
 
         Default of ``sigma_max`` in the grids that are spaced in sigma/alpha or in its logarithm.
         """

@@ -10,10 +10,12 @@ from .base import Schedule, namespace, positive, softplus
 
 @dataclass(frozen=True, repr=False)
 class DiscreteBetas(Schedule):
-    """alpha_t^2 = prod_{i<=t} (1 - beta_i), sigma_t^2 = 1 - alpha_t^2. Ho et al. 2020 (DDPM), eq. 4.
+    """alpha_t^2 = prod_{i<=t} (1 - beta_i), sigma_t^2 = 1 - alpha_t^2. Ho et al. 2020 (DDPM), eq.
+    4.
 
-    t is continuous in [-1, T - 1]: integers are the model's timesteps, t = -1 is clean data (alpha = 1, sigma = 0), and
-    log alpha is linear in between. Sums of log1p and expm1 in float64, because 1 - cumprod loses four digits at t = 0.
+    t is continuous in [-1, T - 1]: integers are the model's timesteps, t = -1 is clean data (alpha
+    = 1, sigma = 0), and log alpha is linear in between. Sums of log1p and expm1 in float64, because
+    1 - cumprod loses four digits at t = 0.
 
     Args:
         betas: T numbers in (0, 1). The last may be 1: zero terminal signal-to-noise ratio.
@@ -27,14 +29,22 @@ class DiscreteBetas(Schedule):
         try:
             betas = np.asarray(self.betas, dtype=np.float64)
         except (TypeError, ValueError):
-            raise TypeError(f"DiscreteBetas: betas must be a sequence of numbers, got {self.betas!r}") from None
+            raise TypeError(
+                f"DiscreteBetas: betas must be a sequence of numbers, got {self.betas!r}"
+            ) from None
         if betas.ndim != 1 or betas.size == 0:
-            raise ValueError(f"DiscreteBetas: betas must have one dimension and >= 1 entry, got shape {betas.shape}")
+            raise ValueError(
+                f"DiscreteBetas: betas must have one dimension and >= 1 entry, "
+                f"got shape {betas.shape}"
+            )
         bad = ~((betas > 0) & (betas < 1))
         bad[-1] &= betas[-1] != 1
         if bad.any():
             i = int(np.argmax(bad))
-            raise ValueError(f"DiscreteBetas: betas must be in (0, 1), the last one in (0, 1], got betas[{i}] = {betas[i]}")
+            raise ValueError(
+                f"DiscreteBetas: betas must be in (0, 1), the last one in (0, 1], "
+                f"got betas[{i}] = {betas[i]}"
+            )
         object.__setattr__(self, "betas", tuple(betas.tolist()))
         object.__setattr__(self, "t_max", float(betas.size - 1))
 
@@ -50,14 +60,17 @@ class DiscreteBetas(Schedule):
 
     @classmethod
     def cosine(cls, T=1000, offset=0.008, max_beta=0.999):
-        """alpha^2 = cos^2((t/T + offset) / (1 + offset) pi/2), betas capped. Nichol and Dhariwal 2021, eq. 17."""
+        """alpha^2 = cos^2((t/T + offset) / (1 + offset) pi/2), betas capped.
+
+        Nichol and Dhariwal 2021, eq. 17.
+        """
         positive("DiscreteBetas.cosine", max_beta=max_beta, one_plus_offset=1 + offset)
         _ends(T, 0.1, 0.1)
         alpha2 = np.cos((np.arange(T + 1) / T + offset) / (1 + offset) * (np.pi / 2)) ** 2
         return cls(np.minimum(1 - alpha2[1:] / alpha2[:-1], max_beta))
 
     def zero_terminal(self):
-        """The same schedule with alpha shifted and scaled so that alpha(T - 1) = 0. Lin et al. 2024, algorithm 1."""
+        """alpha shifted and scaled so that alpha(T - 1) = 0. Lin et al. 2024, algorithm 1."""
         alpha = np.exp(self._log_alpha[1:])
         alpha = (alpha - alpha[-1]) * (alpha[0] / (alpha[0] - alpha[-1]))
         ratio = np.append(alpha[0], alpha[1:] / alpha[:-1])
@@ -74,12 +87,16 @@ class DiscreteBetas(Schedule):
         with np.errstate(divide="ignore"):
             return np.concatenate([[0.0], 0.5 * np.cumsum(np.log1p(-np.asarray(self.betas)))])
 
+    @cached_property
+    def _slope(self):
+        """d log alpha / dt to the right of each entry; the last has one on its left only."""
+        slope = np.diff(self._log_alpha)
+        return np.append(slope, slope[-1])
+
     def _locate(self, t):
-        """log alpha and its slope to the right, at t. Float64 inside: a float32 table would cost the clean end."""
+        """log alpha at t, and its slope. In float64: a float32 table would cost the clean end."""
         xp, t = namespace(t)
-        table = self._log_alpha
-        slope = np.diff(table)
-        slope = np.append(slope, slope[-1])  # the last timestep has a slope on its left only
+        table, slope = self._log_alpha, self._slope
         if xp is not np:
             table, slope = (xp.as_tensor(a, device=t.device) for a in (table, slope))
         left = xp.clip(xp.floor(t), -1, self.T - 1)
@@ -104,7 +121,9 @@ class DiscreteBetas(Schedule):
     def dsigma(self, t):
         xp, t, log_alpha, slope = self._locate(t)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return _like(xp, -slope * xp.exp(2 * log_alpha) / xp.sqrt(0.0 - xp.expm1(2 * log_alpha)), t)
+            return _like(
+                xp, -slope * xp.exp(2 * log_alpha) / xp.sqrt(0.0 - xp.expm1(2 * log_alpha)), t
+            )
 
     def lam(self, t):
         xp, t, log_alpha, _ = self._locate(t)
@@ -112,7 +131,7 @@ class DiscreteBetas(Schedule):
             return _like(xp, log_alpha - 0.5 * xp.log(0.0 - xp.expm1(2 * log_alpha)), t)
 
     def t_of_lam(self, lam):
-        """The inverse of ``lam``; below the last finite entry of a zero-terminal table it stays at that entry."""
+        """The inverse of ``lam``; stays at the last timestep with alpha > 0 until lam = -inf."""
         log_alpha = -0.5 * softplus(np, -2 * np.asarray(lam, np.float64))
         finite = np.isfinite(self._log_alpha)
         times = np.arange(-1.0, self.T)

@@ -11,8 +11,9 @@ from .base import Schedule, namespace, positive
 class RectifiedFlow(Schedule):
     """alpha = 1 - sigma, sigma = shift t / (1 + (shift - 1) t), t in [0, 1].
 
-    Liu et al. 2022, "Flow straight and fast"; ``shift`` is the timestep shift of Esser et al. 2024 (SD3), eq. 23.
-    The network is conditioned on sigma, and its "flow" prediction is the velocity in sigma, eps - x0, for every shift.
+    Liu et al. 2022, "Flow straight and fast"; ``shift`` is the timestep shift of Esser et al. 2024
+    (SD3), eq. 23. The network is conditioned on sigma, and its "flow" prediction is the velocity in
+    sigma, eps - x0, for every shift.
     """
 
     shift: float = 1.0
@@ -43,7 +44,8 @@ class RectifiedFlow(Schedule):
             return xp.log1p(-t) - xp.log(t) - float(np.log(self.shift))
 
     def t_of_lam(self, lam):
-        # sigma = 1 / (1 + e^lam) and t = sigma / (sigma + shift alpha), from the side that does not overflow
+        # sigma = 1 / (1 + e^lam) and t = sigma / (sigma + shift alpha), from the side that does not
+        # overflow
         lam = np.asarray(lam, np.float64)
         signal, noise = np.exp(np.minimum(lam, 0)), np.exp(np.minimum(-lam, 0))
         return noise / (noise + self.shift * signal)

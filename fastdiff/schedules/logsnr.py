@@ -8,14 +8,16 @@ import numpy as np
 from .base import Schedule, namespace, number, softplus
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LogSNR(Schedule):
-    """alpha^2 = sigmoid(-gamma), sigma^2 = sigmoid(gamma), gamma(t) = -log SNR = -2 lam, t in [0, 1].
+    """alpha^2 = sigmoid(-gamma), sigma^2 = sigmoid(gamma), gamma(t) = -log SNR = -2 lam, t in [0,
+    1].
 
     Kingma et al. 2021, "Variational diffusion models", sec. 3.2.
 
     Args:
-        gamma: an increasing function of t that maps arrays to arrays, or ``(gamma(0), gamma(1))`` for the linear one.
+        gamma: an increasing function of t that maps arrays to arrays, or ``(gamma(0), gamma(1))``
+            for the linear one.
         dgamma: its derivative, for the "flow" prediction; a fourth-order difference if left out.
     """
 
@@ -29,13 +31,19 @@ class LogSNR(Schedule):
             try:
                 low, high = self.gamma
             except (TypeError, ValueError):
-                raise TypeError(f"LogSNR: gamma must be a callable or a pair of numbers, got {self.gamma!r}") from None
+                raise TypeError(
+                    f"LogSNR: gamma must be a callable or a pair of numbers, got {self.gamma!r}"
+                ) from None
             number("LogSNR", gamma_0=low, gamma_1=high)
             ends = np.asarray([low, high], np.float64)
             object.__setattr__(self, "gamma", (float(low), float(high)))
         if not (np.isfinite(ends).all() and ends[0] < ends[1]):
-            raise ValueError(f"LogSNR: gamma must be finite and increase from t = 0 to t = 1, got {ends.tolist()}")
-        # only the straight line has a clean end (at t = -inf); a general function need not be defined out there
+            raise ValueError(
+                f"LogSNR: gamma must be finite and increase from t = 0 to t = 1, "
+                f"got {ends.tolist()}"
+            )
+        # only the straight line has a clean end (at t = -inf); a general function need not be
+        # defined out there
         object.__setattr__(self, "t_clean", None if callable(self.gamma) else -np.inf)
 
     def _gamma(self, t):
@@ -51,7 +59,10 @@ class LogSNR(Schedule):
         if not callable(self.gamma):
             return self.gamma[1] - self.gamma[0] + 0 * t
         h = 1e-3
-        near, far = self.gamma(t + h) - self.gamma(t - h), self.gamma(t + 2 * h) - self.gamma(t - 2 * h)
+        near, far = (
+            self.gamma(t + h) - self.gamma(t - h),
+            self.gamma(t + 2 * h) - self.gamma(t - 2 * h),
+        )
         return (8 * near - far) / (12 * h)
 
     def alpha(self, t):
@@ -81,6 +92,10 @@ class LogSNR(Schedule):
             above = np.asarray(self.gamma(middle)) > target
             low, high = np.where(above, low, middle), np.where(above, middle, high)
         return (0.5 * (low + high))[()]
+
+    def __repr__(self):
+        name = getattr(self.gamma, "__name__", self.gamma)  # no address: tables compare this
+        return f"LogSNR(gamma={name})"
 
     @property
     def t_smallest(self):

@@ -9,9 +9,11 @@ from .base import Schedule, namespace, positive
 
 @dataclass(frozen=True)
 class VE(Schedule):
-    """alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t, t in [0, 1]. Song et al. 2021, eq. 30.
+    """alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t, t in [0, 1]. Song et al. 2021, eq.
+    30.
 
-    sigma = 0 is at t = -inf, which the formula gives exactly; grids use it for a last jump to clean data.
+    sigma = 0 is at t = -inf, which the formula gives exactly; grids use it for a last jump to clean
+    data.
     """
 
     sigma_min: float = 0.01
@@ -21,7 +23,9 @@ class VE(Schedule):
     def __post_init__(self):
         positive("VE", sigma_min=self.sigma_min, sigma_max=self.sigma_max)
         if self.sigma_max <= self.sigma_min:
-            raise ValueError(f"VE: sigma_max must be > sigma_min = {self.sigma_min}, got {self.sigma_max}")
+            raise ValueError(
+                f"VE: sigma_max must be > sigma_min = {self.sigma_min}, got {self.sigma_max}"
+            )
 
     @property
     def _log_ratio(self):
@@ -54,11 +58,13 @@ class VE(Schedule):
 
 @dataclass(frozen=True)
 class EDM(Schedule):
-    """alpha = 1, sigma = t. Karras et al. 2022, "Elucidating the design space of diffusion-based generative models".
+    """alpha = 1, sigma = t. Karras et al. 2022, "Elucidating the design space of diffusion-based
+    generative models".
 
-    ``sigma_min`` is where grids place the last model evaluation; t = 0 is clean. With ``precondition=True`` the model
-    is EDM's raw network F: it is fed c_in x and c_noise = log(sigma)/4 (table 1), and prediction "edm" reads its
-    output as D = c_skip x + c_out F. Otherwise the model is fed x and sigma, as a wrapped denoiser is.
+    ``sigma_min`` is where grids place the last model evaluation; t = 0 is clean. With
+    ``precondition=True`` the model is EDM's raw network F: it is fed c_in x and c_noise =
+    log(sigma)/4 (table 1), and prediction "edm" reads its output as D = c_skip x + c_out F.
+    Otherwise the model is fed x and sigma, as a wrapped denoiser is.
     """
 
     sigma_min: float = 0.002
@@ -68,9 +74,13 @@ class EDM(Schedule):
     t_max: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
-        positive("EDM", sigma_min=self.sigma_min, sigma_max=self.sigma_max, sigma_data=self.sigma_data)
+        positive(
+            "EDM", sigma_min=self.sigma_min, sigma_max=self.sigma_max, sigma_data=self.sigma_data
+        )
         if self.sigma_max <= self.sigma_min:
-            raise ValueError(f"EDM: sigma_max must be > sigma_min = {self.sigma_min}, got {self.sigma_max}")
+            raise ValueError(
+                f"EDM: sigma_max must be > sigma_min = {self.sigma_min}, got {self.sigma_max}"
+            )
         object.__setattr__(self, "t_max", float(self.sigma_max))
 
     def alpha(self, t):

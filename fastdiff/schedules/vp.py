@@ -18,7 +18,8 @@ class _LinearRate(Schedule):
         positive(type(self).__name__, beta_min=self.beta_min, beta_max=self.beta_max)
         if self.beta_max < self.beta_min:
             raise ValueError(
-                f"{type(self).__name__}: beta_max must be >= beta_min = {self.beta_min}, got {self.beta_max}"
+                f"{type(self).__name__}: beta_max must be >= beta_min = {self.beta_min}, "
+                f"got {self.beta_max}"
             )
 
     def rate(self, t):
@@ -70,7 +71,8 @@ class VPLinear(_LinearRate):
 
 @dataclass(frozen=True)
 class SubVP(_LinearRate):
-    """alpha = e^{-B/2}, sigma = 1 - e^{-B}; alpha^2 + sigma^2 < 1 inside. Song et al. 2021, eq. 29."""
+    """alpha = e^{-B/2}, sigma = 1 - e^{-B}; alpha^2 + sigma^2 < 1 inside. Song et al. 2021, eq.
+    29."""
 
     def sigma(self, t):
         xp, t = namespace(t)
@@ -95,9 +97,10 @@ class SubVP(_LinearRate):
 
 @dataclass(frozen=True)
 class VPCosine(Schedule):
-    """alpha = cos(pi t / 2), sigma = sin(pi t / 2). alpha(1) is exactly 0: the last noise level carries no signal.
+    """alpha = cos(pi t / 2), sigma = sin(pi t / 2), so alpha(1) is exactly 0: pure noise.
 
-    Nichol and Dhariwal 2021, "Improved denoising diffusion probabilistic models", sec. 3.2, without the offset.
+    Nichol and Dhariwal 2021, "Improved denoising diffusion probabilistic models", sec. 3.2, without
+    the offset.
     """
 
     def alpha(self, t):

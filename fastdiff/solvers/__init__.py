@@ -15,7 +15,11 @@ from .unipc import UniPC as UniPC
 
 def names() -> tuple[str, ...]:
     """Names of the solvers, sorted."""
-    solvers = (v for v in globals().values() if isinstance(v, type) and issubclass(v, Solver) and v is not Solver)
+    solvers = (
+        v
+        for v in globals().values()
+        if isinstance(v, type) and issubclass(v, Solver) and v is not Solver
+    )
     return tuple(sorted(solver.__name__ for solver in solvers))
 
 

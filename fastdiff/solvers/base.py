@@ -11,7 +11,7 @@ from .table import StepTable
 
 @dataclass(frozen=True)
 class Stage:
-    """What to do after one model evaluation. Operands are those of ``linear``, all from before the stage.
+    """What to do after one model evaluation; all operands (``linear``) are from before it.
 
     Attributes:
         x: the next state, to evaluate the model at (after the last stage: the sample).
@@ -33,10 +33,12 @@ class Solver:
     Attributes:
         quantity: what ``M`` stands for in ``steps``, "x0" or "eps".
         order: the order in the sense of the solver's paper (weak order if stochastic).
-        convergence: slope of the global error against the step size, with the solver's own start-up; mostly ``order``.
+        convergence: slope of the global error against the step size, with the solver's own
+            start-up; mostly ``order``.
         stochastic: whether rows draw noise.
-        exact_on_point_mass: what the rows do to alpha x0 + sigma eps if the data are the one point x0: "full" - they
-            carry it to the next level exactly (noise: in law), "drift" - only the factor of x0 is right, "none".
+        exact_on_point_mass: what the rows do to alpha x0 + sigma eps if the data are the one point
+            x0: "full" - they carry it to the next level exactly (noise: in law), "drift" - only the
+            factor of x0 is right, "none".
     """
 
     quantity = "x0"
@@ -49,24 +51,33 @@ class Solver:
         return self.order
 
     def steps(self, path: Path) -> Iterator[Stage]:
-        """Yield one stage per model evaluation; the first evaluation is at ``path[0]``, the last stage lands on
-        ``path[-1]``."""
+        """Yield one stage per model evaluation, from ``path[0]`` to ``path[-1]``."""
         raise NotImplementedError
 
     def lower(
-        self, schedule: Schedule, steps: int | None, *, prediction: str = "eps", grid=None, clip=None
+        self,
+        schedule: Schedule,
+        steps: int | None,
+        *,
+        prediction: str = "eps",
+        grid=None,
+        clip=None,
     ) -> StepTable:
         """The table of this solver on a schedule.
 
         Args:
             schedule: the noise schedule of the model.
-            steps: number of steps (not of model evaluations); may be None if ``grid`` is an array of times.
+            steps: number of steps (not of model evaluations); may be None if ``grid`` is an array
+                of times.
             prediction: what the model outputs, see ``fastdiff.parameterization``.
-            grid: a grid of ``fastdiff.grids``, or an array of steps + 1 decreasing times; default by schedule.
-            clip: None, a bound c > 0 or a pair (lo, hi): clamp the x0 estimate to [-c, c] or [lo, hi].
+            grid: a grid of ``fastdiff.grids``, or an array of steps + 1 decreasing times; default
+                by schedule.
+            clip: None, a bound c > 0 or a pair (lo, hi): clamp the x0 estimate to [-c, c] or
+                [lo, hi].
 
         Raises:
-            TypeError, ValueError: an argument is not as described, or the rows fail the table's own check.
+            TypeError, ValueError: an argument is not as described, or the rows fail the table's own
+                check.
         """
         from .lowering import lower  # the lowering needs Solver's vocabulary
 

@@ -1,9 +1,12 @@
 """What a table must satisfy, whatever solver wrote it.
 
-The strong part is the point-mass identity, which is to samplers what sum(b) = 1 is to Runge-Kutta methods: if the data
-were the one point x0, an exact model would know it from any noisy x, and every row must carry alpha x0 + sigma eps to
-alpha' x0 + sigma' eps'. The rows themselves are executed on coefficient vectors over the basis (x0, n_0, n_1, ...),
-n_0 the initial noise and n_k draw number k, so a wrong sign, a stale history slot or a wrong last step does not survive.
+The strong part is the point-mass identity, which is to samplers what sum(b) = 1 is to Runge-Kutta
+methods: if the data were the one point x0, an exact model would know it from any noisy x, and every
+row must carry alpha x0 + sigma eps to alpha' x0 + sigma' eps'. The rows themselves are executed on
+coefficient vectors over the basis (x0, n_0, n_1, ...), n_0 the initial noise and n_k draw number k,
+so no coefficient can be off on its own. What it cannot see is an error that vanishes if
+all model outputs agree on x0, such as two history entries of a difference swapped: that is what the
+measured orders are for.
 """
 
 from typing import NamedTuple
@@ -15,7 +18,7 @@ from ..row import COLUMN, FIELDS, HISTORY
 LEVEL = ("t", "alpha", "sigma", "in_scale", "model_t", "out_x0", "out_eps")
 
 TOLERANCE = 1e-9  # of the level's alpha or sigma, whichever is larger
-ROUNDING = 64 * np.finfo(np.float64).eps  # of the largest product in the row: alpha ~ 0 makes them large
+ROUNDING = 64 * np.finfo(np.float64).eps  # of the products in the row, large where alpha is small
 
 _OUTPUT = [COLUMN[name] for name in ("p_x", "p_o", "c_m", "c_o", "d_m", "d_o", "e_x", "e_m", "e_o")]
 
@@ -43,7 +46,9 @@ C, D = Columns.of("c"), Columns.of("d")
 def check_structure(rows, levels, clip, deterministic_levels):
     """Shapes, finiteness, slots, draws, frame, and that nothing is read before it was written."""
     if rows.ndim != 2 or rows.shape[1] != len(FIELDS) or len(rows) < 3:
-        raise ValueError(f"rows must have shape [N + 2, {len(FIELDS)}] with N >= 1, got {rows.shape}")
+        raise ValueError(
+            f"rows must have shape [N + 2, {len(FIELDS)}] with N >= 1, got {rows.shape}"
+        )
     if levels.shape != (len(rows), len(LEVEL)):
         raise ValueError(f"levels must have shape [{len(rows)}, {len(LEVEL)}], got {levels.shape}")
     _check_finite(rows, levels, clip)
@@ -54,7 +59,10 @@ def check_structure(rows, levels, clip, deterministic_levels):
     for k in np.flatnonzero(rows[:-1, COLUMN["live"]] != 1):
         raise ValueError(f"row {k}: live must be 1, got {rows[k, COLUMN['live']]:g}")
     for name in (FIELDS[c] for c in _OUTPUT if rows[0, c] != 0):
-        raise ValueError(f"row 0: {name} must be 0 before the first model evaluation, got {rows[0, COLUMN[name]]:g}")
+        raise ValueError(
+            f"row 0: {name} must be 0 before the first model evaluation, "
+            f"got {rows[0, COLUMN[name]]:g}"
+        )
     for k in range(len(rows) - 1):
         have = rows[k, [COLUMN["in_scale"], COLUMN["t_next"]]]
         _same(have, levels[k + 1, 3:5], f"row {k}", ("in_scale", "t_next"))
@@ -66,7 +74,9 @@ def _check_finite(rows, levels, clip):
     bounds = rows[:-1, [COLUMN["clip_lo"], COLUMN["clip_hi"]]]
     expected = (-np.inf, np.inf) if clip is None else clip
     for k in range(len(bounds)):
-        _same(bounds[k], (-np.inf, np.inf) if k == 0 else expected, f"row {k}", ("clip_lo", "clip_hi"))
+        _same(
+            bounds[k], (-np.inf, np.inf) if k == 0 else expected, f"row {k}", ("clip_lo", "clip_hi")
+        )
     rest = rows.copy()
     rest[:, [COLUMN["clip_lo"], COLUMN["clip_hi"]]] = 0
     for k, column in np.argwhere(~np.isfinite(rest)):
@@ -80,7 +90,10 @@ def _check_finite(rows, levels, clip):
 def _check_levels(levels, decreasing):
     alpha, sigma = levels[:, 1], levels[:, 2]
     for k in np.flatnonzero((alpha < 0) | (sigma < 0) | (alpha + sigma == 0)):
-        raise ValueError(f"level {k}: alpha and sigma must be >= 0, not both 0, got {alpha[k]:g} and {sigma[k]:g}")
+        raise ValueError(
+            f"level {k}: alpha and sigma must be >= 0, not both 0, "
+            f"got {alpha[k]:g} and {sigma[k]:g}"
+        )
     for k in np.flatnonzero(sigma[:-1] == 0):
         raise ValueError(f"level {k}: sigma must be > 0 where a model is evaluated, got 0")
     rising = sigma[1:] * alpha[:-1] > sigma[:-1] * alpha[1:] * (1 + TOLERANCE)
@@ -120,7 +133,7 @@ def _same(have, expected, where, names):
 
 
 def check_point_mass(rows, levels, kind):
-    """Run the rows on coefficient vectors and compare each landing with its level; see the module docstring.
+    """Run the rows on coefficient vectors and compare each landing with its level.
 
     Args:
         kind: "full" or "drift", as in ``Solver.exact_on_point_mass``.
@@ -134,13 +147,19 @@ def check_point_mass(rows, levels, kind):
         x, m, o, history = memory[0], memory[2], memory[3], memory[4:]
         if k > 0:
             _, alpha, sigma, _, _, out_x0, out_eps = levels[k]
-            np.multiply(x, out_eps / sigma, out=o)  # out_x0 x0 + out_eps eps, where eps = (x - alpha x0) / sigma
+            np.multiply(
+                x, out_eps / sigma, out=o
+            )  # out_x0 x0 + out_eps eps, where eps = (x - alpha x0) / sigma
             o[0] += out_x0 - out_eps * alpha / sigma
             m[:] = row[COLUMN["p_x"]] * x + row[COLUMN["p_o"]] * o
         landed = _combine(row, C, memory, draw)
         size = np.abs(row[C.vectors]) @ np.sqrt(np.einsum("ij,ij->i", memory, memory))
         _check_landing(k, landed, levels[k + 1], size, kind, draws)
-        saved = _combine(row, D, memory, draw) if row[D.vectors].any() or row[D.z] or row[D.zp] else None
+        saved = (
+            _combine(row, D, memory, draw)
+            if row[D.vectors].any() or row[D.z] or row[D.zp]
+            else None
+        )
         slot = int(row[COLUMN["slot"]])
         if slot >= 0:
             history[slot] = row[COLUMN["e_x"]] * x + row[COLUMN["e_m"]] * m + row[COLUMN["e_o"]] * o
@@ -161,12 +180,13 @@ def _check_landing(k, landed, level, size, kind, draws):
     allowed = TOLERANCE * max(alpha, sigma) + ROUNDING * size
     if not abs(landed[0] - alpha) <= allowed:
         raise ValueError(
-            f"row {k}: on a point mass the factor of x0 must be alpha = {alpha:.12g} (at t = {level[0]:g}), "
-            f"got {landed[0]:.12g}"
+            f"row {k}: on a point mass the factor of x0 must be alpha = {alpha:.12g} "
+            f"(at t = {level[0]:g}), got {landed[0]:.12g}"
         )
     if kind == "full":
         noise = landed[1] if draws == 0 else np.linalg.norm(landed[1:])
         if not abs(noise - sigma) <= allowed:
             raise ValueError(
-                f"row {k}: on a point mass the noise must be sigma = {sigma:.12g} (at t = {level[0]:g}), got {noise:.12g}"
+                f"row {k}: on a point mass the noise must be sigma = {sigma:.12g} "
+                f"(at t = {level[0]:g}), got {noise:.12g}"
             )

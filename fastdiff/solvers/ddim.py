@@ -11,12 +11,14 @@ class DDIM(FirstOrder):
 
     x_s = alpha_s x0 + sqrt(sigma_s^2 - c^2) eps + c z,   c = eta sigma_s sqrt(1 - e^{-2h})
 
-    eta = 0 is the deterministic sampler (Euler's method in sigma / alpha), eta = 1 the ancestral one.
+    eta = 0 is the deterministic sampler (Euler's method in sigma / alpha), eta = 1 the ancestral
+    one.
 
     Attributes:
         eta: noise, 0 to 1.
-        keep_eps: where x0 is clipped, use the model's own eps beside it (as diffusers does unless told otherwise)
-            instead of the one that goes with the clipped x0. No difference without clipping.
+        keep_eps: where x0 is clipped, use the model's own eps beside it (as diffusers does unless
+            told otherwise) instead of the one that goes with the clipped x0. No difference without
+            clipping.
     """
 
     eta: float = 0.0

@@ -7,12 +7,12 @@ from .path import decay
 
 @dataclass(frozen=True)
 class DDPM(FirstOrder):
-    """Ancestral sampling. Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models", eq. 7 and algorithm 2.
+    """Ancestral sampling. Ho et al. 2020, "Denoising diffusion probabilistic models", eq. 7.
 
     The mean is that of q(x_s | x_t, x0); the variance is
 
-        "fixed_small"   its own, sigma_s^2 (1 - e^{-2h})         optimal if the data are one point
-        "fixed_large"   that of q(x_t | x_s), sigma_t^2 (1 - e^{-2h})     optimal if the data are N(0, 1)
+        "fixed_small"   sigma_s^2 (1 - e^{-2h}), its own           optimal for data of one point
+        "fixed_large"   sigma_t^2 (1 - e^{-2h}), of q(x_t | x_s)   optimal for N(0, 1) data
 
     No noise is added on the step to clean data.
     """
@@ -22,7 +22,9 @@ class DDPM(FirstOrder):
 
     def __post_init__(self):
         if self.variance not in ("fixed_small", "fixed_large"):
-            raise ValueError(f'DDPM: variance must be "fixed_small" or "fixed_large", got {self.variance!r}')
+            raise ValueError(
+                f'DDPM: variance must be "fixed_small" or "fixed_large", got {self.variance!r}'
+            )
 
     @property
     def exact_on_point_mass(self):

@@ -14,11 +14,12 @@ class DPMpp2M(Solver):
 
     x_s = (sigma_s / sigma_t) E^eta x + alpha_s (I_0 x0 + W h d) + sigma_s sqrt(1 - E^{2 eta}) z
 
-    with E = e^{-h}, d = (x0 - x0_previous) / h_previous, and moments of length (1 + eta) h (``phi``). First order on
-    the first step, after pure noise and to clean data.
+    with E = e^{-h}, d = (x0 - x0_previous) / h_previous, and moments of length (1 + eta) h
+    (``phi``). First order on the first step, after pure noise and to clean data.
 
     Attributes:
-        kind: how x0' enters: "midpoint", W = I_0 / 2 (the paper's), or "heun", W = I_1 (exact for linear x0).
+        kind: how x0' enters: "midpoint", W = I_0 / 2 (the paper's), or "heun", W = I_1 (exact for
+            linear x0).
         eta: 0 for the ODE, 1 for the reverse SDE.
         lower_order_final: first order on the last step even if it does not end at clean data.
     """

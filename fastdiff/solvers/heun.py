@@ -6,12 +6,13 @@ from .linear import M, S, X
 
 @dataclass(frozen=True)
 class Heun(Solver):
-    """Heun's second-order method in rho = sigma / alpha. Karras et al. 2022, algorithm 1 without churn.
+    """Heun's method in rho = sigma / alpha. Karras et al. 2022, algorithm 1 (without churn).
 
     y = x / alpha,  d = (y - x0) / rho,  y_s = y_t + (rho_s - rho_t) (d_t + d_s) / 2
 
-    Two model evaluations per step, the second at the Euler prediction. The anchor holds x with its half of d_t
-    already added. Steps from pure noise and to clean data are Euler's: one of the slopes is undefined there.
+    Two model evaluations per step, the second at the Euler prediction. The anchor holds x with its
+    half of d_t already added. Steps from pure noise and to clean data are Euler's: one of the
+    slopes is undefined there.
     """
 
     order = 2

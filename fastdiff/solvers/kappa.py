@@ -1,13 +1,15 @@
 """Every first-order solver, in one number: kappa, the fraction of the old noise that is kept.
 
-    x_s = a x_t + b x0 + c z,   a = kappa sigma_s / sigma_t,   b = alpha_s - a alpha_t,   c = sigma_s sqrt(1 - kappa^2)
+    x_s = a x_t + b x0 + c z
+    a = kappa sigma_s / sigma_t,   b = alpha_s - a alpha_t,   c = sigma_s sqrt(1 - kappa^2)
 
-carries alpha_t x0 + sigma_t eps to alpha_s x0 + sigma_s eps' for every kappa in [0, 1]; the solvers differ in nothing else.
+carries alpha_t x0 + sigma_t eps to alpha_s x0 + sigma_s eps' for every kappa in [0, 1]; the solvers
+differ in nothing else.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import sqrt
+from math import isfinite, sqrt
 
 from .base import Solver, Stage
 from .linear import M, X, Z
@@ -34,13 +36,15 @@ class FirstOrder(Solver):
 
 
 def kept(eta: float, t: Point, s: Point) -> float:
-    """kappa of DDIM: eta scales the noise of the posterior q(x_s | x_t, x0), 0 none, 1 all of it."""
+    """kappa of DDIM: eta scales the noise of the posterior q(x_s | x_t, x0)."""
     E = decay(t, s)
     return E if eta == 1 else sqrt(1 - eta**2 * (1 - E * E))
 
 
-def check_eta(solver: Solver, low: float = 0.0, high: float = 1.0) -> None:
-    """Raise unless ``solver.eta`` is a number in [low, high]."""
+def check_eta(solver: Solver, high: float = 1.0) -> None:
+    """Raise unless ``solver.eta`` is a finite number from 0 to ``high``."""
     eta = solver.eta
-    if isinstance(eta, bool) or not isinstance(eta, (int, float)) or not low <= eta <= high:
-        raise ValueError(f"{type(solver).__name__}: eta must be a number in [{low:g}, {high:g}], got {eta!r}")
+    real = isinstance(eta, (int, float)) and not isinstance(eta, bool)
+    if not (real and isfinite(eta) and 0 <= eta <= high):
+        allowed = f"a number in [0, {high:g}]" if isfinite(high) else "a finite number >= 0"
+        raise ValueError(f"{type(solver).__name__}: eta must be {allowed}, got {eta!r}")

@@ -1,18 +1,18 @@
-"""Linear combinations of the operands of a row, so that a solver reads like the algorithm box of its paper.
+"""Linear combinations of operands, so that a solver reads like the algorithm box of its paper.
 
-    X       the state, where the model was just evaluated
-    S       the saved anchor
-    M       what the solver works in, from the latest model output: x0 or eps (``Solver.quantity``)
-    EPS     the eps of the latest model output, never clipped
-    H(k)    what was remembered k stages ago, k = 1 the newest
-    Z, ZP   a fresh standard normal, and the previous one
+X       the state, where the model was just evaluated
+S       the saved anchor
+M       what the solver works in, from the latest model output: x0 or eps (``Solver.quantity``)
+EPS     the eps of the latest model output, never clipped
+H(k)    what was remembered k stages ago, k = 1 the newest
+Z, ZP   a fresh standard normal, and the previous one
 """
 
 from ..row import HISTORY
 
 
 class Lin:
-    """An immutable linear combination: ``0.5 * X + b * M - H(1) / 3``. Coefficients are Python floats."""
+    """An immutable linear combination with float coefficients: ``0.5 * X + b * M - H(1) / 3``."""
 
     __slots__ = ("terms",)
 

@@ -20,10 +20,9 @@ def lower(solver, schedule, steps, *, prediction, grid, clip) -> StepTable:
     check_prediction(prediction, schedule)
     bounds = _bounds(clip)
     path = Path.along(schedule, _times(schedule, steps, grid))
-    if any(point.is_clean for point in path.points[:-1]):
-        raise ValueError(f"grid: only the last time may be clean (sigma = 0), got {[p.t for p in path.points]}")
     stages = _prune(list(solver.steps(path)))
-    visited = [path[0], *(stage.at for stage in stages)]  # the model runs at all but the last of these
+    # the model runs at all of these but the last
+    visited = [path[0], *(stage.at for stage in stages)]
     frame = _Frame.at(schedule, prediction, np.array([point.t for point in visited[:-1]]))
     ring, draws = _Ring(stages), 0
     rows = [_entry()]
@@ -66,7 +65,7 @@ class _Frame(NamedTuple):
 
 
 class _Ring:
-    """Assigns the n-th remembered item to physical slot n mod depth, and skips items that nobody reads."""
+    """Puts the n-th remembered item into slot n mod depth, unless nobody reads it."""
 
     def __init__(self, stages):
         self.read, self.depth, self.count = set(), 0, 0
@@ -74,7 +73,9 @@ class _Ring:
         for k, stage in enumerate(stages):
             for name in {name for lin in _outputs(stage) for name in lin.terms if name in AGES}:
                 if AGES[name] > min(count, HISTORY):
-                    raise ValueError(f"stage {k} reads H({AGES[name]}), but only {count} items were remembered")
+                    raise ValueError(
+                        f"stage {k} reads H({AGES[name]}), but only {count} items were remembered"
+                    )
                 self.read.add(count - AGES[name])
                 self.depth = max(self.depth, AGES[name])
             count += stage.remember is not None
@@ -115,7 +116,7 @@ def _row(stage, at, quantity, reading, bounds, ring, draws):
 
 
 def _fold(lin, at, quantity, reading, clipped):
-    """M and EPS in terms of what the row has: x, the raw output o, and m = the clipped x0 if there is a clip."""
+    """M and EPS in terms of what the row has: x, the raw output o, and, clipped, m = x0."""
     eps = reading.eps_x * X + reading.eps_out * O
     lin = lin.substitute("eps", eps)
     if clipped:
@@ -160,7 +161,10 @@ def _times(schedule, steps, grid):
         return grids.check_times("grid", schedule, grid(schedule, steps))
     times = grids.check_times("grid", schedule, grid)
     if steps is not None and steps != len(times) - 1:
-        raise ValueError(f"steps must be {len(times) - 1} (or None) for a grid of {len(times)} times, got {steps!r}")
+        raise ValueError(
+            f"steps must be {len(times) - 1} (or None) for a grid of {len(times)} times, "
+            f"got {steps!r}"
+        )
     return times
 
 

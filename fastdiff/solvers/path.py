@@ -71,10 +71,10 @@ class Path:
         return points(self.schedule, [self.schedule.t_of_lam(lam)])[0]
 
     def order(self, i: int, wanted: int, taper: bool = False) -> int:
-        """The order a multistep formula can have on step i, given that every earlier point was evaluated.
+        """The order a multistep formula can have on step i.
 
-        One on the step to clean data and until finite gaps of lam lie behind; with ``taper`` also decreasing to one
-        at the end.
+        One on the step to clean data and until finite gaps of lam lie behind; with ``taper`` also
+        decreasing to one at the end.
         """
         if self.points[i + 1].is_clean:
             return 1
@@ -86,11 +86,17 @@ def points(schedule: Schedule, times) -> tuple[Point, ...]:
     """The points of the schedule at an array of times."""
     t = np.asarray(times, dtype=np.float64)
     alpha, sigma, lam = schedule.alpha(t), schedule.sigma(t), schedule.lam(t)
-    bad = ~(np.isfinite(alpha) & np.isfinite(sigma) & (alpha >= 0) & (sigma >= 0) & (alpha + sigma > 0))
+    bad = ~(
+        np.isfinite(alpha) & np.isfinite(sigma) & (alpha >= 0) & (sigma >= 0) & (alpha + sigma > 0)
+    )
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(
-            f"grid: alpha and sigma of {schedule!r} must be finite and >= 0, got alpha = {alpha[i]:g}, "
-            f"sigma = {sigma[i]:g} at t = {t[i]:g}; start the grid later or use another schedule"
+            f"grid: alpha and sigma of {schedule!r} must be finite and >= 0, "
+            f"got alpha = {alpha[i]:g}, sigma = {sigma[i]:g} at t = {t[i]:g}; "
+            "start the grid later or use another schedule"
         )
-    return tuple(Point(*numbers) for numbers in zip(*(a.tolist() for a in (t, alpha, sigma, lam)), strict=True))
+    return tuple(
+        Point(*numbers)
+        for numbers in zip(*(a.tolist() for a in (t, alpha, sigma, lam)), strict=True)
+    )

@@ -1,11 +1,13 @@
 """The phi functions of exponential integrators, accurate for every step size.
 
-phi_k(z) = sum_j z^j / (j + k)!, so phi_0 = e^z and phi_{k+1}(z) = (phi_k(z) - 1/k!) / z. The moments of a step in lam,
+phi_k(z) = sum_j z^j / (j + k)!, so phi_0 = e^z and phi_{k+1}(z) = (phi_k(z) - 1/k!) / z.
+The moments of a step in lam,
 
-    I_k(H) = H phi_{k+1}(-H) = int_0^H e^{u - H} u^k du / (k! H^k)     weights of x0 and its derivatives
-    J_k(h) = H phi_{k+1}(+h)                                           the same for eps
+    I_k(H) = H phi_{k+1}(-H) = int_0^H e^{u - H} u^k du / (k! H^k)    weight of H^k x0^(k)
+    J_k(h) = h phi_{k+1}(+h) = int_0^h e^{h - u} u^k du / (k! h^k)    weight of h^k eps^(k)
 
-lose all their digits in closed form when the step is small (I_2 at h = 0.001 has 6 of 16 left), hence the series.
+lose all their digits in closed form when the step is small (I_2 at h = 0.001 has 6 of 16 left),
+hence the series.
 """
 
 from math import exp, expm1, factorial, inf

@@ -22,14 +22,15 @@ _ANCHOR = [COLUMN[name] for name in ("c_s", "d_s")]
 class StepTable:
     """The rows of one sampling run, with what is needed to check them. Made by ``Solver.lower``.
 
-    With N model evaluations there are N + 2 rows (entry, N, END; see ``fastdiff.row``) and N + 2 noise levels:
-    ``levels[0]`` is where the initial state lives, ``levels[k]`` where row k's model evaluation is, and row k lands on
-    ``levels[k + 1]``.
+    With N model evaluations there are N + 2 rows (entry, N, END; see ``fastdiff.row``) and N + 2
+    noise levels: ``levels[0]`` is where the initial state lives, ``levels[k]`` where row k's model
+    evaluation is, and row k lands on ``levels[k + 1]``.
 
     Attributes:
         rows: float64 [N + 2, 32], read-only.
-        levels: float64 [N + 2, 7], read-only: t, alpha, sigma; the input scale and model time of the evaluation;
-            and (a, b) of the output a x0 + b eps of an exact model there. The last four are 0 without evaluation.
+        levels: float64 [N + 2, 7], read-only: t, alpha, sigma; the input scale and model time of
+            the evaluation; and (a, b) of the output a x0 + b eps of an exact model there. The last
+            four are 0 without evaluation.
         solver, schedule: their repr.
         prediction: what the model is taken to output.
         quantity: "x0" or "eps", what the solver works in.
@@ -38,7 +39,8 @@ class StepTable:
         clip: None or the (lo, hi) to which x0 is clamped.
 
     Raises:
-        ValueError: the rows are malformed, or fail the point-mass identity they declare (``fastdiff.solvers.check``).
+        ValueError: the rows are malformed, or fail the point-mass identity they declare
+            (``fastdiff.solvers.check``).
     """
 
     rows: np.ndarray
@@ -63,7 +65,8 @@ class StepTable:
             raise ValueError(f"StepTable: order must be a positive integer, got {self.order!r}")
         if self.exact_on_point_mass not in ("full", "drift", "none"):
             raise ValueError(
-                f'StepTable: exact_on_point_mass must be "full", "drift" or "none", got {self.exact_on_point_mass!r}'
+                'StepTable: exact_on_point_mass must be "full", "drift" or "none", '
+                f"got {self.exact_on_point_mass!r}"
             )
         if self.clip is not None:
             object.__setattr__(self, "clip", (float(self.clip[0]), float(self.clip[1])))
@@ -124,7 +127,9 @@ class StepTable:
         return self.rows.astype(dtype)
 
     def _meta(self):
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "levels")}
+        return {
+            f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("rows", "levels")
+        }
 
     def __eq__(self, other):
         """Equality by content."""
@@ -148,33 +153,48 @@ class StepTable:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: the file is not a table, of another version, damaged, or its rows fail the check.
+            ValueError: the file is not a table, of another version, damaged, or its rows fail the
+                check.
         """
         data = Path(path).read_bytes()  # read errors are the caller's business, content errors ours
         try:
             rows, levels, meta = _unpack(data)
-        except (ValueError, KeyError, TypeError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: expected a saved StepTable, got a damaged or foreign file ({error})") from error
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            EOFError,
+            OSError,
+            NotImplementedError,
+            zipfile.BadZipFile,
+        ) as error:
+            raise ValueError(
+                f"{path}: expected a saved StepTable, got a damaged or foreign file ({error})"
+            ) from error
         if meta.pop("format", None) != FORMAT:
             raise ValueError(f"{path}: expected a saved StepTable, got a file of another format")
         version = meta.pop("version", None)
         if version != VERSION:
-            raise ValueError(f"{path}: expected StepTable version {VERSION}, got version {version!r}")
+            raise ValueError(
+                f"{path}: expected StepTable version {VERSION}, got version {version!r}"
+            )
         try:
             return cls(rows=rows, levels=levels, **meta)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: the saved StepTable is not valid: {error}") from error
 
     def __repr__(self):
-        return f"StepTable({self.solver}, {self.schedule}, prediction={self.prediction!r}, nfe={self.nfe})"
+        what = f"{self.solver}, {self.schedule}, prediction={self.prediction!r}"
+        return f"StepTable({what}, nfe={self.nfe})"
 
     def __str__(self):
         """The rows in words, the middle of a long table left out."""
         kind = f"stochastic, {self.noise_draws} draws" if self.stochastic else "deterministic"
         head = [
             f"{self.solver} on {self.schedule}",
-            f"prediction {self.prediction}, works in {self.quantity}, order {self.order}, {kind}, nfe {self.nfe}, "
-            f"history {self.history}, clip {self.clip}, point mass {self.exact_on_point_mass}",
+            f"prediction {self.prediction}, works in {self.quantity}, order {self.order}, {kind}, "
+            f"nfe {self.nfe}, history {self.history}, clip {self.clip}, "
+            f"point mass {self.exact_on_point_mass}",
         ]
         lines = [self._line(k) for k in range(len(self.rows) - 1)]
         if len(lines) > 24:

@@ -11,15 +11,18 @@ from .phi import phi
 
 @dataclass(frozen=True)
 class UniPC(Solver):
-    """UniPC-p for x0. Zhao et al. 2023, "UniPC: a unified predictor-corrector framework", algorithms 5 to 8.
+    """UniPC-p for x0. Zhao et al. 2023, "UniPC: a unified predictor-corrector framework".
 
-    One model evaluation per step: the output at the predicted x_i first corrects x_i (UniC-p, base x_{i-1}), then
-    carries the corrected x_i to the next point (UniP-p). One row does both, with the corrected x_i as the anchor.
+    One model evaluation per step. The output at the predicted x_i first corrects x_i, starting
+    again from x_{i-1} (UniC-p), then carries the corrected x_i to the next point (UniP-p). One row
+    does both, with the corrected x_i as the anchor. The last point is not corrected, which would
+    take one more evaluation.
 
     Attributes:
         order: p of the predictor, 1 to 3. The corrector adds one to the order of the method.
-        variant: the paper's B(h): "bh1", B = -h, or "bh2", B = e^{-h} - 1. They differ where one equation fixes the
-            weights (predictor of order 2, corrector of order 1) and the paper takes 1/2 instead of solving it.
+        variant: the paper's B(h): "bh1", B = -h, or "bh2", B = e^{-h} - 1. They differ where one
+            equation fixes the weights (predictor of order 2, corrector of order 1) and the paper
+            takes 1/2 instead of solving it.
         lower_order_final: decrease the order to one towards the end, for few steps.
     """
 
@@ -49,7 +52,7 @@ class UniPC(Solver):
             yield Stage(x=self._step(x, t, s, M, nodes), at=s, s=x, remember=M)
 
     def _step(self, base, t, s, m, nodes):
-        """From t to s with x0 = ``m`` at t and the (point, x0) ``nodes``: UniP, or UniC if s is among them."""
+        """From t to s with x0 = m at t and the (point, x0) nodes: UniP, or UniC with s a node."""
         a = s.sigma / t.sigma
         x = a * base + (s.alpha - a * t.alpha) * m
         if nodes:

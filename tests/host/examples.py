@@ -1,10 +1,20 @@
 """Instances of everything in the registries. What has no entry here is built from its defaults."""
 
 import numpy as np
+from hypothesis import settings
 
 from fastdiff import schedules, solvers
 from fastdiff.parameterization import PREDICTIONS
-from fastdiff.schedules import EDM, DiscreteBetas, LogSNR, RectifiedFlow, VarianceExploding, VPLinear
+from fastdiff.schedules import (
+    EDM,
+    DiscreteBetas,
+    LogSNR,
+    RectifiedFlow,
+    VarianceExploding,
+    VPLinear,
+)
+
+few = settings(max_examples=20, deadline=None)  # for properties tested on every example below
 
 
 def wavy(t):
@@ -71,5 +81,5 @@ CASES = [(schedule, prediction) for schedule in SCHEDULES for prediction in pred
 
 
 def label(value):
-    """A readable pytest id."""
-    return repr(value) if isinstance(value, solvers.Solver) else str(value)
+    """A readable pytest id, the same in every process."""
+    return getattr(value, "__name__", str(value))

@@ -1,4 +1,5 @@
-"""Rows, executed literally: a float64 oracle that shares only the layout of a row with the package."""
+"""Rows, executed literally: a float64 oracle that shares only the layout of a row with the
+package."""
 
 import numpy as np
 
@@ -24,10 +25,11 @@ def run(packed, model, x, draw=None):
         field = dict(zip(COLUMN, row, strict=True))
         if field["live"] == 0:
             break
+        zero = np.zeros_like(x)
 
-        def mix(prefix, operands, field=field):
+        def mix(prefix, operands, field=field, zero=zero):
             terms = [(field[f"{prefix}_{name}"], value) for name, value in operands.items()]
-            return sum((c * value for c, value in terms if c != 0), np.zeros_like(x))
+            return sum((c * value for c, value in terms if c != 0), zero)
 
         m = None
         if field["p_x"] != 0 or field["p_o"] != 0:

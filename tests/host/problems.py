@@ -44,7 +44,9 @@ def gaussian_variance(table, c):
     """
     alpha, sigma = table.alpha, table.sigma
     draws = table.noise_draws
-    state = {name: np.zeros(1 + draws) for name in ("x", "s", "o", *(f"h{k}" for k in range(HISTORY)))}
+    state = {
+        name: np.zeros(1 + draws) for name in ("x", "s", "o", *(f"h{k}" for k in range(HISTORY)))
+    }
     state["x"][0] = np.sqrt(alpha[0] ** 2 * c + sigma[0] ** 2)
     for k, row in enumerate(table.rows[:-1]):
         field = dict(zip(COLUMN, row, strict=True))

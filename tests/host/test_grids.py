@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import scipy.stats
 from examples import SCHEDULES, label
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fastdiff import grids
 from fastdiff.schedules import EDM, VE, DiscreteBetas, LogSNR, RectifiedFlow, VPCosine, VPLinear
@@ -14,8 +12,8 @@ SIGMA_GRIDS = [grids.Karras, grids.Exponential, grids.LogSNR, grids.Beta]
 DISCRETE_GRIDS = [grids.Leading, grids.Trailing, grids.Linspace]
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
-@given(steps=st.integers(1, 50))
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=label)
+@pytest.mark.parametrize("steps", [1, 2, 3, 50])
 def test_default_grid(schedule, steps):
     times = grids.default(schedule)(schedule, steps)
     assert times.dtype == np.float64 and times.shape == (steps + 1,)
@@ -24,9 +22,9 @@ def test_default_grid(schedule, steps):
     assert times[-1] in (schedule.t_clean, schedule.t_min)
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=label)
 @pytest.mark.parametrize("make", SIGMA_GRIDS)
-@given(steps=st.integers(1, 50))
+@pytest.mark.parametrize("steps", [1, 2, 3, 20])
 def test_sigma_grids(make, schedule, steps):
     times = make(final="min")(schedule, steps)
     assert times.shape == (steps + 1,) and (np.diff(times) < 0).all()

@@ -3,13 +3,15 @@
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdiff.solvers.linear import EPS, ZP, H, Lin, M, S, X, Z
 from fastdiff.solvers.phi import I, J, phi
 
-OPERANDS = {"x": X, "s": S, "m": M, "eps": EPS, "z": Z, "zp": ZP} | {f"h{k}": H(k) for k in range(1, 5)}
+OPERANDS = {"x": X, "s": S, "m": M, "eps": EPS, "z": Z, "zp": ZP} | {
+    f"h{k}": H(k) for k in range(1, 5)
+}
 VALUES = {name: 0.3 + 0.7 * i for i, name in enumerate(OPERANDS)}
 NUMBER = st.floats(-10, 10).filter(lambda c: c == 0 or abs(c) > 1e-3)
 LINS = st.dictionaries(st.sampled_from(list(OPERANDS)), NUMBER).map(
@@ -47,6 +49,7 @@ def test_misuse():
         H(5)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 4), st.floats(-40, 40))
 def test_phi(k, z):
     with mpmath.workdps(60):

@@ -3,18 +3,26 @@
 import numpy as np
 import pytest
 import torch
-from examples import CASES, label
+from examples import CASES, few, label
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdiff.parameterization import PREDICTIONS, exact_output, read
-from fastdiff.schedules import EDM, DiscreteBetas, RectifiedFlow, VarianceExploding, VPCosine, VPLinear
+from fastdiff.schedules import (
+    EDM,
+    DiscreteBetas,
+    RectifiedFlow,
+    VarianceExploding,
+    VPCosine,
+    VPLinear,
+)
 
 every_case = pytest.mark.parametrize(("schedule", "prediction"), CASES, ids=label)
 NUMBER = st.floats(-3, 3)
 
 
 @every_case
+@few
 @given(u=st.floats(0.01, 0.99), x0=NUMBER, eps=NUMBER)
 def test_reading_an_exact_output_gives_back_x0_and_eps(schedule, prediction, u, x0, eps):
     t = schedule.t_min + u * (schedule.t_max - schedule.t_min)
@@ -76,7 +84,9 @@ def test_score_is_in_the_model_frame():
 @pytest.mark.parametrize("prediction", PREDICTIONS)
 def test_tensors(prediction):
     t = torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
-    for here, there in zip(read(prediction, VPLinear(), t), read(prediction, VPLinear(), t.numpy()), strict=True):
+    for here, there in zip(
+        read(prediction, VPLinear(), t), read(prediction, VPLinear(), t.numpy()), strict=True
+    ):
         np.testing.assert_allclose(here.numpy(), there, rtol=1e-13)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from examples import SCHEDULES
+from examples import SCHEDULES, few, label
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,7 +21,7 @@ from fastdiff.schedules import (
 )
 
 UNIT = st.floats(0, 1, exclude_min=True, exclude_max=True)
-every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=label)
 
 
 def inside(schedule, u):
@@ -33,6 +33,7 @@ def test_every_schedule_of_the_registry_is_tested():
 
 
 @every_schedule
+@few
 @given(u=UNIT)
 def test_t_of_lam_inverts_lam(schedule, u):
     t = inside(schedule, u)
@@ -50,7 +51,7 @@ def test_lam_is_the_log_of_alpha_over_sigma_and_decreases(schedule):
     assert (np.diff(schedule.lam(t)) < 0).all()
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=label)
 def test_ends(schedule):
     assert schedule.t_min <= schedule.t_smallest < schedule.t_largest <= schedule.t_max
     assert schedule.alpha(schedule.t_largest) > 0
@@ -66,7 +67,8 @@ def test_ends(schedule):
 
 
 @pytest.mark.parametrize(
-    "schedule", [VPCosine(), RectifiedFlow(), RectifiedFlow(2.5), DiscreteBetas.linear().zero_terminal()]
+    "schedule",
+    [VPCosine(), RectifiedFlow(), RectifiedFlow(2.5), DiscreteBetas.linear().zero_terminal()],
 )
 def test_noisy_end_is_exactly_pure_noise(schedule):
     assert schedule.alpha(schedule.t_max) == 0
@@ -76,7 +78,8 @@ def test_noisy_end_is_exactly_pure_noise(schedule):
 VP = (VPLinear, VPCosine, LogSNR, DiscreteBetas)
 
 
-@pytest.mark.parametrize("schedule", [s for s in SCHEDULES if isinstance(s, VP)], ids=str)
+@pytest.mark.parametrize("schedule", [s for s in SCHEDULES if isinstance(s, VP)], ids=label)
+@few
 @given(u=UNIT)
 def test_variance_preserving(schedule, u):
     t = inside(schedule, u)
@@ -98,7 +101,7 @@ FUNCTIONS = ("alpha", "sigma", "lam", "dalpha", "dsigma", "input_scale", "model_
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=str)
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=label)
 def test_torch_agrees_with_numpy(schedule, name):
     if getattr(schedule, "gamma", None) is not None and callable(schedule.gamma):
         schedule = LogSNR(lambda t: -10 + 14 * t + t**3)  # a callable for both

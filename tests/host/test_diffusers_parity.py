@@ -1,0 +1,200 @@
+"""The same trajectories as the schedulers of diffusers, whose coefficients are float32: hence the
+tolerance."""
+
+import numpy as np
+import pytest
+import torch
+from examples import label
+from interpreter import run
+
+from fastdiff import grids
+from fastdiff.schedules import DiscreteBetas, RectifiedFlow, VarianceExploding
+from fastdiff.solvers import DDIM, DDPM, DPMpp2M, DPMpp2MSDE, Euler, EulerAncestral, Heun, UniPC
+
+diffusers = pytest.importorskip("diffusers")
+pytestmark = [  # its own, against recent numpy
+    pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning"),
+]
+
+STEPS = 8
+BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+TABLE = DiscreteBetas.scaled_linear()
+VIEW = VarianceExploding(TABLE)
+START = torch.linspace(-2, 2, 7, dtype=torch.float64).reshape(1, 7, 1, 1)
+
+
+def model(x, t):
+    return 0.8 * x + 0.1 * np.cos(float(t) / 100)
+
+
+def theirs(name, start, noise_dtype=torch.float64, step=None, **config):
+    """The last sample of a scheduler, and the noise it drew."""
+    config = {**BETAS, "timestep_spacing": "trailing", **config}
+    scheduler = getattr(diffusers, name)(**config)
+    scheduler.set_timesteps(STEPS)
+    step = step or {}
+    if noise_dtype is not None:
+        step["generator"] = torch.Generator().manual_seed(3)
+    x = start
+    for t in scheduler.timesteps:
+        y = scheduler.scale_model_input(x, t)
+        x = scheduler.step(model(y, t), t, x, **step).prev_sample
+    same = torch.Generator().manual_seed(3)
+    z = [
+        torch.randn(START.shape, generator=same, dtype=noise_dtype or torch.float64)
+        for _ in range(STEPS)
+    ]
+    return x.numpy(), lambda n: z[n - 1].double().numpy()
+
+
+DISCRETE = [
+    ("DDIMScheduler", {"clip_sample": False}, {}, DDIM(), None),
+    ("DDIMScheduler", {"clip_sample": False}, {"eta": 0.6}, DDIM(0.6), None),
+    ("DDIMScheduler", {"clip_sample": True}, {}, DDIM(keep_eps=True), 1.0),
+    (
+        "DDIMScheduler",
+        {"clip_sample": True},
+        {"use_clipped_model_output": True, "eta": 0.3},
+        DDIM(0.3),
+        1.0,
+    ),
+    ("DDPMScheduler", {"clip_sample": False}, {}, DDPM(), None),
+    ("DDPMScheduler", {"clip_sample": True}, {}, DDPM(), 1.0),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "step", "solver", "clip"), DISCRETE, ids=label)
+def test_discrete_schedulers(name, config, step, solver, clip):
+    expected, draw = theirs(name, START, step=dict(step), **config)
+    table = solver.lower(TABLE, STEPS, clip=clip, grid=grids.Trailing())
+    x, *_ = run(table.rows, model, START.numpy(), draw)
+    np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_large_variance():
+    """diffusers' fixed_large is the beta of the step, so it ends with noise that the last row does
+    not add."""
+    expected, draw = theirs("DDPMScheduler", START, clip_sample=False, variance_type="fixed_large")
+    table = DDPM("fixed_large").lower(TABLE, STEPS)
+    x, *_ = run(table.rows, model, START.numpy(), draw)
+    last = TABLE.sigma(table.t[-2]) * draw(STEPS)
+    np.testing.assert_allclose(x + last, expected, rtol=1e-5, atol=1e-5)
+
+
+MULTISTEP = [
+    ("DPMSolverMultistepScheduler", {"solver_type": "midpoint"}, DPMpp2M()),
+    ("DPMSolverMultistepScheduler", {"solver_type": "heun"}, DPMpp2M("heun")),
+    (
+        "DPMSolverMultistepScheduler",
+        {"final_sigmas_type": "sigma_min"},
+        DPMpp2M(lower_order_final=True),
+    ),
+    ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}, DPMpp2MSDE()),
+    (
+        "DPMSolverMultistepScheduler",
+        {"algorithm_type": "sde-dpmsolver++", "solver_type": "heun"},
+        DPMpp2MSDE("heun"),
+    ),
+    ("UniPCMultistepScheduler", {}, UniPC(lower_order_final=True)),
+    # bh1 with a last step to sigma = 0 is NaN in diffusers
+    (
+        "UniPCMultistepScheduler",
+        {"solver_type": "bh1", "final_sigmas_type": "sigma_min"},
+        UniPC(2, "bh1", True),
+    ),
+    ("UniPCMultistepScheduler", {"solver_order": 3}, UniPC(3, lower_order_final=True)),
+    (
+        "UniPCMultistepScheduler",
+        {"solver_order": 3, "solver_type": "bh1", "final_sigmas_type": "sigma_min"},
+        UniPC(3, "bh1", lower_order_final=True),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "solver"), MULTISTEP, ids=label)
+def test_multistep_schedulers(name, config, solver):
+    stochastic = "sde" in config.get("algorithm_type", "")
+    config = {"final_sigmas_type": "zero", **config}
+    expected, draw = theirs(name, START, torch.float32 if stochastic else None, **config)
+    final = "min" if config["final_sigmas_type"] == "sigma_min" else "clean"
+    table = solver.lower(TABLE, STEPS, grid=grids.Trailing(final=final))
+    x, *_ = run(table.rows, model, START.numpy(), draw)
+    np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "solver"),
+    [
+        ("EulerDiscreteScheduler", Euler()),
+        ("EulerAncestralDiscreteScheduler", EulerAncestral()),
+        ("HeunDiscreteScheduler", Heun()),
+    ],
+    ids=label,
+)
+def test_sigma_space_schedulers(name, solver):
+    """Their state is x / alpha."""
+    start = START * 14.6
+    expected, draw = theirs(name, start, torch.float64 if solver.stochastic else None)
+    table = solver.lower(VIEW, STEPS)
+    x, *_ = run(table.rows, model, start.numpy(), draw)
+    np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_flow_matching_with_shift():
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
+    scheduler.set_timesteps(sigmas=np.linspace(1, 1 / STEPS, STEPS))
+    x = START
+    for t in scheduler.timesteps:
+        x = scheduler.step(model(x, t / 10), t, x, return_dict=False)[0]
+    table = Euler().lower(RectifiedFlow(shift=3.0), STEPS, prediction="flow")
+    ours, *_ = run(table.rows, lambda x, t: model(x, 100 * t), START.numpy())
+    np.testing.assert_allclose(ours, x.numpy(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("ours", "config"),
+    [
+        (DiscreteBetas.linear(), {"beta_schedule": "linear"}),
+        (DiscreteBetas.scaled_linear(), BETAS),
+        (DiscreteBetas.cosine(), {"beta_schedule": "squaredcos_cap_v2"}),
+    ],
+    ids=label,
+)
+def test_beta_tables(ours, config):
+    scheduler = diffusers.DDPMScheduler(**config)
+    np.testing.assert_allclose(ours.betas, scheduler.betas, rtol=2e-4)
+    zero = diffusers.DDPMScheduler(**config, rescale_betas_zero_snr=True)
+    np.testing.assert_allclose(
+        ours.zero_terminal().alpha(np.arange(1000)) ** 2, zero.alphas_cumprod, rtol=2e-4, atol=1e-7
+    )
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+@pytest.mark.parametrize("steps", [1, 4, 30, 50, 1000])
+def test_timestep_spacings(spacing, steps):
+    if spacing == "linspace" and steps == 1:
+        pytest.skip("diffusers evaluates its one linspace step at t = 0, the clean end")
+    offset = 1 if spacing == "leading" and steps < 1000 else 0
+    scheduler = diffusers.DDIMScheduler(timestep_spacing=spacing, steps_offset=offset)
+    scheduler.set_timesteps(steps)
+    options = {"steps_offset": offset} if spacing == "leading" else {}
+    grid = getattr(grids, spacing.capitalize())(**options)
+    times = grid(DiscreteBetas.linear(), steps)
+    np.testing.assert_array_equal(times[:-1], scheduler.timesteps.numpy())
+
+
+@pytest.mark.parametrize(
+    ("flag", "grid"),
+    [
+        ("use_karras_sigmas", grids.Karras()),
+        ("use_exponential_sigmas", grids.Exponential()),
+        ("use_beta_sigmas", grids.Beta()),
+    ],
+    ids=label,
+)
+def test_sigma_spacings(flag, grid):
+    scheduler = diffusers.EulerDiscreteScheduler(**BETAS, **{flag: True})
+    scheduler.set_timesteps(10)
+    times = grid(VIEW, 10)
+    np.testing.assert_allclose(VIEW.sigma(times), scheduler.sigmas, rtol=2e-4)

@@ -1,0 +1,166 @@
+"""Every solver on every schedule and prediction: a table that builds has passed its own check; here
+the rows are also run on numbers, by the interpreter, with a model that knows the one data point."""
+
+import numpy as np
+import pytest
+from examples import CASES, SOLVERS, label
+from interpreter import run
+
+from fastdiff import grids, solvers
+from fastdiff.schedules import EDM, DiscreteBetas, VarianceExploding, VPLinear
+from fastdiff.solvers import DDIM, DDPM, Heun, UniPC
+
+every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=label)
+
+
+def test_every_solver_of_the_registry_is_tested():
+    assert {type(solver).__name__ for solver in SOLVERS} == set(solvers.names())
+    assert solvers.get("DDIM") is DDIM
+    with pytest.raises(ValueError, match="name must be one of DDIM, .* got 'Magic'"):
+        solvers.get("Magic")
+
+
+@every_solver
+@pytest.mark.parametrize("steps", [1, 2, 6])
+def test_every_combination_lowers(solver, steps):
+    for schedule, prediction in CASES:
+        table = solver.lower(schedule, steps, prediction=prediction)
+        assert table.nfe >= steps and table.order == solver.order
+        assert table.t[0] == table.t[1] == schedule.t_max
+        last_draws = table.rows[-2, 12:14].any()
+        assert not (table.sigma[-1] == 0 and last_draws)
+        assert table.stochastic == (solver.stochastic and steps > 1) or table.sigma[-1] > 0
+
+
+class Point:
+    """An exact model of one data point, written from the definitions of the predictions."""
+
+    def __init__(self, table, schedule, x0):
+        self.table, self.schedule, self.x0, self.calls = table, schedule, x0, 0
+
+    def __call__(self, y, model_t):
+        self.calls += 1
+        t = self.table.t[self.calls]
+        c = self.schedule.input_scale(t)
+        assert model_t == self.schedule.model_time(t)
+        alpha, sigma = c * self.schedule.alpha(t), c * self.schedule.sigma(t)
+        eps = (y - alpha * self.x0) / sigma
+        return {
+            "eps": lambda: eps,
+            "x0": lambda: self.x0 + 0 * eps,
+            "v": lambda: alpha * eps - sigma * self.x0,
+            "score": lambda: -eps / sigma,
+            "flow": lambda: np.dot(self.schedule.flow_rates(t), [self.x0 + 0 * eps, eps]),
+            "edm": lambda: self._edm(y / c, t),
+        }[self.table.prediction]()
+
+    def _edm(self, x, sigma):
+        total = sigma**2 + self.schedule.sigma_data**2
+        skip, out = (
+            self.schedule.sigma_data**2 / total,
+            sigma * self.schedule.sigma_data / np.sqrt(total),
+        )
+        return (self.x0 - skip * x) / out
+
+
+@every_solver
+@pytest.mark.parametrize("clip", [None, (-0.5, 2.0)])
+def test_rows_carry_a_point_to_its_next_level(solver, clip):
+    x0, eps = 0.6, np.array([-1.3, 0.0, 0.4, 2.1])
+    for schedule, prediction in CASES if clip is None else CASES[::4]:
+        table = solver.lower(schedule, 5, prediction=prediction, clip=clip)
+        model = Point(table, schedule, x0)
+        x, _, visited = run(
+            table.rows, model, table.alpha[0] * x0 + table.sigma[0] * eps, lambda n: np.zeros(4)
+        )
+        assert model.calls == table.nfe == len(visited)
+        if not table.stochastic:
+            visited.append(x)
+            for k, state in enumerate(visited, start=1):
+                expected = table.alpha[k] * x0 + table.sigma[k] * eps
+                scale = max(table.alpha[k], table.sigma[k])
+                np.testing.assert_allclose(state, expected, atol=1e-9 * scale)
+
+
+@pytest.mark.parametrize("clip", [0.5, (-0.5, 0.1)])
+def test_clip_bounds_the_sample(clip):
+    for solver in SOLVERS:
+        if "keep_eps=True" in repr(solver):
+            continue
+        table = solver.lower(VPLinear(), 4, prediction="x0", clip=clip)
+        x, *_ = run(table.rows, lambda y, t: 3 * y + 9, np.ones(3), lambda n: np.ones(3))
+        high = clip if np.ndim(clip) == 0 else clip[1]
+        np.testing.assert_allclose(x, high, rtol=1e-12)
+
+
+@every_solver
+def test_a_thousand_steps(solver):
+    assert solver.lower(DiscreteBetas.linear(), 1000).nfe >= 1000
+
+
+def test_second_order_solvers_leave_pure_noise_in_first_order():
+    schedule = DiscreteBetas.linear(100).zero_terminal()
+    for solver in SOLVERS:
+        table = solver.lower(schedule, 5, prediction="v")
+        euler = solver.lower(schedule, 5, prediction="v", clip=None).rows[1]
+        assert np.isfinite(table.rows[1:-1, 4:12]).all() and not euler[8:12].any()
+
+
+def test_eps_at_pure_noise_is_refused_with_a_hint():
+    with pytest.raises(ValueError, match='"eps" is undefined at alpha = 0 .* Use a "v"'):
+        DDIM().lower(DiscreteBetas.linear().zero_terminal(), 5)
+
+
+def test_memory_of_the_solvers():
+    def memory(solver):
+        table = solver.lower(VPLinear(), 8)
+        return table.history, table.uses_saved
+
+    assert memory(DDIM()) == memory(DDPM()) == (0, False)
+    assert memory(Heun()) == (0, True)
+    assert memory(solvers.DPMpp2M()) == (1, False)
+    assert [memory(UniPC(p)) for p in (1, 2, 3)] == [(1, True), (2, True), (3, True)]
+
+
+def test_heun_evaluates_twice_but_for_the_last_step():
+    table = Heun().lower(EDM(), 18)
+    assert table.nfe == 35
+    assert Heun().lower(EDM(), 18, grid=grids.Karras(final="min")).nfe == 36
+
+
+def test_the_default_grid_of_a_view_is_that_of_its_base():
+    base = DiscreteBetas.linear()
+    view = DDIM().lower(VarianceExploding(base), 4)
+    np.testing.assert_array_equal(view.t, DDIM().lower(base, 4).t)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: DDIM().lower("vp", 5), TypeError, "schedule must be a fastdiff schedule"),
+        (lambda: DDIM().lower(VPLinear(), 0), ValueError, "steps must be a positive integer"),
+        (lambda: DDIM().lower(VPLinear(), 5, prediction="e"), ValueError, "must be one of 'eps'"),
+        (lambda: DDIM().lower(VPLinear(), 5, clip=-1), ValueError, "clip must be a number > 0"),
+        (lambda: DDIM().lower(VPLinear(), 5, clip="a"), TypeError, "clip must be None, a number"),
+        (lambda: DDIM().lower(VPLinear(), 5, clip=np.nan), ValueError, "clip must be a number"),
+        (lambda: DDIM().lower(VPLinear(), 5, grid=[1, 0.5]), ValueError, "steps must be 1"),
+        (lambda: DDIM().lower(VPLinear(), 1, grid=[0.5, 1]), ValueError, "times must decrease"),
+        (lambda: DDIM().lower(VPLinear(), 2, grid=[1, np.nan, 0]), ValueError, "must lie in"),
+        (lambda: DDIM(eta=1.5), ValueError, r"DDIM: eta must be a number in \[0, 1\], got 1.5"),
+        (lambda: DDIM(eta="a"), ValueError, "eta must be a number"),
+        (lambda: DDPM("learned"), ValueError, 'variance must be "fixed_small" or "fixed_large"'),
+        (lambda: solvers.DPMpp2M("mid"), ValueError, 'kind must be "midpoint" or "heun"'),
+        (lambda: solvers.DPMpp2MSDE(eta=-1), ValueError, "DPMpp2MSDE: eta must be"),
+        (lambda: solvers.DPMpp2MSDE(eta=np.inf), ValueError, "DPMpp2MSDE: eta must be"),
+        (lambda: UniPC(4), ValueError, "UniPC: order must be 1, 2 or 3, got 4"),
+        (lambda: UniPC(2, "bh3"), ValueError, 'variant must be "bh1" or "bh2"'),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_an_array_of_times_needs_no_steps():
+    table = DDIM().lower(VPLinear(), None, grid=np.array([1, 0.4, 0.1]))
+    assert table.t.tolist() == [1, 1, 0.4, 0.1] and table.nfe == 2
