@@ -50,7 +50,8 @@ TensorView view(py::handle object, const char* argument) {
   }
   DLTensor d;
   if (exchange().dltensor_from_py_object_no_sync(object.ptr(), &d) != 0) {
-    throw py::error_already_set();
+    const std::string reason = py::error_already_set().what();
+    reject(argument, "a dense tensor in memory", reason.substr(0, reason.find('\n')));
   }
   TensorView v;
   v.data = static_cast<char*>(d.data) + d.byte_offset;

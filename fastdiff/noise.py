@@ -7,6 +7,7 @@ draws. So the noise of a sample depends on its key, the draw and the element, an
 not on batch size, position in the batch, number of ranks, launch geometry or backend.
 """
 
+import operator
 from collections.abc import Sequence
 
 import torch
@@ -17,8 +18,9 @@ from .ops.reference import MASK, philox
 
 def _bits(value: int, name: str) -> int:
     """The int64 with the bits of an unsigned 64-bit number."""
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
+    value = operator.index(value)
     if not -(2**63) <= value < 2**64:
         raise ValueError(f"{name}: expected an integer of 64 bits, got {value}")
     return value - 2**64 if value >= 2**63 else value
@@ -43,7 +45,7 @@ def keys(seeds: int | Sequence[int] | torch.Tensor, batch: int, *, device="cpu")
                 f"got {seeds.dtype} {list(seeds.shape)}"
             )
         if seeds.dim() == 2:
-            return seeds.to(device).contiguous()
+            return seeds.to(device, copy=True).contiguous()
         return torch.stack((seeds, torch.zeros_like(seeds)), dim=1).to(device)
     if isinstance(seeds, Sequence) and not isinstance(seeds, str):
         if len(seeds) != batch:

@@ -18,8 +18,7 @@ void step_tiles(const StepArgs& args, int64_t first, int64_t last) {
       CpuTile<T> tile(args, row, sample, args.row[sample]);
       for (int64_t k = unit - sample * tiles; k < stop - sample * tiles; ++k) {
         const int64_t begin = k * kTile;
-        tile.move_to(begin, args.numel - begin < kTile ? args.numel - begin : kTile);
-        apply_row(row, tile);
+        tile.run(begin, args.numel - begin < kTile ? args.numel - begin : kTile);
       }
     }
     unit = stop;

@@ -1,152 +1,154 @@
-// A tile on the CPU: up to kTile consecutive elements of one sample, worked on in L1. Operands that
-// lie ready in memory are used where they are; others (other dtypes, other strides, noise) are
-// brought into scratch first.
+// A tile on the CPU: up to kTile consecutive elements of one sample. What does not lie ready in
+// memory (outputs of another dtype or with strides, noise) is brought into L1 for the whole tile;
+// then the row runs over it block by block in registers.
 #pragma once
+
+#include <type_traits>
 
 #include "core/dispatch.h"
 #include "core/element.h"
 #include "cpu/noise.h"
+#include "cpu/pack.h"
 
 namespace fastdiff {
 namespace {  // each clone keeps its own copy
 
-/// sum_j coef_j operand_j over a tile: the terms are collected first and then added in one pass.
+/// Pointers to the operands of one tile; null: the row does not read it.
 template <class T>
-struct TileSum {
-  static constexpr int kMaxTerms = 6 + kHistory;
-  const T* operand[kMaxTerms];
-  T coef[kMaxTerms];
-  int terms = 0;
-
-  FD_MEMBER void add(T k, const T* v) {
-    if (k == 0) return;
-    coef[terms] = k;
-    operand[terms++] = v;
-  }
+struct Operands {
+  const T* output[kMaxOutputs];
+  const T* weights;  // of the outputs; null: the first one as it is
+  int n_outputs;
+  T *x, *saved, *history[kHistory];
+  const T *noise, *previous_noise;
+  T* input[kMaxOutputs];  // where y goes in the same pass; null: not there
 };
 
-/// to[i] = the sum, for n elements; `to` may be one of the operands. With kScaled, in the same
-/// pass, y[i] = scale * to[i].
-template <class T, int kTerms, bool kScaled>
-void sum_of(const TileSum<T>& sum, int64_t n, T* to, T scale, T* y) {
-  const T* v[kTerms + 1];
-  T k[kTerms + 1];
-  for (int j = 0; j < kTerms; ++j) v[j] = sum.operand[j], k[j] = sum.coef[j];
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; ++i) {
-    T value = 0;
-    FD_UNROLL
-    for (int j = 0; j < kTerms; ++j) value = fma_(k[j], v[j][i], value);
-    to[i] = value;
-    if (kScaled) y[i] = scale * value;
-  }
-}
+/// The elements [at, at + kLanes) of a tile, as apply_row sees them.
+template <class T, class V, int kCount>
+class Block {
+ public:
+  using Sum = PackSum<T, V, kCount>;
+  using Values = Pack<T, V, kCount>;
 
-template <bool kScaled = false, class T>
-void evaluate(const TileSum<T>& sum, int64_t n, T* to, T scale = 0, T* y = nullptr) {
-  switch (sum.terms) {
-    case 0: return sum_of<T, 0, kScaled>(sum, n, to, scale, y);
-    case 1: return sum_of<T, 1, kScaled>(sum, n, to, scale, y);
-    case 2: return sum_of<T, 2, kScaled>(sum, n, to, scale, y);
-    case 3: return sum_of<T, 3, kScaled>(sum, n, to, scale, y);
-    case 4: return sum_of<T, 4, kScaled>(sum, n, to, scale, y);
-    case 5: return sum_of<T, 5, kScaled>(sum, n, to, scale, y);
-    case 6: return sum_of<T, 6, kScaled>(sum, n, to, scale, y);
+  FD_MEMBER Block(const Operands<T>& operands, int64_t at) : p_(operands), at_(at) {}
+
+  FD_MEMBER const T* x() const { return p_.x + at_; }
+  FD_MEMBER const T* saved() const { return p_.saved + at_; }
+  FD_MEMBER const T* history(int slot) const { return p_.history[slot] + at_; }
+  FD_MEMBER const T* noise() const { return p_.noise + at_; }
+  FD_MEMBER const T* previous_noise() const { return p_.previous_noise + at_; }
+  FD_MEMBER const Values& output() const { return output_; }
+  FD_MEMBER const Values& quantity() const { return quantity_; }
+
+  FD_MEMBER void mix_outputs() {
+    if (!p_.weights) {
+      output_ = Values::load(p_.output[0] + at_);
+      return;
+    }
+    Sum mix;
+    for (int g = 0; g < p_.n_outputs; ++g) {
+      if (p_.weights[g] != 0) mix.add(p_.weights[g], p_.output[g] + at_);
+    }
+    output_ = mix.value;
   }
-  alignas(64) T value[kTile];
-  for (int64_t i = 0; i < n; ++i) value[i] = 0;
-  for (int j = 0; j < sum.terms; ++j) {
-    for (int64_t i = 0; i < n; ++i) value[i] = fma_(sum.coef[j], sum.operand[j][i], value[i]);
+  FD_MEMBER void set_quantity(const Sum& m, T low, T high) {
+    FD_UNROLL
+    for (int j = 0; j < kCount; ++j) {
+      quantity_.v[j] = clip<V>(m.value.v[j], V{} + low, V{} + high);
+    }
   }
-  memcpy(to, value, n * sizeof(T));
-  for (int64_t i = 0; kScaled && i < n; ++i) y[i] = scale * value[i];
-}
+  FD_MEMBER void store_saved(const Sum& s) const { s.value.store(p_.saved + at_); }
+  FD_MEMBER void store_history(int slot, const Sum& h) const {
+    h.value.store(p_.history[slot] + at_);
+  }
+  FD_MEMBER void store_next(const Sum& next, T in_scale) const {
+    next.value.store(p_.x + at_);
+    if (!p_.input[0]) return;
+    Values y;
+    FD_UNROLL
+    for (int j = 0; j < kCount; ++j) y.v[j] = next.value.v[j] * in_scale;
+    for (int g = 0; g < p_.n_outputs; ++g) y.store(p_.input[g] + at_);
+  }
+
+ private:
+  const Operands<T>& p_;
+  const int64_t at_;
+  Values output_ = {}, quantity_ = {};
+};
 
 template <class T>
 class CpuTile {
  public:
-  using Sum = TileSum<T>;
-
   CpuTile(const StepArgs& args, const Row<T>& row, int64_t sample, int64_t row_index)
-      : args_(args), row_(row), sample_(sample) {
+      : args_(args), row_(row), use_(use_of(row)), sample_(sample) {
     const T* w = static_cast<const T*>(args.weights);
-    weights_ =
+    p_.weights =
         w ? w + row_index * args.weight_row_stride + sample * args.weight_sample_stride : nullptr;
+    p_.n_outputs = args.n_outputs;
+    p_.noise = p_.previous_noise = nullptr;
+    for (int g = 0; g < kMaxOutputs; ++g) p_.input[g] = nullptr;
   }
 
+  /// Executes the row on the elements [begin, begin + n) of the sample, n <= kTile.
+  void run(int64_t begin, int64_t n) {
+    using Vector = std::conditional_t<sizeof(T) == 4, FloatVector, DoubleVector>;
+    move_to(begin, n);
+    fetch(use_, *this);
+    int64_t at = blocks<Vector, kVectors>(0);
+    at = blocks<Vector, 1>(at);
+    blocks<T, 1>(at);
+    if (writes_input() && !same_type()) {
+      with_dtype(args_.input, [&](auto tag) { convert_input<typename decltype(tag)::type>(); });
+    }
+  }
+
+  // Called by fetch().
+  void fetch_outputs() {
+    for (int g = 0; g < args_.n_outputs; ++g) {
+      if (!p_.weights || p_.weights[g] != 0) p_.output[g] = model_output(g);
+    }
+  }
+  void draw_noise() { p_.noise = gaussian(args_.z, row_.draw, fresh_); }
+  void draw_previous_noise() {
+    p_.previous_noise = gaussian(args_.z_prev, row_.draw - 1, earlier_);
+  }
+
+ private:
   void move_to(int64_t begin, int64_t n) {
     begin_ = begin;
     n_ = n;
     base_ = sample_ * args_.numel + begin;
-  }
-
-  T* x() { return static_cast<T*>(args_.x) + base_; }
-  T* saved() { return static_cast<T*>(args_.saved) + base_; }
-  T* history(int slot) {
-    return static_cast<T*>(args_.history) + slot * args_.batch * args_.numel + base_;
-  }
-  const T* output() const { return output_; }
-  const T* quantity() const { return quantity_; }
-  const T* noise() const { return noise_; }
-  const T* previous_noise() const { return previous_noise_; }
-
-  void mix_outputs() {
-    if (!weights_) {
-      output_ = model_output(0);
-      return;
+    const int64_t total = args_.batch * args_.numel;
+    p_.x = static_cast<T*>(args_.x) + base_;
+    p_.saved = static_cast<T*>(args_.saved) + base_;
+    for (int k = 0; k < args_.slots; ++k) {
+      p_.history[k] = static_cast<T*>(args_.history) + k * total + base_;
     }
-    Sum mix;
-    for (int g = 0; g < args_.n_outputs; ++g) {
-      if (weights_[g] != 0) mix.add(weights_[g], model_output(g));
-    }
-    evaluate(mix, n_, mixed_);
-    output_ = mixed_;
-  }
-
-  void set_quantity(const Sum& m, T low, T high) {
-    evaluate(m, n_, clipped_);
-    for (int64_t i = 0; i < n_; ++i) clipped_[i] = clip(clipped_[i], low, high);
-    quantity_ = clipped_;
-  }
-
-  void draw_noise() { noise_ = gaussian(args_.z, row_.draw, fresh_); }
-  void draw_previous_noise() { previous_noise_ = gaussian(args_.z_prev, row_.draw - 1, earlier_); }
-
-  void store(const Sum& next, const Sum& saved_sum, bool saves, const Sum& memory, int slot,
-             T in_scale) {
-    const bool slot_is_read = slot >= 0 && (row_.c.h[slot] != 0 || row_.d.h[slot] != 0);
-    if (saves) evaluate(saved_sum, n_, anchor_);
-    if (slot >= 0) evaluate(memory, n_, slot_is_read ? memory_ : history(slot));
-    const bool writes_input = in_scale != 0 && args_.model_input;
-    const bool same_type = (args_.input == DType::kFloat64) == (sizeof(T) == sizeof(double)) &&
-                           (args_.input == DType::kFloat64 || args_.input == DType::kFloat32);
-    if (writes_input && same_type) {
-      T* y = static_cast<T*>(args_.model_input) + base_;
-      evaluate<true>(next, n_, x(), in_scale, y);
-      repeat_input(y);
-    } else {
-      evaluate(next, n_, x());
-    }
-    if (saves) memcpy(saved(), anchor_, n_ * sizeof(T));
-    if (slot_is_read) memcpy(history(slot), memory_, n_ * sizeof(T));
-    if (writes_input && !same_type) {
-      with_dtype(args_.input, [&](auto tag) {
-        write_input(static_cast<typename decltype(tag)::type*>(args_.model_input), in_scale);
-      });
+    for (int g = 0; writes_input() && same_type() && g < args_.n_outputs; ++g) {
+      p_.input[g] = static_cast<T*>(args_.model_input) + g * total + base_;
     }
   }
 
- private:
+  bool writes_input() const { return row_.in_scale != 0 && args_.model_input; }
+  bool same_type() const { return args_.input == args_.state; }
+
+  /// The row on whole blocks from `at` on; returns where they end.
+  template <class V, int kCount>
+  int64_t blocks(int64_t at) {
+    constexpr int kLanes = Pack<T, V, kCount>::kLanes;
+    for (; at + kLanes <= n_; at += kLanes) {
+      Block<T, V, kCount> block(p_, at);
+      apply_row(row_, use_, block);
+    }
+    return at;
+  }
+
+  /// y = in_scale x' in the model's own dtype, G times.
   template <class M>
-  void write_input(M* y, T in_scale) {
-    const T* from = x();
-    y += base_;
-    for (int64_t i = 0; i < n_; ++i) from_float(from[i] * in_scale, y[i]);
-    repeat_input(y);
-  }
-
-  template <class M>
-  void repeat_input(M* y) {
+  void convert_input() {
+    M* y = static_cast<M*>(args_.model_input) + base_;
+    for (int64_t i = 0; i < n_; ++i) from_float(p_.x[i] * row_.in_scale, y[i]);
     for (int g = 1; g < args_.n_outputs; ++g) {
       memcpy(y + g * args_.batch * args_.numel, y, n_ * sizeof(M));
     }
@@ -214,18 +216,14 @@ class CpuTile {
   }
 
   const StepArgs& args_;
-  const Row<T>& row_;
+  const Row<T> row_;  // a copy: stores to the state cannot change it, and the compiler knows
+  const Use use_;
   const int64_t sample_;
-  const T* weights_;
   int64_t begin_, n_, base_;
-  const T *output_ = nullptr, *quantity_ = nullptr, *noise_ = nullptr, *previous_noise_ = nullptr;
+  Operands<T> p_;
   alignas(64) T outputs_[kMaxOutputs][kTile];
-  alignas(64) T mixed_[kTile];
-  alignas(64) T clipped_[kTile];
   alignas(64) T fresh_[kTile];
   alignas(64) T earlier_[kTile];
-  alignas(64) T anchor_[kTile];
-  alignas(64) T memory_[kTile];
 };
 
 }  // namespace

@@ -43,17 +43,17 @@ DType float_dtype(const TensorView& v, const char* argument, DType state) {
 }
 
 struct RowNeeds {
-  bool outputs, saved;
+  Use use;
   int slots;
 };
 
 template <class T>
 RowNeeds needs(const Row<T>& r) {
-  int slots = r.slot >= 0 ? static_cast<int>(r.slot) + 1 : 0;
-  for (int k = 0; k < kHistory; ++k) {
-    if ((r.c.h[k] != 0 || r.d.h[k] != 0) && slots <= k) slots = k + 1;
-  }
-  return {reads_model(r), r.c.s != 0 || !is_empty(r.d), slots};
+  const Use use = use_of(r);
+  const bool sane = r.slot >= -1 && r.slot < kHistory;  // false for NaN, too
+  int slots = sane ? static_cast<int>(r.slot) + 1 : kHistory + 1;
+  for (int k = slots; k < kHistory; ++k) slots = use.slot(k) ? k + 1 : slots;
+  return {use, slots};
 }
 
 RowNeeds needs_of(const StepArgs& args, int64_t row) {
@@ -70,14 +70,20 @@ void extent(const OutputView& view, const StepArgs& args, int64_t size, const ch
   to = from + (last + 1) * size;
 }
 
-/// An output that is a transposed view of a buffer the row writes would be read half overwritten.
-void require_no_overlap(const StepArgs& args, const OutputView& view, const void* written,
-                        int64_t bytes, int64_t size) {
-  if (!written || (args.out_dims == 1 && view.stride[0] == 1)) return;
+/// A buffer that the row writes may be read as an output only where each element is read before it
+/// is written: at the very place of the same element, or of another copy of it.
+void require_no_overlap(const StepArgs& args, const OutputView& view, void* written, DType dtype,
+                        int64_t copies) {
+  if (!written) return;
+  const int64_t size = bytes_of(dtype), total = args.batch * args.numel;
   const char *from, *to, *begin = static_cast<const char*>(written);
-  extent(view, args, size, from, to);
-  if (from < begin + bytes && begin < to) {
-    reject("out", "memory of its own", "a strided view of the sampler's state; clone it");
+  extent(view, args, bytes_of(args.output), from, to);
+  if (to <= begin || from >= begin + copies * total * size) return;
+  const bool aligned = from >= begin && (from - begin) % (total * size) == 0;
+  const bool like_it = dtype == args.output && args.out_dims == 1 && view.stride[0] == 1 &&
+                       (args.batch == 1 || view.sample_stride == args.numel);
+  if (!aligned || !like_it) {
+    reject("out", "memory of its own", "another view of the state or of model_input; clone it");
   }
 }
 
@@ -173,10 +179,10 @@ void check_row(const StepArgs& args, int64_t row) {
     reject("history", "at least " + std::to_string(need.slots) + " slots" + which + "them)",
            std::to_string(args.slots));
   }
-  if (need.saved && !args.saved) reject("saved", "a tensor like x" + which + "it)", "None");
+  if (need.use.saved() && !args.saved && args.batch * args.numel > 0) reject("saved", "a tensor like x" + which + "it)", "None");
 }
 
-bool needs_output(const StepArgs& args, int64_t row) { return needs_of(args, row).outputs; }
+bool needs_output(const StepArgs& args, int64_t row) { return needs_of(args, row).use.model(); }
 
 void check_counters(const StepArgs& args) {
   for (int64_t b = 0; b < args.batch; ++b) {
@@ -238,8 +244,8 @@ void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs
   }
   const int64_t total = args.batch * args.numel;
   for (int64_t g = 0; total > 0 && g < G; ++g) {
-    require_no_overlap(args, args.out[g], args.x, total * bytes_of(args.state), size);
-    require_no_overlap(args, args.out[g], args.model_input, G * total * bytes_of(args.input), size);
+    require_no_overlap(args, args.out[g], args.x, args.state, 1);
+    require_no_overlap(args, args.out[g], args.model_input, args.input, G);
   }
 }
 

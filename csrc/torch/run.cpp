@@ -11,8 +11,8 @@ namespace {
 constexpr int64_t kGrainAffine = 40, kGrainNoise = 24;
 
 template <class T>
-bool draws_noise_at(const StepArgs& args, int64_t sample) {
-  return draws_noise(static_cast<const Row<T>*>(args.rows)[args.row[sample]]);
+bool draws_noise(const StepArgs& args, int64_t sample) {
+  return use_of(static_cast<const Row<T>*>(args.rows)[args.row[sample]]).noise();
 }
 
 template <class F>
@@ -27,8 +27,8 @@ void run_step(const StepArgs& args) {
   const Backend& backend = cpu::backend();
   const int64_t units = args.batch * tiles_of(args.numel);
   if (units > 0) {
-    const bool noisy = !args.z && (args.state == DType::kFloat32 ? draws_noise_at<float>(args, 0)
-                                                                 : draws_noise_at<double>(args, 0));
+    const bool noisy = !args.z && (args.state == DType::kFloat32 ? draws_noise<float>(args, 0)
+                                                                 : draws_noise<double>(args, 0));
     over_units(units, noisy ? kGrainNoise : kGrainAffine,
                [&](int64_t first, int64_t last) { backend.step(args, first, last); });
   }

@@ -34,9 +34,13 @@ class CFG:
                 f"scale: expected a finite number or one per sample, got {self.scale!r}"
             )
         if self.interval is not None:
-            if len(self.interval) != 2 or any(math.isnan(v) for v in self.interval):
+            try:
+                low, high = map(float, self.interval)
+            except (TypeError, ValueError):
+                low = high = math.nan
+            if math.isnan(low) or math.isnan(high):
                 raise ValueError(f"interval: expected (lo, hi), got {self.interval!r}")
-            if not self.interval[0] < self.interval[1]:
+            if not low < high:
                 raise ValueError(f"interval: expected lo < hi, got {self.interval!r}")
 
     def scales(self) -> np.ndarray:

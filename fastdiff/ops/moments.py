@@ -22,11 +22,13 @@ def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         a, b: [B, ...] of one floating dtype and shape.
     """
     refuse_gradient(a=a, b=b)
-    if a.shape != b.shape or a.dtype != b.dtype or a.dim() < 1:
+    if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.dim() < 1:
         raise ValueError(
-            f"b: expected {a.dtype} {list(a.shape)} like a, got {b.dtype} {list(b.shape)}"
+            f"b: expected {a.dtype} {list(a.shape)} on {a.device} like a, "
+            f"got {b.dtype} {list(b.shape)} on {b.device}"
         )
     out = torch.empty(len(a), 5, dtype=torch.float64, device=a.device)
     shape = (len(a), a.numel() // max(len(a), 1))
-    torch.ops.fastdiff.moments_(out, a.reshape(shape), b.reshape(shape))
+    flat = [v.reshape(shape) for v in (a, b)]
+    torch.ops.fastdiff.moments_(out, *(v if v.stride(1) == 1 else v.contiguous() for v in flat))
     return out

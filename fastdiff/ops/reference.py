@@ -4,6 +4,8 @@ Arithmetic is float64 throughout, rounded once on store. Philox runs on int64 te
 are those of every other backend and the normals differ by the rounding of float32 only.
 """
 
+import math
+
 import torch
 
 from ..row import COLUMN, HISTORY
@@ -53,7 +55,7 @@ def normals(keys: torch.Tensor, numel: int, first=0) -> torch.Tensor:
     radius = torch.sqrt(-2.0 * torch.log(u[..., 0::2]))
     angle = 2.0 * torch.pi * u[..., 1::2]
     lanes = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
-    return lanes.reshape(len(keys), -1)[:, :numel]
+    return lanes.flatten(1)[:, :numel]
 
 
 def wide_normals(keys: torch.Tensor, numel: int) -> torch.Tensor:
@@ -63,11 +65,11 @@ def wide_normals(keys: torch.Tensor, numel: int) -> torch.Tensor:
     radius = torch.sqrt(-2.0 * torch.log(u[..., 0]))
     angle = 2.0 * torch.pi * u[..., 1]
     lanes = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
-    return lanes.reshape(len(keys), -1)[:, :numel]
+    return lanes.flatten(1)[:, :numel]
 
 
 def normal_(out: torch.Tensor, keys: torch.Tensor) -> None:
-    events, numel = len(out), out[0].numel() if len(out) else 0
+    events, numel = len(out), math.prod(out.shape[1:])
     if keys.dtype != torch.int64 or keys.shape != (events, 2):
         raise ValueError(f"keys: expected int64 [{events}, 2], got {keys.dtype} {list(keys.shape)}")
     make = wide_normals if out.dtype == torch.float64 else normals
@@ -80,9 +82,14 @@ def moments_(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
     out.copy_(torch.stack([s.sum(dim=1) for s in sums], dim=1))
 
 
+def _parts(stacked: torch.Tensor, count: int) -> list[torch.Tensor]:
+    """The ``count`` tensors [B, ...] of a stacked one [count * B, ...]."""
+    return list(stacked.reshape(count, stacked.shape[0] // count, *stacked.shape[1:]))
+
+
 def _mix(coefficients, operands):
     """Sum of coefficient * operand; where a coefficient is zero the operand does not count."""
-    total = torch.zeros((), dtype=torch.float64)
+    total = torch.zeros((), dtype=torch.float64, device=coefficients[0].device)
     for c, v in zip(coefficients, operands, strict=True):
         if v is not None:
             total = total + torch.where(c == 0, 0.0, c * torch.where(c == 0, 0.0, v.double()))
@@ -93,7 +100,9 @@ def step_(
     x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t
 ):  # fmt: skip
     """See ``fastdiff.ops.step_`` for the arguments and ``fastdiff/row.py`` for the formula."""
-    batch, numel = len(x), x[0].numel() if len(x) else 0
+    batch, numel = len(x), math.prod(x.shape[1:])
+    if x.device.type == "cpu" and batch and not 0 <= row.min() <= row.max() < len(rows):
+        raise ValueError(f"row: expected indices in [0, {len(rows)}), got {row.tolist()}")
     per_sample = (batch,) + (1,) * (x.dim() - 1)
     current = rows[row].double()
 
@@ -106,7 +115,7 @@ def step_(
 
     live = column("live") != 0
     count = 1 if weights is None else weights.shape[2]
-    parts = list(outputs[0].chunk(count)) if len(outputs) == 1 and batch else list(outputs)
+    parts = _parts(outputs[0], count) if len(outputs) == 1 else list(outputs)
     if weights is not None and parts:
         chosen = weights[row, torch.arange(batch, device=row.device)].double()
         o = _mix([chosen[:, g].reshape(per_sample) for g in range(count)], parts)
@@ -142,10 +151,10 @@ def step_(
     scale = column("in_scale")
     fresh = live & (scale != 0)
     if model_input is not None:
-        for part in model_input.chunk(count) if batch else ():
+        for part in _parts(model_input, count):
             part.copy_(torch.where(fresh, scale * x.double(), part.double()))
     if t is not None:
-        for part in t.chunk(count) if batch else ():
+        for part in _parts(t, count):
             wanted = column("t_next").reshape(batch)
             part.copy_(torch.where(fresh.reshape(batch), wanted, part.double()))
     row += live.reshape(batch).long()

@@ -11,8 +11,20 @@ define(
     "Tensor keys, Tensor(c!)? saved, Tensor(d!)? history, Tensor? z, Tensor? z_prev, "
     "Tensor(e!)? model_input, Tensor(f!)? t) -> ()",
     reference.step_,
-    lambda *args: None,
+    lambda *args: _same_device(args),
 )
+
+
+def _same_device(args) -> None:
+    """All that a fake can refuse: tensors of several devices, one of which may be "meta"."""
+    names = ("x", "row", "rows", "outputs", "weights", "keys", "saved", "history", "z", "z_prev")
+    for name, value in zip((*names, "model_input", "t"), args, strict=True):
+        for tensor in value if isinstance(value, (list, tuple)) else [value]:
+            if tensor is not None and tensor.device != args[0].device:
+                raise RuntimeError(
+                    f"{name}: expected a tensor on {args[0].device} like x, got {tensor.device}"
+                )
+
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -53,8 +65,13 @@ def step_(
         ValueError: an argument is not as described.
         RuntimeError: an argument requires grad while grad mode is on.
     """
+    if not isinstance(outputs, (list, tuple)):
+        raise TypeError(f"outputs: expected a list of tensors, got {type(outputs).__name__}")
     outputs = list(outputs)
-    refuse_gradient(x=x, z=z, z_prev=z_prev, **{f"outputs[{g}]": o for g, o in enumerate(outputs)})
+    parts = {f"outputs[{g}]": o for g, o in enumerate(outputs)}
+    refuse_gradient(
+        x=x, rows=rows, weights=weights, saved=saved, history=history, z=z, z_prev=z_prev, **parts
+    )
     check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t)
     torch.ops.fastdiff.step_(
         x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t
@@ -88,21 +105,21 @@ def check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model
     _require("x", x, x.dtype, x.shape, x.device)
     batch, rest = x.shape[0], x.shape[1:]
     _require("row", row, torch.int64, [batch], x.device)
-    _require("rows", rows, x.dtype, [rows.shape[0] if rows.dim() else 0, WIDTH], x.device)
+    _require("rows", rows, x.dtype, [_length(rows), WIDTH], x.device)
     _require("keys", keys, torch.int64, [batch, 2], x.device)
     count = 1
     if weights is not None:
-        if weights.dim() != 3 or not 1 <= weights.shape[2] <= 4:
-            raise ValueError(
-                f"weights: expected [rows, batch, 1..4] of {x.dtype}, got {list(weights.shape)}"
-            )
+        shape = weights.shape if isinstance(weights, torch.Tensor) else ()
+        if len(shape) != 3 or not 1 <= shape[2] <= 4:
+            got = list(shape) or type(weights).__name__
+            raise ValueError(f"weights: expected [rows, batch, 1..4] of {x.dtype}, got {got}")
         count = weights.shape[2]
         _require("weights", weights.contiguous(), x.dtype, [len(rows), batch, count], x.device)
     for name, tensor in (("saved", saved), ("z", z), ("z_prev", z_prev)):
         if tensor is not None:
             _require(name, tensor, x.dtype, x.shape, x.device)
     if history is not None:
-        _require("history", history, x.dtype, [history.shape[0], *x.shape], x.device)
+        _require("history", history, x.dtype, [_length(history), *x.shape], x.device)
     if model_input is not None:
         check_float("model_input", model_input, x)
         _require("model_input", model_input, model_input.dtype, [count * batch, *rest], x.device)
@@ -113,7 +130,14 @@ def check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model
         check_outputs(x, outputs, count)
 
 
+def _length(tensor) -> int:
+    """The leading dimension; 0 for what has none and is refused next."""
+    return tensor.shape[0] if isinstance(tensor, torch.Tensor) and tensor.dim() else 0
+
+
 def check_float(name: str, tensor: torch.Tensor, x: torch.Tensor) -> None:
+    if not isinstance(tensor, torch.Tensor):
+        raise ValueError(f"{name}: expected a tensor, got {type(tensor).__name__}")
     allowed = FLOATS if x.dtype == torch.float64 else FLOATS[:3]
     if tensor.dtype not in allowed:
         raise ValueError(f"{name}: expected one of {allowed}, got {tensor.dtype}")

@@ -31,7 +31,11 @@ class Draws:
         elif self._per_sample:
             if len(source) != len(x) or not all(isinstance(g, torch.Generator) for g in source):
                 raise ValueError(f"noise: expected {len(x)} torch.Generators, got {source!r}")
-        elif not (source == "torch" or isinstance(source, torch.Generator) or callable(source)):
+        elif not (
+            (isinstance(source, str) and source == "torch")
+            or isinstance(source, torch.Generator)
+            or callable(source)
+        ):
             raise ValueError(
                 'noise: expected "philox", "torch", a torch.Generator or one per sample, a tensor '
                 f"or a callable, got {source!r}"
@@ -41,8 +45,9 @@ class Draws:
     def _per_sample(self) -> bool:
         return isinstance(self.source, Sequence) and not isinstance(self.source, str)
 
-    def keep_previous(self) -> None:
-        self.z_prev.copy_(self.z)
+    def keep_previous(self, samples: Sequence[int]) -> None:
+        """Hold the latest draw of these samples as the one before."""
+        self.z_prev[samples] = self.z[samples]
 
     def fill(self, samples: Sequence[int], number: Sequence[int]) -> None:
         """Draw for the samples whose row draws; ``number`` is the draw of each of them."""
@@ -63,7 +68,8 @@ class Draws:
                 z[chosen] = given[chosen].to(z)
         else:
             generator = source if isinstance(source, torch.Generator) else None
-            z.copy_(self._randn(z.shape, generator))
+            drawn = self._randn(z.shape, generator)  # for all, as a loop over the batch would
+            z[samples] = drawn[samples]
 
     def _randn(self, shape, generator):
         """What torch.randn draws, on the generator's device (a CPU generator serves any)."""

@@ -45,7 +45,7 @@ def sample(
     Raises:
         TypeError, ValueError: an argument is not as described.
     """
-    _check(model, table, guidance, cond, uncond, graph)
+    _check(model, table, guidance, cond, uncond, graph, callback)
     cond, uncond = dict(cond or {}), dict(uncond or {})
     with torch.no_grad():
         if guidance is not None and (guidance.scales() == 1.0).all():
@@ -78,9 +78,12 @@ def _evaluate(model, state, conditions, inputs):
     return [out] * len(conditions)  # those with weight zero are not read
 
 
-def _check(model, table, guidance, cond, uncond, graph):
-    if not callable(model):
-        raise TypeError(f"model: expected a callable, got {type(model).__name__}")
+def _check(model, table, guidance, cond, uncond, graph, callback):
+    for name, value in (("model", model), ("callback", callback)):
+        if not (callable(value) or (name == "callback" and value is None)):
+            raise TypeError(f"{name}: expected a callable, got {type(value).__name__}")
+    if guidance is not None and (isinstance(guidance, type) or not hasattr(guidance, "weights")):
+        raise TypeError(f"guidance: expected one such as CFG(2.0), got {guidance!r}")
     for name, value in (("cond", cond), ("uncond", uncond)):
         if value is not None and not isinstance(value, dict):
             raise TypeError(
@@ -104,11 +107,12 @@ def _check(model, table, guidance, cond, uncond, graph):
 
 def _stack(conditions: list[dict], batch: int) -> dict:
     """One set of keyword arguments for all conditions: tensors are concatenated along the batch."""
-    for values in conditions:
+    labels = ["cond"] if len(conditions) == 1 else ["uncond", "cond"]
+    for label, values in zip(labels, conditions, strict=True):
         for name, value in values.items():
             if isinstance(value, torch.Tensor) and (value.dim() < 1 or len(value) != batch):
                 raise ValueError(
-                    f"cond[{name!r}]: expected a leading dimension of {batch}, "
+                    f"{label}[{name!r}]: expected a leading dimension of {batch}, "
                     f"got {list(value.shape)}"
                 )
     if len(conditions) == 1:

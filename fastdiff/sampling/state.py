@@ -64,8 +64,8 @@ class SamplerState:
             memory_format=torch.contiguous_format
         )
         state = {"dtype": self.x.dtype, "device": device}
-        self.outputs = 1 if guidance is None else guidance.outputs
         self._weights = self._lower_guidance(guidance)
+        self.outputs = 1 if self._weights is None else self._weights.shape[2]
         self.rows = torch.tensor(self.program.rows, **state)
         self.row = torch.tensor(self.program.entry, device=device)
         self.keys = noise_.keys(seeds, batch, device=device)
@@ -84,15 +84,20 @@ class SamplerState:
         self._execute = self._bind()
         self._stand_at(self.program.entry)
         self._left += not batch  # an empty batch has an entry row to execute, too
-        self.step(None)
+        self._drawn = False
+        self._advance(None)
 
     def _lower_guidance(self, guidance):
+        if guidance is not None and (
+            isinstance(guidance, type) or not hasattr(guidance, "outputs")
+        ):
+            raise TypeError(f"guidance: expected one such as CFG(2.0), got {guidance!r}")
         if guidance is None:
             self._mix = None
             return None
         mix = guidance.weights(self.program.noise_levels, len(self.x))
         self._mix = mix
-        shape = (len(self.program.rows), len(self.x), self.outputs)
+        shape = (len(self.program.rows), len(self.x), guidance.outputs)
         return torch.tensor(mix, dtype=self.x.dtype, device=self.x.device).expand(shape)
 
     def _bind(self):
@@ -112,7 +117,7 @@ class SamplerState:
             return executor.step
 
         def execute(out):
-            outputs = [] if out is None else [out] if isinstance(out, torch.Tensor) else out
+            outputs = [] if out is None else [out] if isinstance(out, torch.Tensor) else list(out)
             ops.step_(self.x, self.row, self.rows, outputs, **buffers)
 
         return execute
@@ -157,18 +162,23 @@ class SamplerState:
                 "step: expected an unfinished sample, got a state that is done "
                 f"(all {len(self.x)} samples have executed their last row)"
             )
-        if is_grad_enabled():
-            parts = (out,) if isinstance(out, torch.Tensor) or out is None else out
-            ops.library.refuse_gradient(**{f"out[{g}]": part for g, part in enumerate(parts)})
-        if self._draws is not None:
+        if out.__class__ is not torch.Tensor or is_grad_enabled() or out.is_neg():
+            out = _plain(out)
+        self._advance(out)
+
+    def _advance(self, out) -> None:
+        if self._draws is not None and not self._drawn:
             self._draw()
+            self._drawn = True  # an output that is refused does not cost a draw
         self._execute(out)
+        self._drawn = False
         self._left -= 1
 
     def _draw(self):
         place = self.place
-        if self._draws.z_prev is not None and self.program.reads_previous_draw[place].any():
-            self._draws.keep_previous()
+        reads = np.flatnonzero(self.program.reads_previous_draw[place])
+        if len(reads):
+            self._draws.keep_previous(reads.tolist())
         samples = np.flatnonzero(self.program.draws[place])
         if len(samples):
             numbers = self.program.rows[place[samples], COLUMN["draw"]].astype(int)
@@ -188,6 +198,8 @@ class SamplerState:
 
     def replace(self, x: torch.Tensor) -> None:
         """Replace the state between steps (x [B, ...]); the model's input follows."""
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(f"x: expected a tensor, got {type(x).__name__}")
         if x.shape != self.x.shape:
             raise ValueError(f"x: expected {list(self.x.shape)}, got {list(x.shape)}")
         self._x.copy_(x)
@@ -220,3 +232,17 @@ class SamplerState:
     def _column(self, name, place):
         values = torch.tensor(self.program.rows[place, COLUMN[name]]).to(self.x)
         return values.reshape(-1, *[1] * (self.x.dim() - 1))
+
+
+def _plain(out):
+    """A tensor, or a list of them, without gradient and with its memory as it reads."""
+    if isinstance(out, torch.Tensor):
+        parts = [out]
+    elif isinstance(out, (list, tuple)) and out and all(isinstance(o, torch.Tensor) for o in out):
+        parts = list(out)
+    else:
+        got = type(out).__name__
+        raise ValueError(f"out: expected a tensor, or a list or tuple of tensors, got {got}")
+    ops.library.refuse_gradient(**{f"out[{g}]": part for g, part in enumerate(parts)})
+    parts = [part.resolve_neg() for part in parts]
+    return parts if len(parts) > 1 else parts[0]

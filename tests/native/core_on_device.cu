@@ -13,9 +13,7 @@ using namespace fastdiff;
 struct RegisterTile {
   struct Sum {
     float value = 0.0f;
-    FD_MEMBER void add(float coef, float operand) {
-      if (coef != 0) value = fma_(coef, operand, value);
-    }
+    FD_MEMBER void add(float coef, float operand) { value = fma_(coef, operand, value); }
   };
 
   float x_, saved_, history_[kHistory], out_, m_, z_, z_prev_;
@@ -29,6 +27,7 @@ struct RegisterTile {
   FD_MEMBER float quantity() const { return m_; }
   FD_MEMBER float noise() const { return z_; }
   FD_MEMBER float previous_noise() const { return z_prev_; }
+  FD_MEMBER void fetch_outputs() { out_ += 1.0f; }
   FD_MEMBER void mix_outputs() { out_ *= 2.0f; }
   FD_MEMBER void set_quantity(const Sum& m, float low, float high) {
     m_ = clip(m.value, low, high);
@@ -38,11 +37,10 @@ struct RegisterTile {
     z_ = normal_pair(w.w0, w.w1).first;
   }
   FD_MEMBER void draw_previous_noise() { z_prev_ = 0.0f; }
-  FD_MEMBER void store(const Sum& next, const Sum& saved, bool saves, const Sum& memory, int slot,
-                       float in_scale) {
+  FD_MEMBER void store_saved(const Sum& saved) const { to[1] = saved.value; }
+  FD_MEMBER void store_history(int, const Sum& memory) const { to[2] = memory.value; }
+  FD_MEMBER void store_next(const Sum& next, float in_scale) const {
     to[0] = next.value;
-    if (saves) to[1] = saved.value;
-    if (slot >= 0) to[2] = memory.value;
     BFloat16 y;
     from_float(in_scale * next.value, y);
     to[3] = to_float(y);
@@ -54,7 +52,9 @@ __global__ void apply(const Row<float>* row, const float* in, float* out, double
   tile.x_ = in[threadIdx.x];
   tile.out_ = in[threadIdx.x + blockDim.x];
   tile.to = out + 4 * threadIdx.x;
-  apply_row(*row, tile);
+  const Use use = use_of(*row);
+  fetch(use, tile);
+  apply_row(*row, use, tile);
   Moments lanes[kMomentLanes] = {};
   accumulate(lanes[0], tile.x_, tile.out_);
   sums[threadIdx.x] = fold(lanes).ab + normal_pair(philox_block(1, threadIdx.x)).first;

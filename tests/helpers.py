@@ -1,0 +1,76 @@
+"""Small tools of several test folders."""
+
+import os
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from fastdiff import ops
+
+native_only = pytest.mark.skipif(ops.native is None, reason="needs the compiled module")
+
+CLONES = list(ops.native.cpu_clones()) if ops.native else []
+
+
+@contextmanager
+def cpu_clone(name):
+    """Run on the named CPU clone."""
+    before = ops.native.cpu_clone()
+    assert ops.native.select_cpu_clone(name)
+    try:
+        yield
+    finally:
+        ops.native.select_cpu_clone(before)
+
+
+@contextmanager
+def thread_count(number):
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def same_bits(a, b):
+    """Equality of dtype, shape and bits: NaN equals itself, -0 differs from 0."""
+    integer = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+    if a is None or b is None:
+        return a is b
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    kind = integer[a.element_size()]
+    return torch.equal(a.contiguous().view(kind), b.contiguous().view(kind))
+
+
+def assert_within(actual, expected, bound, what=""):
+    """|actual - expected| <= bound, element by element; names the worst element."""
+    actual, expected, bound = torch.broadcast_tensors(
+        *(torch.as_tensor(v).double() for v in (actual, expected, bound))
+    )
+    error = (actual - expected).abs()
+    bad = ~(error <= bound) & ~((actual == expected) | (actual.isnan() & expected.isnan()))
+    if bad.any():
+        at = int(torch.where(bad, error / bound, -1.0).nan_to_num(torch.inf).argmax())
+        raise AssertionError(
+            f"{what}: {int(bad.sum())} of {bad.numel()} elements are off; the worst, {at}: "
+            f"got {actual.flatten()[at]:.9g}, expected {expected.flatten()[at]:.9g} "
+            f"+- {bound.flatten()[at]:.3g}"
+        )
+
+
+def run_python(*arguments, timeout=300):
+    """Run a new interpreter with these arguments, on this one's import path; its text output."""
+    return subprocess.run(
+        [sys.executable, "-X", "faulthandler", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )

@@ -1,0 +1,269 @@
+"""Random calls of step_: arguments of every kind and layout, and the bounds on their results."""
+
+import torch
+from helpers import assert_within, same_bits
+from hypothesis import strategies as st
+
+from fastdiff import ops
+from fastdiff.ops import reference
+from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
+
+ARGUMENTS = (
+    "x", "row", "rows", "outputs", "weights", "keys",
+    "saved", "history", "z", "z_prev", "model_input", "t",
+)  # fmt: skip
+MUTATED = ("x", "row", "saved", "history", "model_input", "t")
+HALF = (torch.bfloat16, torch.float16)
+COEFFICIENTS = [
+    COLUMN[name] for name in FIELDS if name[:2] in ("p_", "c_", "d_", "e_") or name == "in_scale"
+]
+NOISY = [COLUMN[name] for name in ("c_z", "d_z", "c_zp", "d_zp")]
+LAYOUTS = (
+    "contiguous",
+    "channels_last",
+    "transposed",
+    "sliced",
+    "every_other",
+    "expanded",
+    "offset",
+)
+
+
+class Case:
+    """The arguments of one call, by name; ``state`` is the dtype of x."""
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+        self.state = arguments["x"].dtype
+
+    def __repr__(self):
+        return f"Case({', '.join(f'{k}={_describe(v)}' for k, v in self.arguments.items())})"
+
+    def __getattr__(self, name):
+        if name not in ARGUMENTS:
+            raise AttributeError(name)
+        return self.arguments[name]
+
+    def copy(self, **changes):
+        """A copy whose buffers are its own; the outputs keep their layout."""
+        copied = {
+            name: value.clone() if isinstance(value, torch.Tensor) and name in MUTATED else value
+            for name, value in self.arguments.items()
+        }
+        return Case({**copied, **changes})
+
+    def run(self, op=None):
+        op = op or torch.ops.fastdiff.step_
+        op(*(self.arguments[name] for name in ARGUMENTS))
+        return self
+
+    def sample(self, b):
+        """The call for sample b alone."""
+        batch = len(self.x)
+        count = 1 if self.weights is None else self.weights.shape[2]
+
+        def parts(v):
+            return None if v is None else torch.cat([part[b : b + 1] for part in v.chunk(count)])
+
+        one = {name: self.arguments[name][b : b + 1].clone() for name in ("x", "row", "keys")}
+        for name in ("saved", "z", "z_prev"):
+            value = self.arguments[name]
+            one[name] = None if value is None else value[b : b + 1].clone()
+        one |= {"rows": self.rows, "model_input": parts(self.model_input), "t": parts(self.t)}
+        one["history"] = (
+            None if self.history is None else self.history[:, b : b + 1].clone().contiguous()
+        )
+        one["weights"] = None if self.weights is None else self.weights[:, b : b + 1]
+        if len(self.outputs) == 1 and count > 1:
+            pieces = [self.outputs[0][g * batch + b : g * batch + b + 1] for g in range(count)]
+        else:
+            pieces = [o[b : b + 1] for o in self.outputs]
+        return Case({**one, "outputs": pieces})
+
+
+def _describe(value):
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype)[6:]}{list(value.shape)}{list(value.stride())}"
+    return [_describe(v) for v in value] if isinstance(value, list) else value
+
+
+def assert_same(a, b, what=""):
+    """Every buffer has the same bits."""
+    for name in MUTATED:
+        assert same_bits(getattr(a, name), getattr(b, name)), f"{what} {name}"
+
+
+def lay_out(values, layout):
+    """A tensor of these values whose memory is arranged otherwise."""
+    if layout == "channels_last" and values.dim() > 2:
+        return values.movedim(1, -1).contiguous().movedim(-1, 1)
+    if layout == "transposed" and values.dim() > 1:
+        return values.transpose(0, -1).contiguous().transpose(0, -1)
+    if layout == "sliced" and values.dim() > 1:
+        return torch.cat((values, values + 1), dim=1)[:, : values.shape[1]]
+    if layout == "every_other":
+        return torch.stack((values, values - 1), dim=-1)[..., 0]
+    if layout == "expanded" and values.dim() > 1:
+        return values[:, :1].expand(values.shape)
+    if layout == "offset":
+        return torch.cat((values.new_zeros(1), values.flatten()))[1:].reshape(values.shape)
+    return values.contiguous()
+
+
+def random_rows(count, zeros, generator, clip=None, slots=HISTORY, dtype=torch.float32):
+    """[count + 1, 32] rows of normal coefficients, a fraction ``zeros`` of them zero, then END."""
+    rows = torch.zeros(count + 1, WIDTH, dtype=torch.float64)
+    body = rows[:-1]
+    values = torch.randn(count, len(COEFFICIENTS), generator=generator, dtype=torch.float64)
+    kept = torch.rand(values.shape, generator=generator) >= zeros
+    body[:, COEFFICIENTS] = values * kept
+    body[:, COLUMN["clip_lo"]], body[:, COLUMN["clip_hi"]] = clip or (-torch.inf, torch.inf)
+    body[:, COLUMN["t_next"]] = 1000 * torch.rand(count, generator=generator)
+    body[:, COLUMN["slot"]] = torch.randint(-1, slots, (count,), generator=generator).double()
+    body[:, COLUMN["draw"]] = torch.randint(1, 6, (count,), generator=generator).double()
+    body[:, COLUMN["live"]] = 1
+    for prefix in "cd":
+        unused = [COLUMN[f"{prefix}_h{k}"] for k in range(slots, HISTORY)]
+        body[:, unused] = 0
+    rows[-1, COLUMN["slot"]] = -1
+    return rows.to(dtype)
+
+
+shapes = st.one_of(
+    st.lists(st.integers(1, 7), max_size=4),
+    st.lists(st.integers(0, 3), max_size=3),
+    st.integers(1, 3000).map(lambda n: [n]),
+    st.tuples(st.integers(1, 4), st.integers(1, 28), st.integers(1, 28)).map(list),
+)
+
+
+@st.composite
+def cases(draw, batches=st.integers(0, 5), drawn=st.booleans(), shapes=shapes):  # noqa: B008
+    """A valid call. ``drawn``: whether the noise is left to the kernel."""
+    g = torch.Generator().manual_seed(draw(st.integers(0, 2**32)))
+    state = draw(st.sampled_from([torch.float32, torch.float64]))
+    floats = [torch.float32, *HALF] + [torch.float64] * (state == torch.float64)
+    out_dtype, in_dtype = draw(st.sampled_from(floats)), draw(st.sampled_from(floats))
+    batch, shape, count = draw(batches), draw(shapes), draw(st.integers(1, 4))
+    slots = draw(st.integers(0, HISTORY))
+
+    def randn(*size, dtype=state):
+        return torch.randn(size, generator=g, dtype=torch.float64).to(dtype)
+
+    clip = draw(st.sampled_from([None, (-1.0, 1.0), (-0.3, 2.0), (-torch.inf, 0.5), (0.25, 0.5)]))
+    zeros = draw(st.sampled_from([0.0, 0.3, 0.7, 0.95]))
+    rows = random_rows(draw(st.integers(1, 4)), zeros, g, clip, slots, state)
+    saved = randn(batch, *shape) if draw(st.booleans()) else None
+    if saved is None:
+        rows[:, [COLUMN[name] for name in FIELDS if name[:2] == "d_" or name == "c_s"]] = 0
+    weights = None
+    if count > 1 or draw(st.booleans()):
+        stride = draw(st.sampled_from(["full", "rows", "samples", "both"]))
+        size = [1 if stride in ("rows", "both") else len(rows),
+                1 if stride in ("samples", "both") else batch, count]  # fmt: skip
+        weights = randn(*size) * (torch.rand(size, generator=g) > 0.2)
+        weights = weights.expand(len(rows), batch, count)
+    layouts = st.sampled_from(LAYOUTS)
+    if count > 1 and draw(st.booleans()):
+        outputs = [
+            lay_out(randn(batch, *shape, dtype=out_dtype), draw(layouts)) for _ in range(count)
+        ]
+    else:
+        outputs = [lay_out(randn(count * batch, *shape, dtype=out_dtype), draw(layouts))]
+    if draw(drawn):
+        z = z_prev = None
+    else:
+        z, z_prev = randn(batch, *shape), randn(batch, *shape)
+    reads = [COLUMN[name] for name in ("p_o", "c_o", "d_o", "e_o")]
+    if not rows[:, reads].any() and draw(st.booleans()):
+        outputs = []
+    arguments = {
+        "x": randn(batch, *shape),
+        "row": torch.randint(0, len(rows), (batch,), generator=g),
+        "rows": rows,
+        "outputs": outputs,
+        "weights": weights,
+        "keys": torch.randint(-(2**63), 2**63 - 1, (batch, 2), generator=g),
+        "saved": saved,
+        "history": randn(slots, batch, *shape) if slots or draw(st.booleans()) else None,
+        "z": z,
+        "z_prev": z_prev,
+        "model_input": randn(count * batch, *shape, dtype=in_dtype),
+        "t": -torch.arange(count * batch, dtype=torch.float32) - 1,
+    }
+    if in_dtype == torch.float64:
+        arguments["t"] = arguments["t"].double()
+    if draw(st.integers(0, 9)) == 0:
+        arguments["model_input"] = None
+        arguments["t"] = arguments["t"].float()
+    if draw(st.integers(0, 9)) == 0:
+        arguments["t"] = None
+    return Case(arguments)
+
+
+def with_native_noise(case):
+    """The same call with the noise drawn beforehand by ``normal``, for a reference to use."""
+    if case.z is not None:
+        return case
+    number = case.rows[case.row, COLUMN["draw"]].long()
+    numel = case.x[0].numel() if len(case.x) else 0
+    given = {}
+    for name, n in (("z", number), ("z_prev", number - 1)):
+        keys = case.keys + torch.stack((torch.zeros_like(n), n * -(-numel // 4)), dim=1)
+        given[name] = ops.normal(keys, case.x.shape[1:]).to(case.state)
+    return case.copy(**given)
+
+
+def magnitudes(case):
+    """sum |coefficient operand| of everything written, operands o and m expanded: the reference on
+    absolute values, in float64. A clip bounds m from below by the larger of its finite ends."""
+    rows = case.rows.double().abs()
+    rows[:, [COLUMN["slot"], COLUMN["live"]]] = case.rows[
+        :, [COLUMN["slot"], COLUMN["live"]]
+    ].double()
+    ends = [COLUMN["clip_lo"], COLUMN["clip_hi"]]
+    finite = torch.where(rows[:, ends].isinf(), 0.0, rows[:, ends]).amax(dim=1)
+    rows[:, ends[0]], rows[:, ends[1]] = finite, torch.inf
+    absolute = {
+        name: value.double().abs() if isinstance(value, torch.Tensor) else value
+        for name, value in case.arguments.items()
+        if name not in ("row", "keys", "t")
+    }
+    absolute["outputs"] = [o.double().abs() for o in case.outputs]
+    absolute |= {"rows": rows, "row": case.row.clone(), "keys": case.keys, "t": None}
+    return Case(absolute).run(reference.step_)
+
+
+def terms(case):
+    """Most roundings that a value goes through: terms of x', of m and of o."""
+    rows = case.rows[:, COEFFICIENTS] != 0
+    outputs = 1 if case.weights is None else case.weights.shape[2]
+    return int(rows.sum(dim=1).max()) + outputs if len(rows) else outputs
+
+
+def assert_close(actual, expected, case, noise_error=0.0, what=""):
+    """``actual`` (after the call) against ``expected`` (the reference after the call), where
+    ``case`` is the call before, with given noise."""
+    unit = 2.0**-53 if case.state == torch.float64 else 2.0**-24
+    size, n = magnitudes(case), terms(case)
+    n = 2 * n if case.state == torch.float64 else n  # there the reference rounds as often
+    assert torch.equal(actual.row, expected.row), f"{what} row"
+    assert same_bits(actual.t, expected.t), f"{what} t"
+    for name in ("x", "saved", "history"):
+        if getattr(case, name) is not None:
+            bound = (n + 2) * unit * getattr(size, name) + noise_error
+            assert_within(getattr(actual, name), getattr(expected, name), bound, f"{what} {name}")
+
+
+def assert_input_is_scaled_state(actual, case, what=""):
+    """y = in_scale x', rounded once to the model's dtype; untouched where nothing is written."""
+    if case.model_input is None:
+        return
+    scale = case.rows[case.row, COLUMN["in_scale"]].reshape(-1, *[1] * (case.x.dim() - 1))
+    written = (scale != 0) & (case.rows[case.row, COLUMN["live"]] != 0).reshape(scale.shape)
+    y = (scale * actual.x).to(case.model_input.dtype)
+    count = 1 if case.weights is None else case.weights.shape[2]
+    before = case.model_input.chunk(count) if len(case.x) else [case.model_input]
+    after = actual.model_input.chunk(count) if len(case.x) else [actual.model_input]
+    for old, new in zip(before, after, strict=True):
+        assert same_bits(new, torch.where(written, y, old)), f"{what} model_input"

@@ -1,0 +1,121 @@
+"""Native sampling against the same loop on the reference, and fastdiff without native code."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import assert_within, native_only, run_python
+from toy import SOLVERS, TABLES, finish, model, start, table_of, use_reference
+
+import fastdiff as fd
+from fastdiff.guidance import CFG
+
+pytestmark = native_only
+
+
+def runs(name):
+    """Samples of one solver, in several ways."""
+    table, x = TABLES[name], start(3, (7, 41))
+    yield "float32", x, {}
+    yield "float64", x.double(), {}
+    yield "guided", x, {"guidance": CFG([2.0, 0.0, -1.0])}
+    yield "bfloat16", x.bfloat16(), {}
+    yield "given noise", x, {"noise": torch.ones(table.noise_draws, *x.shape)}
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_native_sampling_is_the_reference(name, monkeypatch):
+    """Every step within rounding of the reference, started from the same state."""
+    for kind, x, options in runs(name):
+        native = fd.SamplerState(TABLES[name], x, seeds=3, **options)
+        with monkeypatch.context() as patch:
+            use_reference(patch)
+            plain = fd.SamplerState(TABLES[name], x, seeds=3, **options)
+        unit = 2.0**-53 if x.dtype == torch.float64 else 2.0**-24
+        noise_error = 2e-6 if TABLES[name].stochastic and "noise" not in options else 0.0
+        while not native.done:
+            out = model(native.model_input, native.t)
+            for state in (native, plain):
+                state.step(out)
+            size = 1 + float(plain.x.abs().max())
+            bound = (64 * unit + noise_error) * size
+            assert_within(native.x, plain.x, bound, f"{kind} x")
+            half = 2 * torch.finfo(native.model_input.dtype).eps
+            assert_within(native.model_input, plain.model_input, bound + half * size, kind)
+            assert torch.equal(native.t, plain.t) and torch.equal(native.row, plain.row)
+            plain.x.copy_(native.x)
+            for buffer in ("_saved", "_history"):
+                if getattr(native, buffer) is not None:
+                    assert_within(getattr(native, buffer), getattr(plain, buffer), bound, buffer)
+                    getattr(plain, buffer).copy_(getattr(native, buffer))
+        assert plain.done
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_whole_runs_on_the_reference(name, monkeypatch):
+    use = {kind: (x, options) for kind, x, options in runs(name)}
+    sampled = {k: fd.sample(model, x, TABLES[name], seeds=3, **o) for k, (x, o) in use.items()}
+    use_reference(monkeypatch)
+    for kind, (x, options) in use.items():
+        sample = fd.sample(model, x, TABLES[name], seeds=3, **options)
+        error = {"float64": 1e-5, "bfloat16": 0.1}.get(kind, 1e-4)
+        assert_within(sample, sampled[kind], error * float(sample.abs().max()), kind)
+
+
+def test_mixed_batch_on_the_reference(monkeypatch):
+    tables = [table_of(name, 2 + k) for k, name in enumerate(SOLVERS)]
+    x = start(len(tables))
+    expected = fd.sample(model, x, tables, seeds=3)
+    use_reference(monkeypatch)
+    sample = finish(fd.SamplerState(tables, x, seeds=3))
+    assert_within(sample, expected, 1e-4 * float(expected.abs().max()))
+
+
+WITHOUT_NATIVE = """
+import sys, warnings
+sys.modules["fastdiff._C"] = None
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import fastdiff as fd
+ours = [w for w in caught if "fastdiff" in str(w.message)]
+assert [w.category for w in ours] == [RuntimeWarning], [str(w.message) for w in ours]
+assert "native module is not available" in str(ours[0].message)
+assert not fd.build_info()["native"]
+warnings.simplefilter("error")
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from toy import TABLES, model, start
+from fastdiff.guidance import CFG
+results = {}
+for name, table in TABLES.items():
+    results[name] = fd.sample(model, start(), table, seeds=7).numpy()
+    results[name + " guided"] = fd.sample(model, start(), table, guidance=CFG(2.0)).numpy()
+    fd.sample(model, start(0), table, guidance=CFG(2.0))
+    fd.sample(model, start(2, (0,)), table)
+results["normals"] = fd.noise.normal(fd.noise.keys(3, 4), (9,)).numpy()
+a = fd.noise.normal(fd.noise.keys(0, 2), (50,))
+results["moments"] = fd.ops.moments(a[:1], a[1:]).numpy()
+np.savez(sys.argv[2], **results)
+state = fd.SamplerState(TABLES["DDIM"], start())
+for bad in (None, [], fd.noise.normal(fd.noise.key(0), (2, 2)), 3):
+    try:
+        state.step(bad)
+    except (ValueError, TypeError) as error:
+        assert str(error).startswith("out: expected"), error
+    else:
+        raise AssertionError(f"accepted {bad!r}")
+"""
+
+
+def test_package_without_native_code(tmp_path, request):
+    """It warns once, and makes the same samples up to rounding; errors are the same, too."""
+    file = tmp_path / "samples.npz"
+    done = run_python("-c", WITHOUT_NATIVE, request.path.parent, file)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = np.load(file)
+    for name, table in TABLES.items():
+        for label, options in (("", {"seeds": 7}), (" guided", {"guidance": CFG(2.0)})):
+            sample = fd.sample(model, start(), table, **options)
+            assert_within(results[name + label], sample, 1e-4 * float(sample.abs().max()), name)
+    assert_within(results["normals"], fd.noise.normal(fd.noise.keys(3, 4), (9,)), 1e-6)
+    a = fd.noise.normal(fd.noise.keys(0, 2), (50,))
+    assert_within(results["moments"], fd.ops.moments(a[:1], a[1:]), 1e-5)
