@@ -114,4 +114,6 @@ def digits(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float3
                 " got an installation without them; reinstall fastdiff, or train them with"
                 " `fastdiff train digits`"
             )
-        return load(path, device, dtype)[0]
+        model = load(path, device, dtype)[0]
+    model.prediction = "v"  # fastdiff.sample refuses tables of another prediction
+    return model

@@ -101,8 +101,9 @@ def step_(
 ):  # fmt: skip
     """See ``fastdiff.ops.step_`` for the arguments and ``fastdiff/row.py`` for the formula."""
     batch, numel = len(x), math.prod(x.shape[1:])
-    if x.device.type == "cpu" and batch and not 0 <= row.min() <= row.max() < len(rows):
-        raise ValueError(f"row: expected indices in [0, {len(rows)}), got {row.tolist()}")
+    wrong = row[(row < 0) | (row >= len(rows))] if x.device.type == "cpu" else ()
+    if len(wrong):
+        raise ValueError(f"row: expected indices in [0, {len(rows)}), got {int(wrong[0])}")
     per_sample = (batch,) + (1,) * (x.dim() - 1)
     current = rows[row].double()
 

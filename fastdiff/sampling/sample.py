@@ -2,6 +2,7 @@
 
 import torch
 
+from ..guidance import check as check_guidance
 from .state import SamplerState
 
 
@@ -82,8 +83,7 @@ def _check(model, table, guidance, cond, uncond, graph, callback):
     for name, value in (("model", model), ("callback", callback)):
         if not (callable(value) or (name == "callback" and value is None)):
             raise TypeError(f"{name}: expected a callable, got {type(value).__name__}")
-    if guidance is not None and (isinstance(guidance, type) or not hasattr(guidance, "weights")):
-        raise TypeError(f"guidance: expected one such as CFG(2.0), got {guidance!r}")
+    check_guidance(guidance)
     for name, value in (("cond", cond), ("uncond", uncond)):
         if value is not None and not isinstance(value, dict):
             raise TypeError(

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import is_grad_enabled
 
+from .. import guidance as guidance_
 from .. import noise as noise_
 from .. import ops
 from ..row import COLUMN
@@ -88,10 +89,7 @@ class SamplerState:
         self._advance(None)
 
     def _lower_guidance(self, guidance):
-        if guidance is not None and (
-            isinstance(guidance, type) or not hasattr(guidance, "outputs")
-        ):
-            raise TypeError(f"guidance: expected one such as CFG(2.0), got {guidance!r}")
+        guidance_.check(guidance)
         if guidance is None:
             self._mix = None
             return None
