@@ -98,9 +98,13 @@ def load_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
         raise ValueError(
             f"path: expected a checkpoint of format {FORMAT!r}, got {header.get('format')!r}"
         )
-    saved = TrainConfig.from_dict(json.loads(header["config"]))
-    if saved != config:
-        raise ValueError(f"config: expected the checkpoint's {saved}, got {config}")
+    saved, given = json.loads(header["config"]), json.loads(json.dumps(config.to_dict()))
+    for name in given:
+        if saved[name] != given[name]:
+            raise ValueError(
+                f"config: expected the checkpoint's {name}={saved[name]!r}, "
+                f"got {name}={given[name]!r}"
+            )
     parts: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         part, name = key.split("/", 1)

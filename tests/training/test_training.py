@@ -243,7 +243,7 @@ def test_train_writes_the_folder_and_resumes(data, tmp_path):
     same = zip(done.model.parameters(), again.model.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
     other = TrainConfig(steps=5, batch=4, warmup=2, bf16=False, model=TINY)
-    with pytest.raises(ValueError, match="config: expected the checkpoint's"):
+    with pytest.raises(ValueError, match="config: expected the checkpoint's steps=4, got steps=5"):
         train(other, data, data, tmp_path, resume=True)
 
 

@@ -1,0 +1,35 @@
+"""Whole sampling loops with small models; the time is that of one step, model included.
+
+``model alone`` in each group is the part that no sampler can save.
+"""
+
+import pytest
+from loops import LOOP_CONTESTANTS, LOOPS, largest_difference
+from timing import clock
+
+TOLERANCE = 1e-3  # of the largest element: roundings grow through a hundred model evaluations
+ROUNDS = 15
+
+
+@pytest.mark.parametrize(
+    ("case", "contestant"),
+    [
+        pytest.param(
+            case,
+            contestant,
+            id=f"{case.name}-{contestant.name}",
+            marks=pytest.mark.benchmark(group=case.name, timer=clock(case.steps)),
+        )
+        for case in LOOPS
+        for contestant in LOOP_CONTESTANTS
+    ],
+)
+def test_loop(benchmark, case, contestant):
+    try:
+        loop = contestant(case)
+    except (FileNotFoundError, ModuleNotFoundError) as missing:
+        pytest.skip(str(missing))
+    assert largest_difference(case) < TOLERANCE
+    benchmark.pedantic(
+        loop.advance, setup=lambda: loop.rewind(case.steps), rounds=ROUNDS, warmup_rounds=1
+    )
