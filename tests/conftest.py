@@ -1,10 +1,8 @@
-"""What every test shares: reproducible hypothesis, importable helper modules, CPU clones."""
+"""What every test shares: reproducible hypothesis, importable helper modules."""
 
 import sys
 from pathlib import Path
 
-import pytest
-import torch
 from hypothesis import HealthCheck, Phase, settings
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -19,11 +17,3 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("fastdiff")
-
-
-@pytest.fixture
-def threads():
-    """``threads(n)`` sets the number of torch's threads until the test ends."""
-    before = torch.get_num_threads()
-    yield torch.set_num_threads
-    torch.set_num_threads(before)
