@@ -12,11 +12,12 @@ NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') setup.
 demo: $(VENV)/.installed-cli
 	$(BIN)/fastdiff sample samples.png --solver DPMpp2M --steps 20 --scale 2
 
+# Two workers with one thread each: threads of both on the same cores would wait for each other.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/report.py
