@@ -8,7 +8,7 @@ namespace fastdiff {
 namespace {
 
 // Tiles below which waking a second thread costs more than it saves (measured on two cores).
-constexpr int64_t kGrainAffine = 40, kGrainNoise = 24;
+constexpr int64_t kGrainAffine = 128, kGrainNoise = 24;
 
 template <class T>
 bool draws_noise(const StepArgs& args, int64_t sample) {
