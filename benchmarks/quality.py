@@ -138,11 +138,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="default 3, quick 1")
     parser.add_argument("--weights", type=Path, help="a model file; default: the packaged one")
     parser.add_argument("--judge", type=Path, help="where the judge's weights are kept")
-    parser.add_argument("--only", default="", help="only runs whose name contains this")
+    parser.add_argument("--only", help="names of the runs, with commas; default: all")
     parser.add_argument("--json", type=Path, help="where to write the marks")
     args = parser.parse_args()
     seeds = range(args.seeds or (1 if args.quick else 3))
-    runs = [run.quick() if args.quick else run for run in RUNS if args.only in run.name]
+    wanted = args.only.split(",") if args.only else [run.name for run in RUNS]
+    runs = [run.quick() if args.quick else run for run in RUNS if run.name in wanted]
     train, test = load_digits()
     trained = judge(seed=0, cache=args.judge)
     model = fd.models.load(args.weights)[0] if args.weights else fd.models.digits()
@@ -158,7 +159,9 @@ def main() -> None:
         records.append(record("real", None, samples, marks))
     console = Console(width=None if os.isatty(1) else 110)
     for run in runs:
-        drawn = track(seeds[: run.seeds], run.name, console=console, disable=not console.is_terminal)
+        drawn = track(
+            seeds[: run.seeds], run.name, console=console, disable=not console.is_terminal
+        )
         marks = [examiner.marks(generate(model, run, seed)) for seed in drawn]
         records.append(record(run.name, run.steps, run.samples, marks))
     show(records, facts, console)

@@ -29,7 +29,7 @@ from timing import Timing, interleave
 import fastdiff as fd
 
 OURS, ALONE = "fastdiff", "model alone"
-ROUNDS, QUICK_ROUNDS = 60, 5
+ROUNDS, QUICK_ROUNDS = 60, 3
 WIDTH = 150  # of the table, where the output is not a terminal
 
 

@@ -114,7 +114,12 @@ def check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model
             got = list(shape) or type(weights).__name__
             raise ValueError(f"weights: expected [rows, batch, 1..4] of {x.dtype}, got {got}")
         count = weights.shape[2]
-        _require("weights", weights.contiguous(), x.dtype, [len(rows), batch, count], x.device)
+        _require("weights", weights[:0], x.dtype, [0, batch, count], x.device)
+        if len(weights) != len(rows) or (count > 1 and weights.stride(2) != 1):
+            raise ValueError(
+                f"weights: expected {[len(rows), batch, count]} with last stride 1, "
+                f"got {list(weights.shape)} with strides {weights.stride()}"
+            )
     for name, tensor in (("saved", saved), ("z", z), ("z_prev", z_prev)):
         if tensor is not None:
             _require(name, tensor, x.dtype, x.shape, x.device)

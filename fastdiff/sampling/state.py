@@ -91,10 +91,11 @@ class SamplerState:
     def _lower_guidance(self, guidance):
         guidance_.check(guidance)
         if guidance is None:
-            self._mix = None
+            self._reads = [(0,)]
             return None
         mix = guidance.weights(self.program.noise_levels, len(self.x))
-        self._mix = mix
+        # of each row, or of all rows alike: the outputs that some sample reads
+        self._reads = [tuple(np.flatnonzero(row.any(axis=0)).tolist()) for row in mix]
         shape = (len(self.program.rows), len(self.x), guidance.outputs)
         return torch.tensor(mix, dtype=self.x.dtype, device=self.x.device).expand(shape)
 
@@ -187,12 +188,9 @@ class SamplerState:
         """Which of the G model outputs the coming row reads for any sample. Where guidance is off
         (outside its interval) this is the conditional one only: the others need not be computed.
         """
-        if self._mix is None:
-            return (0,)
-        rows, samples, _ = self._mix.shape
-        place = np.unique(self.place) if rows > 1 else [0]
-        read = (self._mix[place] != 0).any(axis=(0, 1))
-        return tuple(int(g) for g in np.flatnonzero(read))
+        if len(self._reads) == 1:
+            return self._reads[0]
+        return tuple(sorted({g for row in set(self.place.tolist()) for g in self._reads[row]}))
 
     def replace(self, x: torch.Tensor) -> None:
         """Replace the state between steps (x [B, ...]); the model's input follows."""
