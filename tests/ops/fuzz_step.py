@@ -57,15 +57,22 @@ def spoiled(draw):
     return arguments, done
 
 
+def _listed(outputs):
+    return outputs if isinstance(outputs, list) else []
+
+
 def _spoil(draw, arguments, name, kind):
     value = arguments[name]
+    for tensor in (*arguments.values(), *_listed(arguments["outputs"])):
+        if isinstance(tensor, torch.Tensor) and tensor.numel() > 2**24:
+            raise ValueError("enough: nothing more can be done to a huge tensor")
     if kind == "swap":
         other = draw(st.sampled_from(ARGUMENTS))
         arguments[name], arguments[other] = arguments[other], value
     elif kind == "alias":
         arguments[name] = arguments[draw(st.sampled_from(["x", "model_input", "saved"]))]
     elif kind == "count":
-        arguments["outputs"] = arguments["outputs"] * draw(st.integers(0, 6))
+        arguments["outputs"] = _listed(arguments["outputs"]) * draw(st.integers(0, 6))
     elif kind == "numbers":
         column = draw(st.sampled_from(list(COLUMN)))
         arguments["rows"][:, COLUMN[column]] = draw(st.sampled_from(NUMBERS))

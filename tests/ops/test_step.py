@@ -5,16 +5,8 @@ import torch
 from helpers import CLONES, cpu_clone, native_only, thread_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from step_cases import (
-    Case,
-    assert_close,
-    assert_input_is_scaled_state,
-    assert_same,
-    cases,
-    lay_out,
-    random_rows,
-    with_native_noise,
-)
+from step_bounds import assert_close, assert_input_is_scaled_state, with_native_noise
+from step_cases import Case, assert_same, cases, lay_out, random_rows
 
 from fastdiff.ops import reference
 from fastdiff.row import COLUMN, HISTORY

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from fastdiff import SamplerState, grids, ops, schedules, solvers
+from fastdiff import grids, ops, schedules, solvers
 from fastdiff.ops import reference
 
 # Where a solver of the registry may run: the first of these that accepts it is its home.
@@ -117,9 +117,3 @@ def interior(name, steps):
     schedule = schedules.LogSNR((-5.0, 2.0))
     prediction = home(name)[1] if home(name)[1] in ("eps", "x0") else "x0"
     return SOLVERS[name].lower(schedule, steps, prediction=prediction, grid=grids.Uniform())
-
-
-__all__ = [
-    "DETERMINISTIC", "SOLVERS", "STOCHASTIC", "TABLES", "Counting", "Gaussian", "SamplerState",
-    "finish", "home", "interior", "model", "start", "table_of", "use_reference",
-]  # fmt: skip
