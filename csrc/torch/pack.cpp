@@ -179,7 +179,8 @@ void check_row(const StepArgs& args, int64_t row) {
     reject("history", "at least " + std::to_string(need.slots) + " slots" + which + "them)",
            std::to_string(args.slots));
   }
-  if (need.use.saved() && !args.saved && args.batch * args.numel > 0) reject("saved", "a tensor like x" + which + "it)", "None");
+  if (need.use.saved() && !args.saved && args.batch * args.numel > 0)
+    reject("saved", "a tensor like x" + which + "it)", "None");
 }
 
 bool needs_output(const StepArgs& args, int64_t row) { return needs_of(args, row).use.model(); }
