@@ -100,6 +100,10 @@ class Loop:
             self.stacked = {"y": torch.cat([self.uncond["y"], self.cond["y"]])}
         self.prepare()
 
+    @classmethod
+    def takes(cls, case: LoopCase) -> bool:
+        return True
+
     def prepare(self) -> None:
         """What is done once for many loops."""
 

@@ -5,25 +5,13 @@
 
 import pytest
 from loops import LOOP_CONTESTANTS, LOOPS, largest_difference
-from timing import clock
+from timing import beside_each_other
 
 TOLERANCE = 1e-3  # of the largest element: roundings grow through a hundred model evaluations
 ROUNDS = 15
 
 
-@pytest.mark.parametrize(
-    ("case", "contestant"),
-    [
-        pytest.param(
-            case,
-            contestant,
-            id=f"{case.name}-{contestant.name}",
-            marks=pytest.mark.benchmark(group=case.name, timer=clock(case.steps)),
-        )
-        for case in LOOPS
-        for contestant in LOOP_CONTESTANTS
-    ],
-)
+@beside_each_other(LOOPS, LOOP_CONTESTANTS, steps=lambda case: case.steps)
 def test_loop(benchmark, case, contestant):
     try:
         loop = contestant(case)

@@ -5,29 +5,15 @@ over blocks (``cases.BLOCKS``); the ratios that the project is held to are those
 whose rounds are interleaved.
 """
 
-import pytest
 from agreement import check
 from cases import CASES
 from peers import CONTESTANTS
-from timing import clock
+from timing import beside_each_other
 
 ROUNDS = 50
 
 
-@pytest.mark.parametrize(
-    ("case", "contestant"),
-    [
-        pytest.param(
-            case,
-            contestant,
-            id=f"{case.name}-{contestant.name}",
-            marks=pytest.mark.benchmark(group=case.name, timer=clock(case.block)),
-        )
-        for case in CASES
-        for contestant in CONTESTANTS
-        if contestant.takes(case)
-    ],
-)
+@beside_each_other(CASES, CONTESTANTS, steps=lambda case: case.block)
 def test_step(benchmark, case, contestant):
     runner = contestant(case)
     benchmark.extra_info["relative error"] = check(runner)

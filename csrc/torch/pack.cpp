@@ -14,6 +14,7 @@ std::string shape_text(const int64_t* sizes, int64_t dim, int64_t leading) {
 }
 
 void require_device(const TensorView& v, const TensorView& x, const char* argument) {
+  if (!v.defined()) reject(argument, "a tensor", "None");
   if (v.device_type != x.device_type || v.device_index != x.device_index) {
     reject(argument, "a tensor on the device of x", describe(v) + " while x is " + describe(x));
   }
@@ -105,6 +106,7 @@ DType dtype_of(const TensorView& v, const char* argument, const char* allowed) {
 StepArgs pack_step(const StepTensors& in) {
   StepArgs args = {};
   const TensorView& x = in.x;
+  if (!x.defined()) reject("x", "a tensor", "None");
   args.state = dtype_of(x, "x", "float32, float64");
   if (x.dim < 1) reject("x", "[batch, ...]", describe(x));
   if (!x.contiguous()) reject("x", "a contiguous tensor", describe(x) + ", not contiguous");

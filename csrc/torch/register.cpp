@@ -26,6 +26,7 @@ Scalar scalar_of(torch::headeronly::ScalarType type) {
 
 TensorView view(const Tensor& t) {
   TensorView v;
+  if (!t.defined()) return v;
   v.data = t.data_ptr();
   v.dtype = scalar_of(t.scalar_type());
   v.device_type = t.is_cpu() ? 1 : 2;

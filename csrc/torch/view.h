@@ -45,6 +45,7 @@ inline const char* name_of(Scalar s) {
 }
 
 inline std::string describe(const TensorView& v) {
+  if (!v.defined()) return "None";
   std::ostringstream text;
   text << name_of(v.dtype) << " [";
   for (int64_t d = 0; d < v.dim; ++d) text << (d ? ", " : "") << v.sizes[d];
