@@ -72,32 +72,39 @@ TensorView optional_view(const py::object& object, const char* argument) {
 Executor make_executor(const py::object& x, const py::object& row, const py::object& rows,
                        const py::object& weights, const py::object& keys, const py::object& saved,
                        const py::object& history, const py::object& z, const py::object& z_prev,
-                       const py::object& model_input, const py::object& t) {
+                       const py::object& model_input, const py::object& t,
+                       const py::object& second_weights, const py::object& known,
+                       const py::object& mask, const py::object& threshold) {
   StepTensors in;
   in.x = view(x, "x"), in.row = view(row, "row"), in.rows = view(rows, "rows");
   in.weights = optional_view(weights, "weights"), in.keys = view(keys, "keys");
   in.saved = optional_view(saved, "saved"), in.history = optional_view(history, "history");
   in.z = optional_view(z, "z"), in.z_prev = optional_view(z_prev, "z_prev");
   in.model_input = view(model_input, "model_input"), in.t = view(t, "t");
+  in.second_weights = optional_view(second_weights, "second_weights");
+  in.known = optional_view(known, "known"), in.mask = optional_view(mask, "mask");
+  in.threshold = optional_view(threshold, "threshold");
   return Executor(in);
 }
 
 /// Work worth handing the interpreter to other threads for, in state elements (about 20 us).
 constexpr int64_t kReleaseGil = 1 << 16;
 
-void run(Executor& self, const TensorView* views, int64_t count) {
-  if (self.elements() < kReleaseGil) return self.step(views, count);
+void run(Executor& self, const TensorView* views, int64_t count, const TensorView& gain) {
+  if (self.elements() < kReleaseGil) return self.step(views, count, gain);
   py::gil_scoped_release release;
-  self.step(views, count);
+  self.step(views, count, gain);
 }
 
-/// out: a tensor [G * B, ...], a list or tuple of G tensors [B, ...], or None.
-void step(Executor& self, py::handle out) {
+/// out: a tensor [G * B, ...], a list or tuple of G tensors [B, ...], or None; gain: a tensor
+/// [B, ...] or None.
+void step(Executor& self, py::handle out, py::handle gain_object) {
+  const TensorView gain = gain_object.is_none() ? TensorView() : view(gain_object, "gain");
   if (PyObject_TypeCheck(out.ptr(), tensor_type())) {
     const TensorView v = view(out, "out");
-    return run(self, &v, 1);
+    return run(self, &v, 1, gain);
   }
-  if (out.is_none()) return run(self, nullptr, 0);
+  if (out.is_none()) return run(self, nullptr, 0, gain);
   if (!PyList_Check(out.ptr()) && !PyTuple_Check(out.ptr())) {
     reject("out", "a tensor, or a list or tuple of tensors",
            std::string(py::str(py::type::of(out).attr("__name__"))));
@@ -107,7 +114,7 @@ void step(Executor& self, py::handle out) {
     views.push_back(view(item, "out"));
   }
   if (views.empty()) reject("out", "at least one tensor", "an empty sequence");
-  run(self, views.data(), static_cast<int64_t>(views.size()));
+  run(self, views.data(), static_cast<int64_t>(views.size()), gain);
 }
 
 py::list cpu_clones() {
@@ -127,12 +134,14 @@ PYBIND11_MODULE(_C, m) {
   py::class_<Executor>(m, "Executor")
       .def(py::init(&make_executor), py::arg("x"), py::arg("row"), py::arg("rows"),
            py::arg("weights"), py::arg("keys"), py::arg("saved"), py::arg("history"), py::arg("z"),
-           py::arg("z_prev"), py::arg("model_input"), py::arg("t"), py::keep_alive<1, 2>(),
+           py::arg("z_prev"), py::arg("model_input"), py::arg("t"), py::arg("second_weights"),
+           py::arg("known"), py::arg("mask"), py::arg("threshold"), py::keep_alive<1, 2>(),
            py::keep_alive<1, 3>(), py::keep_alive<1, 4>(), py::keep_alive<1, 5>(),
            py::keep_alive<1, 6>(), py::keep_alive<1, 7>(), py::keep_alive<1, 8>(),
            py::keep_alive<1, 9>(), py::keep_alive<1, 10>(), py::keep_alive<1, 11>(),
-           py::keep_alive<1, 12>())
-      .def("step", &step, py::arg("out"));
+           py::keep_alive<1, 12>(), py::keep_alive<1, 13>(), py::keep_alive<1, 14>(),
+           py::keep_alive<1, 15>(), py::keep_alive<1, 16>())
+      .def("step", &step, py::arg("out"), py::arg("gain") = py::none());
   m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");
   m.def("cpu_clone", [] { return cpu::backend().name; }, "The CPU clone in use.");
   m.def("select_cpu_clone", &cpu::select, py::arg("name"));

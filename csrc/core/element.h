@@ -22,18 +22,25 @@ enum Operand : uint32_t {
   kS = 2,
   kM = 4,
   kO = 8,
-  kZ = 16,
-  kZPrev = 32,
-  kH = 64,  // and the three bits above it: one for each slot
+  kU = 16,
+  kZ = 32,
+  kZPrev = 64,
+  kH = 128,  // and the three bits above it: one for each slot
 };
 
 /// Which coefficients of a row are not zero: what it reads, decided once for many tiles.
 struct Use {
   uint32_t p, c, d, e;
+  bool gain;  // the draw is scaled, element by element if `gain_operand`
+  bool gain_operand;
+  bool known;    // part of the result is known data
+  bool dynamic;  // m is clipped to the sample's own threshold
 
-  FD_MEMBER bool model() const { return (p | c | d | e) & kO; }
+  FD_MEMBER bool mix() const { return (p | c | d | e) & kO; }
+  FD_MEMBER bool second_mix() const { return (c | d | e) & kU; }
+  FD_MEMBER bool model() const { return mix() || second_mix() || gain_operand; }
   FD_MEMBER bool quantity() const { return (c | d | e) & kM; }
-  FD_MEMBER bool noise() const { return (c | d) & kZ; }
+  FD_MEMBER bool noise() const { return ((c | d) & kZ) || known; }
   FD_MEMBER bool previous_noise() const { return (c | d) & kZPrev; }
   FD_MEMBER bool saved() const { return (c & kS) || d; }
   FD_MEMBER bool slot(int k) const { return (c | d) & (kH << k); }
@@ -42,7 +49,8 @@ struct Use {
 template <class T>
 FD_HD uint32_t use_of(const Mixture<T>& k) {
   uint32_t use = (k.x != 0 ? +kX : 0) | (k.s != 0 ? +kS : 0) | (k.m != 0 ? +kM : 0) |
-                 (k.o != 0 ? +kO : 0) | (k.z != 0 ? +kZ : 0) | (k.z_prev != 0 ? +kZPrev : 0);
+                 (k.o != 0 ? +kO : 0) | (k.u != 0 ? +kU : 0) | (k.z != 0 ? +kZ : 0) |
+                 (k.z_prev != 0 ? +kZPrev : 0);
   for (int slot = 0; slot < kHistory; ++slot) use |= k.h[slot] != 0 ? kH << slot : 0;
   return use;
 }
@@ -50,22 +58,31 @@ FD_HD uint32_t use_of(const Mixture<T>& k) {
 template <class T>
 FD_HD Use use_of(const Row<T>& r) {
   const uint32_t p = (r.p_x != 0 ? +kX : 0) | (r.p_o != 0 ? +kO : 0);
-  const uint32_t e = (r.e_x != 0 ? +kX : 0) | (r.e_m != 0 ? +kM : 0) | (r.e_o != 0 ? +kO : 0);
-  return {p, use_of(r.c), use_of(r.d), e};
+  const uint32_t e = (r.e_x != 0 ? +kX : 0) | (r.e_m != 0 ? +kM : 0) | (r.e_o != 0 ? +kO : 0) |
+                     (r.e_u != 0 ? +kU : 0);
+  return {p,
+          use_of(r.c),
+          use_of(r.d),
+          e,
+          r.g_0 != 0 || r.g_1 != 0,
+          r.g_1 != 0,
+          r.k_known != 0 || r.k_z != 0,
+          r.dynamic > 0};
 }
 
-/// k.x x + k.s s + k.m m + k.o o + sum_j k.h[j] h_j + k.z z + k.z_prev z_prev; an operand whose
-/// coefficient is zero is not touched.
+/// k.x x + k.s s + k.m m + k.o o + k.u u + sum_j k.h[j] h_j + k.z z~ + k.z_prev z_prev; an operand
+/// whose coefficient is zero is not touched.
 template <class Sum, class T, class Tile>
 FD_HD void add_mixture(Sum& sum, const Mixture<T>& k, uint32_t use, const Tile& tile) {
   if (use & kX) sum.add(k.x, tile.x());
   if (use & kS) sum.add(k.s, tile.saved());
   if (use & kM) sum.add(k.m, tile.quantity());
   if (use & kO) sum.add(k.o, tile.output());
+  if (use & kU) sum.add(k.u, tile.second_output());
   for (int slot = 0; slot < kHistory; ++slot) {
     if (use & (kH << slot)) sum.add(k.h[slot], tile.history(slot));
   }
-  if (use & kZ) sum.add(k.z, tile.noise());
+  if (use & kZ) sum.add(k.z, tile.scaled_noise());
   if (use & kZPrev) sum.add(k.z_prev, tile.previous_noise());
 }
 
@@ -75,33 +92,60 @@ FD_HD void fetch(const Use& use, Tile& tile) {
   if (use.model()) tile.fetch_outputs();
   if (use.noise()) tile.draw_noise();
   if (use.previous_noise()) tile.draw_previous_noise();
+  if (use.gain) tile.scale_noise();
+}
+
+/// What the draw of one element is multiplied by.
+template <class T>
+FD_HD T gain_of(const Row<T>& r, T operand) {
+  return exp_(fma_(r.g_1, operand, r.g_0));
+}
+
+/// p_x x + p_o o, before clipping.
+template <class Sum, class T, class Tile>
+FD_HD void add_quantity(Sum& m, const Row<T>& r, const Use& use, const Tile& tile) {
+  if (use.p & kX) m.add(r.p_x, tile.x());
+  if (use.p & kO) m.add(r.p_o, tile.output());
 }
 
 /// One row on one tile:
 ///   o  = sum_g w_g out_g                      guidance
+///   u  = sum_g v_g out_g                      a second mix
 ///   m  = clip(p_x x + p_o o)                  the quantity the solver works in
-///   x' = c . (x, s, m, o, h, z, z_prev)       next point to evaluate the model at
-///   s' = d . (x, s, m, o, h, z, z_prev)       saved anchor
-///   h  = e . (x, m, o)                        into ring slot r.slot
+///   x' = c . (x, s, m, o, u, h, z~, z_prev)   next point to evaluate the model at
+///   x' = mask (k_known known + k_z z) + (1 - mask) x'
+///   s' = d . (x, s, m, o, u, h, z~, z_prev)   saved anchor
+///   h  = e . (x, m, o, u)                     into ring slot r.slot
 ///   y  = in_scale x'                          next model input
 template <class T, class Tile>
 FD_HD void apply_row(const Row<T>& r, const Use& use, Tile& tile) {
   using Sum = typename Tile::Sum;
-  if (use.model()) tile.mix_outputs();
+  if (use.mix()) tile.mix_outputs();
+  if (use.second_mix()) tile.mix_outputs_again();
   if (use.quantity()) {
     Sum m;
-    if (use.p & kX) m.add(r.p_x, tile.x());
-    if (use.p & kO) m.add(r.p_o, tile.output());
-    tile.set_quantity(m, r.clip_low, r.clip_high);
+    add_quantity(m, r, use, tile);
+    if (use.dynamic) {
+      tile.set_quantity(m, tile.threshold());
+    } else {
+      tile.set_quantity(m, r.clip_low, r.clip_high);
+    }
   }
   Sum next, saved, memory;
   add_mixture(next, r.c, use.c, tile);
+  if (use.known) {
+    Sum known;
+    if (r.k_known != 0) known.add(r.k_known, tile.known());
+    if (r.k_z != 0) known.add(r.k_z, tile.noise());
+    next.blend(tile.mask(), known);
+  }
   if (use.d) add_mixture(saved, r.d, use.d, tile);
   const int slot = static_cast<int>(r.slot);
   if (slot >= 0) {
     if (use.e & kX) memory.add(r.e_x, tile.x());
     if (use.e & kM) memory.add(r.e_m, tile.quantity());
     if (use.e & kO) memory.add(r.e_o, tile.output());
+    if (use.e & kU) memory.add(r.e_u, tile.second_output());
   }
   // Every operand is the value before the row, so all is read before anything is stored.
   if (use.d) tile.store_saved(saved);

@@ -24,8 +24,9 @@ struct StepArgs {
   int64_t batch;      // samples
   int64_t numel;      // elements of a sample
   DType state;        // float32 or float64: x, saved, history, z, rows and weights
-  DType output;       // of the model's outputs
+  DType output;       // of the model's outputs and of gain
   DType input;        // of model_input
+  int32_t device;     // that all pointers are of: -1 the host, else a CUDA device
   int32_t n_outputs;  // G
 
   void* x;        // [batch, numel]
@@ -33,7 +34,8 @@ struct StepArgs {
   void* history;  // [slots, batch, numel] or null
   int32_t slots;
 
-  OutputView out[kMaxOutputs];
+  OutputView out[kMaxOutputs + 1];  // the last one is `gain`, if has_gain
+  bool has_gain;
   int32_t out_dims;  // merged dimensions of a sample; 1 with stride 1: contiguous
   int64_t out_size[kMaxDims];
 
@@ -42,10 +44,14 @@ struct StepArgs {
   int64_t* row;         // [batch], index into rows; advanced by one
   const void* weights;  // guidance weight of (row, sample, output); null: the single output as is
   int64_t weight_row_stride, weight_sample_stride;
+  const void* second_weights;  // of the second mix, the same strides; null: the first output as is
 
   const int64_t* keys;  // [batch, 2]: Philox seed and first block
   const void* z;        // [batch, numel] given noise, or null: drawn from keys
   const void* z_prev;   // the same for the draw before
+  const void* known;    // [batch, numel] or null
+  const void* mask;     // [batch, numel] or null
+  void* threshold;      // [batch] or null: each sample's own bound of m, filled before the row runs
 
   void* model_input;  // [G, batch, numel] or null
   void* t;            // [G, batch], float64 if model_input is float64, else float32; or null
@@ -77,9 +83,11 @@ constexpr int64_t kTile = 256;
 static inline int64_t tiles_of(int64_t numel) { return (numel + kTile - 1) / kTile; }
 
 /// The contract: a backend fills this table. Work units [first, last) may run on any thread in any
-/// order; `step_advance` follows when all units of a step are done.
+/// order; `thresholds`, whose units are samples, comes before the units of a step if args.threshold
+/// is there, and `step_advance` follows when all units of a step are done.
 struct Backend {
   const char* name;
+  void (*thresholds)(const StepArgs&, int64_t first, int64_t last);
   void (*step)(const StepArgs&, int64_t first, int64_t last);
   void (*step_advance)(const StepArgs&);
   void (*normal)(const NormalArgs&, int64_t first, int64_t last);

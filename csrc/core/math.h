@@ -85,6 +85,44 @@ FD_HD double log_(double u) {
   return fma_(exponent, ln2_high, tail + r);
 }
 
+/// 2^k for -126 <= k <= 127 (float).
+FD_HD float power_of_two(int32_t k) { return bit_cast<float>((k + 127) << 23); }
+FD_HD double power_of_two(int64_t k) { return bit_cast<double>((k + 1023) << 52); }
+
+/// exp(x) to about 1 ulp; beyond the range of normal numbers it stays at its ends; NaN stays NaN.
+/// x = k log 2 + r, |r| <= log(2) / 2, exp(r) by its series.
+FD_HD float exp_(float x) {
+  const float E[] = {1.0f, 1.0f, 0.5f, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720, 1.0f / 5040};
+  const float bounded = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;  // NaN: -87
+  const float turns = bounded * 0x1.715476p+0f;
+  const int32_t k = static_cast<int32_t>(turns < 0 ? turns - 0.5f : turns + 0.5f);
+  const float n = static_cast<float>(k);
+  const float r = fma_(n, 0x1.bd0106p-13f, fma_(n, -0x1.63p-1f, bounded));
+  return x != x ? x : polynomial(E, r) * power_of_two(k);
+}
+FD_HD double exp_(double x) {
+  const double E[] = {1.0,
+                      1.0,
+                      1.0 / 2,
+                      1.0 / 6,
+                      1.0 / 24,
+                      1.0 / 120,
+                      1.0 / 720,
+                      1.0 / 5040,
+                      1.0 / 40320,
+                      1.0 / 362880,
+                      1.0 / 3628800,
+                      1.0 / 39916800,
+                      1.0 / 479001600,
+                      1.0 / 6227020800.0};
+  const double bounded = x > -708.0 ? (x < 709.0 ? x : 709.0) : -708.0;
+  const double turns = bounded * 0x1.71547652b82fep+0;
+  const int64_t k = static_cast<int64_t>(turns < 0 ? turns - 0.5 : turns + 0.5);
+  const double n = static_cast<double>(k);
+  const double r = fma_(n, -0x1.473de6af278edp-34, fma_(n, -0x1.62e42fefp-1, bounded));
+  return x != x ? x : polynomial(E, r) * power_of_two(k);
+}
+
 template <class T>
 struct SinCos {
   T sin, cos;

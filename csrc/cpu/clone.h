@@ -1,5 +1,9 @@
 // The body of a clone: include it once per instruction set, with FD_CLONE its name.
+#include <algorithm>
+#include <cstdlib>
+
 #include "core/moments.h"
+#include "core/quantile.h"
 #include "cpu/backend.h"
 #include "cpu/tile.h"
 
@@ -23,6 +27,40 @@ void step_tiles(const StepArgs& args, int64_t first, int64_t last) {
     }
     unit = stop;
   }
+}
+
+/// Sorts no more than it has to. NaN counts as larger than any number.
+template <class T>
+T threshold_of(const Row<T>& row, T* magnitude, int64_t n) {
+  const Rank rank = rank_of(row.dynamic, n);
+  const auto less = [](T a, T b) { return a < b || (b != b && a == a); };
+  T* const at = magnitude + rank.below;
+  std::nth_element(magnitude, at, magnitude + n, less);
+  const T above = rank.fraction > 0 ? *std::min_element(at + 1, magnitude + n, less) : *at;
+  return threshold_between(row, *at, above, rank.fraction);
+}
+
+/// The sample's own bound of m: a quantile of |m|, within [1, clip_high].
+template <class T>
+void sample_thresholds(const StepArgs& args, int64_t first, int64_t last) {
+  const Row<T>* rows = static_cast<const Row<T>*>(args.rows);
+  T* const magnitude = static_cast<T*>(std::malloc((args.numel + 1) * sizeof(T)));
+  for (int64_t sample = first; sample < last; ++sample) {
+    const Row<T>& row = rows[args.row[sample]];
+    if (row.live == 0 || !(row.dynamic > 0) || args.numel == 0) continue;
+    CpuTile<T> tile(args, row, sample, args.row[sample]);
+    for (int64_t begin = 0; begin < args.numel; begin += kTile) {
+      const int64_t n = args.numel - begin < kTile ? args.numel - begin : kTile;
+      tile.magnitudes(begin, n, magnitude + begin);
+    }
+    static_cast<T*>(args.threshold)[sample] = threshold_of(row, magnitude, args.numel);
+  }
+  std::free(magnitude);
+}
+
+void thresholds(const StepArgs& args, int64_t first, int64_t last) {
+  args.state == DType::kFloat32 ? sample_thresholds<float>(args, first, last)
+                                : sample_thresholds<double>(args, first, last);
 }
 
 template <class T, class Time>
@@ -94,7 +132,7 @@ void moments(const MomentArgs& args, int64_t first, int64_t last) {
 
 #define FD_STRING_(name) #name
 #define FD_STRING(name) FD_STRING_(name)
-constexpr Backend kBackend = {FD_STRING(FD_CLONE), step, step_advance, normal, moments};
+constexpr Backend kBackend = {FD_STRING(FD_CLONE), thresholds, step, step_advance, normal, moments};
 
 }  // namespace
 

@@ -1,6 +1,8 @@
 // The standard headers come first: they are to be compiled for the baseline.
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <type_traits>
 

@@ -79,6 +79,15 @@ struct PackSum {
       value.v[j] = fma_(coef, v, value.v[j]);
     }
   }
+  /// mask other + (1 - mask) this: either of them as it is where the mask is 1 or 0.
+  FD_MEMBER void blend(const T* mask, const PackSum& other) {
+    const Terms m = Terms::load(mask);
+    FD_UNROLL
+    for (int j = 0; j < kCount; ++j) {
+      const V kept = (V{} + T(1) - m.v[j]) * value.v[j];
+      value.v[j] = fma_(m.v[j], other.value.v[j], kept);
+    }
+  }
 };
 
 }  // namespace

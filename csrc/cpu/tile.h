@@ -17,10 +17,12 @@ namespace {  // each clone keeps its own copy
 template <class T>
 struct Operands {
   const T* output[kMaxOutputs];
-  const T* weights;  // of the outputs; null: the first one as it is
+  const T *weights, *second_weights;  // of the outputs; null: the first one as it is
   int n_outputs;
   T *x, *saved, *history[kHistory];
-  const T *noise, *previous_noise;
+  const T *noise, *scaled_noise, *previous_noise;
+  const T *known, *mask;
+  T threshold;
   T* input[kMaxOutputs];  // where y goes in the same pass; null: not there
 };
 
@@ -37,26 +39,27 @@ class Block {
   FD_MEMBER const T* saved() const { return p_.saved + at_; }
   FD_MEMBER const T* history(int slot) const { return p_.history[slot] + at_; }
   FD_MEMBER const T* noise() const { return p_.noise + at_; }
+  FD_MEMBER const T* scaled_noise() const { return p_.scaled_noise + at_; }
   FD_MEMBER const T* previous_noise() const { return p_.previous_noise + at_; }
+  FD_MEMBER const T* known() const { return p_.known + at_; }
+  FD_MEMBER const T* mask() const { return p_.mask + at_; }
+  FD_MEMBER T threshold() const { return p_.threshold; }
   FD_MEMBER const Values& output() const { return output_; }
+  FD_MEMBER const Values& second_output() const { return second_output_; }
   FD_MEMBER const Values& quantity() const { return quantity_; }
 
-  FD_MEMBER void mix_outputs() {
-    if (!p_.weights) {
-      output_ = Values::load(p_.output[0] + at_);
-      return;
-    }
-    Sum mix;
-    for (int g = 0; g < p_.n_outputs; ++g) {
-      if (p_.weights[g] != 0) mix.add(p_.weights[g], p_.output[g] + at_);
-    }
-    output_ = mix.value;
-  }
+  FD_MEMBER void mix_outputs() { output_ = mix(p_.weights); }
+  FD_MEMBER void mix_outputs_again() { second_output_ = mix(p_.second_weights); }
   FD_MEMBER void set_quantity(const Sum& m, T low, T high) {
     FD_UNROLL
     for (int j = 0; j < kCount; ++j) {
       quantity_.v[j] = clip<V>(m.value.v[j], V{} + low, V{} + high);
     }
+  }
+  FD_MEMBER void set_quantity(const Sum& m, T threshold) {
+    set_quantity(m, -threshold, threshold);
+    FD_UNROLL
+    for (int j = 0; j < kCount; ++j) quantity_.v[j] /= V{} + threshold;
   }
   FD_MEMBER void store_saved(const Sum& s) const { s.value.store(p_.saved + at_); }
   FD_MEMBER void store_history(int slot, const Sum& h) const {
@@ -72,9 +75,18 @@ class Block {
   }
 
  private:
+  FD_MEMBER Values mix(const T* weights) const {
+    if (!weights) return Values::load(p_.output[0] + at_);
+    Sum sum;
+    for (int g = 0; g < p_.n_outputs; ++g) {
+      if (weights[g] != 0) sum.add(weights[g], p_.output[g] + at_);
+    }
+    return sum.value;
+  }
+
   const Operands<T>& p_;
   const int64_t at_;
-  Values output_ = {}, quantity_ = {};
+  Values output_ = {}, second_output_ = {}, quantity_ = {};
 };
 
 template <class T>
@@ -82,11 +94,11 @@ class CpuTile {
  public:
   CpuTile(const StepArgs& args, const Row<T>& row, int64_t sample, int64_t row_index)
       : args_(args), row_(row), use_(use_of(row)), sample_(sample) {
-    const T* w = static_cast<const T*>(args.weights);
-    p_.weights =
-        w ? w + row_index * args.weight_row_stride + sample * args.weight_sample_stride : nullptr;
+    p_.weights = weights_at(args.weights, row_index);
+    p_.second_weights = weights_at(args.second_weights, row_index);
     p_.n_outputs = args.n_outputs;
-    p_.noise = p_.previous_noise = nullptr;
+    p_.noise = p_.scaled_noise = p_.previous_noise = nullptr;
+    if (use_.dynamic) p_.threshold = static_cast<const T*>(args.threshold)[sample];
     for (int g = 0; g < kMaxOutputs; ++g) p_.input[g] = nullptr;
   }
 
@@ -103,13 +115,37 @@ class CpuTile {
     }
   }
 
+  /// |m| before clipping of the elements [begin, begin + n), n <= kTile.
+  void magnitudes(int64_t begin, int64_t n, T* to) {
+    move_to(begin, n);
+    if (use_.p & kO) fetch_outputs();
+    for (int64_t i = 0; i < n; ++i) {
+      Block<T, T, 1> block(p_, i);
+      if (use_.p & kO) block.mix_outputs();
+      typename Block<T, T, 1>::Sum m;
+      add_quantity(m, row_, use_, block);
+      to[i] = m.value.v[0] < 0 ? -m.value.v[0] : m.value.v[0];
+    }
+  }
+
   // Called by fetch().
   void fetch_outputs() {
     for (int g = 0; g < args_.n_outputs; ++g) {
-      if (!p_.weights || p_.weights[g] != 0) p_.output[g] = model_output(g);
+      const bool first = use_.mix() && (p_.weights ? p_.weights[g] != 0 : g == 0);
+      const bool second =
+          use_.second_mix() && (p_.second_weights ? p_.second_weights[g] != 0 : g == 0);
+      if (first || second) p_.output[g] = model_output(g, outputs_[g]);
     }
   }
-  void draw_noise() { p_.noise = gaussian(args_.z, row_.draw, fresh_); }
+  void draw_noise() { p_.noise = p_.scaled_noise = gaussian(args_.z, row_.draw, fresh_); }
+  void scale_noise() {
+    if (!p_.noise) return;
+    const T* operand = use_.gain_operand ? model_output(kMaxOutputs, gain_) : gain_;
+    for (int64_t i = 0; i < n_; ++i) {
+      gain_[i] = p_.noise[i] * gain_of(row_, use_.gain_operand ? operand[i] : T(0));
+    }
+    p_.scaled_noise = gain_;
+  }
   void draw_previous_noise() {
     p_.previous_noise = gaussian(args_.z_prev, row_.draw - 1, earlier_);
   }
@@ -122,12 +158,20 @@ class CpuTile {
     const int64_t total = args_.batch * args_.numel;
     p_.x = static_cast<T*>(args_.x) + base_;
     p_.saved = static_cast<T*>(args_.saved) + base_;
+    p_.known = static_cast<const T*>(args_.known) + base_;
+    p_.mask = static_cast<const T*>(args_.mask) + base_;
     for (int k = 0; k < args_.slots; ++k) {
       p_.history[k] = static_cast<T*>(args_.history) + k * total + base_;
     }
     for (int g = 0; writes_input() && same_type() && g < args_.n_outputs; ++g) {
       p_.input[g] = static_cast<T*>(args_.model_input) + g * total + base_;
     }
+  }
+
+  const T* weights_at(const void* weights, int64_t row) const {
+    if (!weights) return nullptr;
+    return static_cast<const T*>(weights) + row * args_.weight_row_stride +
+           sample_ * args_.weight_sample_stride;
   }
 
   bool writes_input() const { return row_.in_scale != 0 && args_.model_input; }
@@ -154,7 +198,8 @@ class CpuTile {
     }
   }
 
-  const T* model_output(int g) {
+  /// Output g as T, in place or in `to`.
+  const T* model_output(int g, T* to) {
     const OutputView& view = args_.out[g];
     const T* ready = nullptr;
     with_dtype(args_.output, [&](auto tag) {
@@ -167,7 +212,6 @@ class CpuTile {
           return;
         }
       }
-      T* to = outputs_[g];
       if (contiguous) {
         for (int64_t i = 0; i < n_; ++i) to[i] = to_float(data[begin_ + i]);
       } else {
@@ -224,6 +268,7 @@ class CpuTile {
   alignas(64) T outputs_[kMaxOutputs][kTile];
   alignas(64) T fresh_[kTile];
   alignas(64) T earlier_[kTile];
+  alignas(64) T gain_[kTile];
 };
 
 }  // namespace

@@ -16,8 +16,9 @@ class Executor {
   Executor(Executor&&) = default;  // x_ points into sizes_: moves keep that, copies would not
   Executor(const Executor&) = delete;
 
-  /// Executes the row that each sample stands on. `count` is 0 for a row that needs no model.
-  void step(const TensorView* outputs, int64_t count);
+  /// Executes the row that each sample stands on. `count` is 0 for a row that needs no model,
+  /// `gain` undefined for one that does not scale its noise.
+  void step(const TensorView* outputs, int64_t count, const TensorView& gain);
 
   int64_t elements() const { return args_.batch * args_.numel; }
 

@@ -114,6 +114,7 @@ StepArgs pack_step(const StepTensors& in) {
   args.numel = 1;
   for (int64_t d = 1; d < x.dim; ++d) args.numel *= x.sizes[d];
   args.x = x.data;
+  args.device = x.device_type == 1 ? -1 : x.device_index;
 
   const int64_t pair[] = {args.batch, 2};
   require(in.row, x, "row", Scalar::kInt64, pair, 1);
@@ -139,23 +140,35 @@ StepArgs pack_step(const StepTensors& in) {
     args.weight_sample_stride = w.strides[1];
     args.n_outputs = static_cast<int32_t>(w.sizes[2]);
   }
-  if (in.saved.defined()) {
-    require(in.saved, x, "saved", x.dtype, x.sizes, x.dim);
-    args.saved = in.saved.data;
+  if (in.second_weights.defined()) {
+    const TensorView &w = in.weights, &v = in.second_weights;
+    require_device(v, x, "second_weights");
+    bool like = w.defined() && v.dtype == x.dtype && v.dim == 3;
+    for (int d = 0; like && d < 3; ++d) {
+      like = v.sizes[d] == w.sizes[d] && (v.sizes[d] <= 1 || v.strides[d] == w.strides[d]);
+    }
+    if (!like)
+      reject("second_weights", "a tensor like weights, strides and all", describe(v));
+    args.second_weights = v.data;
+  }
+  const auto like_x = [&x](const TensorView& v, const char* argument) -> void* {
+    if (v.defined()) require(v, x, argument, x.dtype, x.sizes, x.dim);
+    return v.data;
+  };
+  args.saved = like_x(in.saved, "saved");
+  args.z = like_x(in.z, "z");
+  args.z_prev = like_x(in.z_prev, "z_prev");
+  args.known = like_x(in.known, "known");
+  args.mask = like_x(in.mask, "mask");
+  if (in.threshold.defined()) {
+    require(in.threshold, x, "threshold", x.dtype, x.sizes, 1);
+    args.threshold = in.threshold.data;
   }
   if (in.history.defined()) {
     std::vector<int64_t> sizes(x.sizes, x.sizes + x.dim);
     sizes.insert(sizes.begin(), in.history.dim ? in.history.sizes[0] : 0);
     require(in.history, x, "history", x.dtype, sizes.data(), x.dim + 1);
     args.history = in.history.data;
-  }
-  if (in.z.defined()) {
-    require(in.z, x, "z", x.dtype, x.sizes, x.dim);
-    args.z = in.z.data;
-  }
-  if (in.z_prev.defined()) {
-    require(in.z_prev, x, "z_prev", x.dtype, x.sizes, x.dim);
-    args.z_prev = in.z_prev.data;
   }
   std::vector<int64_t> stacked(x.sizes, x.sizes + x.dim);
   stacked[0] *= args.n_outputs;
@@ -181,11 +194,23 @@ void check_row(const StepArgs& args, int64_t row) {
     reject("history", "at least " + std::to_string(need.slots) + " slots" + which + "them)",
            std::to_string(args.slots));
   }
-  if (need.use.saved() && !args.saved && args.batch * args.numel > 0)
-    reject("saved", "a tensor like x" + which + "it)", "None");
+  if (args.batch * args.numel == 0) return;
+  const auto require_bound = [&](bool needed, const void* data, const char* argument,
+                                 const char* shape) {
+    if (needed && !data) reject(argument, std::string("a tensor ") + shape + which + "it)", "None");
+  };
+  require_bound(need.use.saved(), args.saved, "saved", "like x");
+  require_bound(need.use.known, args.known, "known", "like x");
+  require_bound(need.use.known, args.mask, "mask", "like x");
+  require_bound(need.use.dynamic && need.use.quantity(), args.threshold, "threshold", "[B]");
 }
 
-bool needs_output(const StepArgs& args, int64_t row) { return needs_of(args, row).use.model(); }
+void check_outputs(const StepArgs& args, int64_t row, bool has_outputs, bool has_gain) {
+  const Use use = needs_of(args, row).use;
+  const std::string which = " (row " + std::to_string(row) + " reads ";
+  if (use.model() && !has_outputs) reject("out", "the model's output" + which + "it)", "None");
+  if (use.gain_operand && !has_gain) reject("gain", "a tensor like x" + which + "it)", "None");
+}
 
 void check_counters(const StepArgs& args) {
   for (int64_t b = 0; b < args.batch; ++b) {
@@ -196,7 +221,8 @@ void check_counters(const StepArgs& args) {
   }
 }
 
-void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs, int64_t count) {
+void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs, int64_t count,
+                  const TensorView& gain) {
   const int64_t G = args.n_outputs;
   const bool stacked = count == 1;
   const int64_t leading = stacked ? G * args.batch : args.batch;
@@ -205,50 +231,61 @@ void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs
   }
   args.output = float_dtype(outputs[0], "out", args.state);
   const Scalar dtype = outputs[0].dtype;
-  for (int64_t g = 0; g < count; ++g) {
-    const TensorView& v = outputs[g];
+  const auto require_like = [&](const TensorView& v, int64_t samples, const char* argument) {
     bool same = v.dtype == dtype && v.dim == x.dim && v.device_type == x.device_type &&
-                v.device_index == x.device_index && v.sizes[0] == leading;
+                v.device_index == x.device_index && v.sizes[0] == samples;
     for (int64_t d = 1; same && d < x.dim; ++d) same = v.sizes[d] == x.sizes[d];
     if (!same) {
-      reject("out",
-             std::string(name_of(dtype)) + " " + shape_text(x.sizes, x.dim, leading) +
+      reject(argument,
+             std::string(name_of(dtype)) + " " + shape_text(x.sizes, x.dim, samples) +
                  (x.device_type == 1 ? " on cpu" : " on the device of x"),
              describe(v));
     }
-  }
+  };
+  for (int64_t g = 0; g < count; ++g) require_like(outputs[g], leading, "out");
+  args.has_gain = gain.defined();
+  if (args.has_gain) require_like(gain, args.batch, "gain");
+
   const int64_t size = bytes_of(args.output);
+  std::pair<const TensorView*, OutputView*> views[kMaxOutputs + 1];  // of what is read in place
+  int64_t n = 0;
   for (int64_t g = 0; g < G; ++g) {
     const TensorView& v = outputs[stacked ? 0 : g];
     args.out[g].data =
         static_cast<const char*>(v.data) + (stacked ? g * args.batch * v.strides[0] * size : 0);
     args.out[g].sample_stride = v.strides[0];
+    views[n++] = {&v, &args.out[g]};
+  }
+  if (args.has_gain) {
+    args.out[kMaxOutputs].data = gain.data;
+    args.out[kMaxOutputs].sample_stride = gain.strides[0];
+    views[n++] = {&gain, &args.out[kMaxOutputs]};
   }
   // Merge adjacent dimensions wherever every output allows it.
   args.out_dims = 0;
   for (int64_t d = 1; d < x.dim; ++d) {
     if (x.sizes[d] == 1) continue;
     bool merges = args.out_dims > 0;
-    for (int64_t g = 0; merges && g < G; ++g) {
-      const TensorView& v = outputs[stacked ? 0 : g];
-      merges = args.out[g].stride[args.out_dims - 1] == v.strides[d] * v.sizes[d];
+    for (int64_t k = 0; merges && k < n; ++k) {
+      const auto& [v, view] = views[k];
+      merges = view->stride[args.out_dims - 1] == v->strides[d] * v->sizes[d];
     }
     if (!merges && args.out_dims == kMaxDims) {
       reject("out", "at most 6 dimensions that cannot be merged", "more; call contiguous()");
     }
     const int at = merges ? args.out_dims - 1 : args.out_dims++;
     args.out_size[at] = merges ? args.out_size[at] * x.sizes[d] : x.sizes[d];
-    for (int64_t g = 0; g < G; ++g) args.out[g].stride[at] = outputs[stacked ? 0 : g].strides[d];
+    for (int64_t k = 0; k < n; ++k) views[k].second->stride[at] = views[k].first->strides[d];
   }
   if (args.out_dims == 0) {
     args.out_dims = 1;
     args.out_size[0] = 1;
-    for (int64_t g = 0; g < G; ++g) args.out[g].stride[0] = 1;
+    for (int64_t k = 0; k < n; ++k) views[k].second->stride[0] = 1;
   }
   const int64_t total = args.batch * args.numel;
-  for (int64_t g = 0; total > 0 && g < G; ++g) {
-    require_no_overlap(args, args.out[g], args.x, args.state, 1);
-    require_no_overlap(args, args.out[g], args.model_input, args.input, G);
+  for (int64_t k = 0; total > 0 && k < n; ++k) {
+    require_no_overlap(args, *views[k].second, args.x, args.state, 1);
+    require_no_overlap(args, *views[k].second, args.model_input, args.input, G);
   }
 }
 

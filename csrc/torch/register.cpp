@@ -42,23 +42,29 @@ TensorView view(const std::optional<Tensor>& t) { return t ? view(*t) : TensorVi
 void step_(Tensor x, Tensor row, Tensor rows, std::vector<Tensor> outputs,
            std::optional<Tensor> weights, Tensor keys, std::optional<Tensor> saved,
            std::optional<Tensor> history, std::optional<Tensor> z, std::optional<Tensor> z_prev,
-           std::optional<Tensor> model_input, std::optional<Tensor> t) {
+           std::optional<Tensor> model_input, std::optional<Tensor> t,
+           std::optional<Tensor> second_weights, std::optional<Tensor> gain,
+           std::optional<Tensor> known, std::optional<Tensor> mask,
+           std::optional<Tensor> threshold) {
   StepTensors in;
   in.x = view(x), in.row = view(row), in.rows = view(rows), in.weights = view(weights);
   in.keys = view(keys), in.saved = view(saved), in.history = view(history);
   in.z = view(z), in.z_prev = view(z_prev), in.model_input = view(model_input), in.t = view(t);
+  in.second_weights = view(second_weights), in.threshold = view(threshold);
+  in.known = view(known), in.mask = view(mask);
   std::vector<TensorView> out;
   for (const Tensor& o : outputs) out.push_back(view(o));
   StepArgs args = pack_step(in);
-  check_counters(args);
-  for (int64_t b = 0; b < args.batch; ++b) {
-    if (b == 0 || args.row[b] != args.row[b - 1]) check_row(args, args.row[b]);
-    if (out.empty() && needs_output(args, args.row[b])) {
-      reject("outputs", "the model's outputs (row " + std::to_string(args.row[b]) + " reads them)",
-             "an empty list");
+  if (args.device < 0) {
+    check_counters(args);
+    for (int64_t b = 0; b < args.batch; ++b) {
+      if (b == 0 || args.row[b] != args.row[b - 1]) check_row(args, args.row[b]);
+      check_outputs(args, args.row[b], !out.empty(), gain.has_value());
     }
   }
-  if (!out.empty()) bind_outputs(args, in.x, out.data(), static_cast<int64_t>(out.size()));
+  if (!out.empty()) {
+    bind_outputs(args, in.x, out.data(), static_cast<int64_t>(out.size()), view(gain));
+  }
   run_step(args);
 }
 

@@ -25,6 +25,10 @@ void over_units(int64_t units, int64_t grain, const F& f) {
 
 void run_step(const StepArgs& args) {
   const Backend& backend = cpu::backend();
+  if (args.threshold) {
+    over_units(args.batch, 1,
+               [&](int64_t first, int64_t last) { backend.thresholds(args, first, last); });
+  }
   const int64_t units = args.batch * tiles_of(args.numel);
   if (units > 0) {
     const bool noisy = !args.z && (args.state == DType::kFloat32 ? draws_noise<float>(args, 0)

@@ -54,6 +54,12 @@ class CFG:
                 f"scale: expected a number or one per sample, got {self.scale!r}"
             ) from None
 
+    @staticmethod
+    def second_weights() -> np.ndarray:
+        """[2] weights of the second mix: the unconditional output alone ("CFG++: Manifold-constrained
+        classifier free guidance", Chung et al. 2024)."""
+        return np.array([1.0, 0.0])
+
     def weights(self, noise_levels: np.ndarray, batch: int) -> np.ndarray:
         """[R or 1, batch or 1, 2] float64 weights of (unconditional, conditional).
 

@@ -8,7 +8,7 @@ import math
 
 import torch
 
-from ..row import COLUMN, HISTORY
+from ..row import COLUMN, HISTORY, OPERANDS
 
 MASK = 0xFFFFFFFF
 ROUND_CONSTANTS = (0xD2511F53, 0xCD9E8D57)
@@ -96,8 +96,22 @@ def _mix(coefficients, operands):
     return total
 
 
+def _thresholds(m, q, highest):
+    """The q-quantile of |m| over each sample, within [1, highest]; shaped like q."""
+    if not m.numel():
+        return torch.ones_like(q)
+    ordered = m.abs().flatten(1).sort(dim=1).values
+    place = q.flatten().clamp(0, 1) * (ordered.shape[1] - 1)
+    below = place.long()
+    pair = torch.stack((below, (below + 1).clamp(max=ordered.shape[1] - 1)), dim=1)
+    low, high = ordered.gather(1, pair).unbind(dim=1)
+    quantile = torch.lerp(low, high, place - below)
+    return torch.minimum(quantile.clamp(min=1).reshape(q.shape), highest)
+
+
 def step_(
-    x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t
+    x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
+    second_weights=None, gain=None, known=None, mask=None, threshold=None,
 ):  # fmt: skip
     """See ``fastdiff.ops.step_`` for the arguments and ``fastdiff/row.py`` for the formula."""
     batch, numel = len(x), math.prod(x.shape[1:])
@@ -111,17 +125,19 @@ def step_(
         return current[:, COLUMN[name]].reshape(per_sample)
 
     def mixture(prefix):
-        names = ["x", "s", "m", "o", *(f"h{k}" for k in range(HISTORY)), "z", "zp"]
-        return [column(f"{prefix}_{name}") for name in names]
+        return [column(f"{prefix}_{name}") for name in OPERANDS]
 
     live = column("live") != 0
     count = 1 if weights is None else weights.shape[2]
     parts = _parts(outputs[0], count) if len(outputs) == 1 else list(outputs)
-    if weights is not None and parts:
+
+    def mix(weights):
+        if weights is None or not parts:
+            return parts[0].double() if parts else None
         chosen = weights[row, torch.arange(batch, device=row.device)].double()
-        o = _mix([chosen[:, g].reshape(per_sample) for g in range(count)], parts)
-    else:
-        o = parts[0].double() if parts else None
+        return _mix([chosen[:, g].reshape(per_sample) for g in range(count)], parts)
+
+    o, u = mix(weights), mix(second_weights)
 
     def draw(given, number):
         if given is not None:
@@ -130,17 +146,30 @@ def step_(
         return normals(keys, numel, first).reshape(x.shape)
 
     low, high = column("clip_lo"), column("clip_hi")
-    m = _mix([column("p_x"), column("p_o")], [x, o])
-    m = torch.where(m < low, low, torch.where(m > high, high, m)).expand(x.shape)
+    m = _mix([column("p_x"), column("p_o")], [x, o]).expand(x.shape)
+    own = column("dynamic") > 0
+    divisor = torch.ones_like(high)
+    if threshold is not None and own.any():
+        bound = _thresholds(m, column("dynamic"), high).to(x.dtype).double()  # as it is stored
+        threshold.copy_(torch.where(own, bound, 0).reshape(batch))
+        low, high = torch.where(own, -bound, low), torch.where(own, bound, high)
+        divisor = torch.where(own, bound, divisor)
+    m = torch.where(m < low, low, torch.where(m > high, high, m)) / divisor
     number = column("draw")
     z_now, z_before = draw(z, number), draw(z_prev, number - 1)
+    scaled = z_now * torch.exp(column("g_0") + _mix([column("g_1")], [gain]))
     slots = [] if history is None else list(history)
     slots += [None] * (HISTORY - len(slots))
-    operands = [x, saved, m, o, *slots, z_now, z_before]
+    operands = [x, saved, m, o, u, *slots, scaled, z_before]
 
     following = _mix(mixture("c"), operands)
+    if known is not None and mask is not None:
+        here = _mix([column("k_known"), column("k_z")], [known, z_now])
+        blended = _mix([mask.double(), 1 - mask.double()], [here.expand(x.shape), following])
+        uses = (column("k_known") != 0) | (column("k_z") != 0)
+        following = torch.where(uses, blended, following)
     anchor = _mix(mixture("d"), operands)
-    memory = _mix([column("e_x"), column("e_m"), column("e_o")], [x, m, o])
+    memory = _mix([column(f"e_{name}") for name in ("x", "m", "o", "u")], [x, m, o, u])
     saves = torch.stack([c != 0 for c in mixture("d")]).any(dim=0) & live
 
     if saved is not None:

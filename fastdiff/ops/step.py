@@ -9,16 +9,23 @@ from .library import define, refuse_gradient
 define(
     "step_(Tensor(a!) x, Tensor(b!) row, Tensor rows, Tensor[] outputs, Tensor? weights, "
     "Tensor keys, Tensor(c!)? saved, Tensor(d!)? history, Tensor? z, Tensor? z_prev, "
-    "Tensor(e!)? model_input, Tensor(f!)? t) -> ()",
+    "Tensor(e!)? model_input, Tensor(f!)? t, Tensor? second_weights=None, Tensor? gain=None, "
+    "Tensor? known=None, Tensor? mask=None, Tensor(g!)? threshold=None) -> ()",
     reference.step_,
     lambda *args: _same_device(args),
 )
 
+ARGUMENTS = (
+    "x", "row", "rows", "outputs", "weights", "keys", "saved", "history", "z", "z_prev",
+    "model_input", "t", "second_weights", "gain", "known", "mask", "threshold",
+)  # fmt: skip
+
 
 def _same_device(args) -> None:
     """All that a fake can refuse: tensors of several devices, one of which may be "meta"."""
-    names = ("x", "row", "rows", "outputs", "weights", "keys", "saved", "history", "z", "z_prev")
-    for name, value in zip((*names, "model_input", "t"), args, strict=True):
+    if args[0] is None:
+        raise ValueError("x: expected a tensor, got None")
+    for name, value in zip(ARGUMENTS, args, strict=False):
         for tensor in value if isinstance(value, (list, tuple)) else [value]:
             if tensor is not None and tensor.device != args[0].device:
                 raise RuntimeError(
@@ -43,13 +50,18 @@ def step_(
     z_prev: torch.Tensor | None = None,
     model_input: torch.Tensor | None = None,
     t: torch.Tensor | None = None,
+    second_weights: torch.Tensor | None = None,
+    gain: torch.Tensor | None = None,
+    known: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
+    threshold: torch.Tensor | None = None,
 ) -> None:
     """Execute the row that each sample stands on, in place.
 
     Args:
         x: [B, ...] state, float32 or float64, contiguous; updated.
         row: [B] int64, index of each sample's row; advanced by one unless the row is not live.
-        rows: [R, 32] packed rows of x's dtype (``StepTable.pack``).
+        rows: [R, 40] packed rows of x's dtype (``StepTable.pack``).
         outputs: the model's outputs, G tensors [B, ...] or one stacked tensor [G * B, ...] in a
             list; any strides; float32, bfloat16 or float16 (float64 beside a float64 state). Empty
             for rows that read none.
@@ -60,6 +72,10 @@ def step_(
         z, z_prev: like x, noise to use instead of drawing it.
         model_input: [G * B, ...] receives in_scale x' in its dtype, G times.
         t: [G * B] float32 (float64 if model_input is), receives the next timestep.
+        second_weights: like weights, with its strides: those of the second mix u.
+        gain: [B, ...] of the outputs' dtype, any strides: the log-gain of each element's noise.
+        known, mask: like x, what is known of the sample, and where (0 to 1).
+        threshold: [B] of x's dtype, needed where a row is ``dynamic``; receives the bounds.
 
     Raises:
         ValueError: an argument is not as described.
@@ -69,13 +85,14 @@ def step_(
         raise TypeError(f"outputs: expected a list of tensors, got {type(outputs).__name__}")
     outputs = list(outputs)
     parts = {f"outputs[{g}]": o for g, o in enumerate(outputs)}
-    refuse_gradient(
-        x=x, rows=rows, weights=weights, saved=saved, history=history, z=z, z_prev=z_prev, **parts
-    )
-    check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t)
-    torch.ops.fastdiff.step_(
-        x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t
+    arguments = (
+        x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
+        second_weights, gain, known, mask, threshold,
     )  # fmt: skip
+    named = dict(zip(ARGUMENTS, arguments, strict=True))
+    refuse_gradient(**{k: v for k, v in named.items() if isinstance(v, torch.Tensor)}, **parts)
+    check(**named)
+    torch.ops.fastdiff.step_(*arguments)
 
 
 def _require(name, tensor, dtype, shape, device):
@@ -95,7 +112,10 @@ def _require(name, tensor, dtype, shape, device):
         raise ValueError(f"{name}: expected a contiguous tensor, got strides {tensor.stride()}")
 
 
-def check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t) -> None:
+def check(
+    x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
+    second_weights, gain, known, mask, threshold,
+) -> None:  # fmt: skip
     """Shapes, dtypes and devices of ``step_``'s arguments, for every backend alike."""
     if not isinstance(x, torch.Tensor) or x.dtype not in (torch.float32, torch.float64):
         got = x.dtype if isinstance(x, torch.Tensor) else type(x).__name__
@@ -120,9 +140,14 @@ def check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model
                 f"weights: expected {[len(rows), batch, count]} with last stride 1, "
                 f"got {list(weights.shape)} with strides {weights.stride()}"
             )
-    for name, tensor in (("saved", saved), ("z", z), ("z_prev", z_prev)):
+    if second_weights is not None:
+        _require_like_weights(second_weights, weights)
+    whole = {"saved": saved, "z": z, "z_prev": z_prev, "known": known, "mask": mask}
+    for name, tensor in whole.items():
         if tensor is not None:
             _require(name, tensor, x.dtype, x.shape, x.device)
+    if threshold is not None:
+        _require("threshold", threshold, x.dtype, [batch], x.device)
     if history is not None:
         _require("history", history, x.dtype, [_length(history), *x.shape], x.device)
     if model_input is not None:
@@ -133,6 +158,26 @@ def check(x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model
             _require("t", t, torch.float64 if wide else torch.float32, [count * batch], x.device)
     if outputs:
         check_outputs(x, outputs, count)
+        if gain is not None:
+            check_outputs(x, [gain], 1, "gain", outputs[0].dtype)
+
+
+def _require_like_weights(second, weights) -> None:
+    like = isinstance(second, torch.Tensor) and isinstance(weights, torch.Tensor)
+    if (
+        not like
+        or (second.shape, second.dtype, second.device)
+        != (weights.shape, weights.dtype, weights.device)
+        or second.stride() != weights.stride()
+    ):
+        got = (
+            f"{second.dtype} {list(second.shape)} with strides {second.stride()} on {second.device}"
+            if isinstance(second, torch.Tensor)
+            else type(second).__name__
+        )
+        raise ValueError(
+            f"second_weights: expected a tensor like weights (device, strides and all), got {got}"
+        )
 
 
 def _length(tensor) -> int:
@@ -148,19 +193,20 @@ def check_float(name: str, tensor: torch.Tensor, x: torch.Tensor) -> None:
         raise ValueError(f"{name}: expected one of {allowed}, got {tensor.dtype}")
 
 
-def check_outputs(x: torch.Tensor, outputs, count: int) -> None:
+def check_outputs(x: torch.Tensor, outputs, count: int, name: str = "out", dtype=None) -> None:
     """G tensors of x's shape, or one with G * B samples, on x's device."""
     if len(outputs) not in (1, count):
-        raise ValueError(f"out: expected {count} tensors or one stacked, got {len(outputs)}")
+        raise ValueError(f"{name}: expected {count} tensors or one stacked, got {len(outputs)}")
     leading = (count if len(outputs) == 1 else 1) * x.shape[0]
     for out in outputs:
         if not isinstance(out, torch.Tensor):
-            raise ValueError(f"out: expected a tensor, got {type(out).__name__}")
-        check_float("out", out, x)
+            raise ValueError(f"{name}: expected a tensor, got {type(out).__name__}")
+        check_float(name, out, x)
         if out.shape != (leading, *x.shape[1:]) or out.device != x.device:
             raise ValueError(
-                f"out: expected {[leading, *x.shape[1:]]} on {x.device}, "
+                f"{name}: expected {[leading, *x.shape[1:]]} on {x.device}, "
                 f"got {list(out.shape)} on {out.device}"
             )
-        if out.dtype != outputs[0].dtype:
-            raise ValueError(f"out: expected one dtype, got {outputs[0].dtype} and {out.dtype}")
+        dtype = dtype or outputs[0].dtype
+        if out.dtype != dtype:
+            raise ValueError(f"{name}: expected one dtype, got {dtype} and {out.dtype}")

@@ -12,7 +12,7 @@ class Program:
     """The packed rows of one or several tables, one after the other, and where each sample runs.
 
     Attributes:
-        rows: [R, 32] float64.
+        rows: [R, 40] float64.
         entry, end: [B] index of each sample's entry and END row.
         noise_levels: [R] sigma / alpha where the model is evaluated; NaN on entry and END rows.
     """
@@ -50,9 +50,9 @@ class Program:
     def slots(self) -> int:
         return max((table.history for table in self.tables), default=0)
 
-    @property
-    def uses_saved(self) -> bool:
-        return any(table.uses_saved for table in self.tables)
+    def uses(self, feature: str) -> bool:
+        """Whether any table has the property ``feature``, such as "uses_saved"."""
+        return any(getattr(table, feature) for table in self.tables)
 
     def column(self, *names: str) -> np.ndarray:
         """[R, len(names)] columns of the rows."""
@@ -61,7 +61,7 @@ class Program:
     @property
     def draws(self) -> np.ndarray:
         """[R] whether a row draws noise."""
-        return (self.column("c_z", "d_z") != 0).any(axis=1)
+        return (self.column("c_z", "d_z", "k_z") != 0).any(axis=1)
 
     @property
     def reads_previous_draw(self) -> np.ndarray:

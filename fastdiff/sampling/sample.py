@@ -20,6 +20,8 @@ def sample(
     progress: bool = False,
     noise="philox",
     model_dtype: torch.dtype | None = None,
+    known: torch.Tensor | None = None,
+    mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Draw samples with a model and a table.
 
@@ -38,7 +40,7 @@ def sample(
             there is nothing to capture.
         callback: called with the SamplerState after every step; ``state.replace(x)`` edits it.
         progress: show a progress bar (tqdm).
-        noise, model_dtype: see ``SamplerState``.
+        noise, model_dtype, known, mask: see ``SamplerState``.
 
     Returns:
         [B, ...] the samples, in the state's dtype.
@@ -49,11 +51,12 @@ def sample(
     _check(model, table, guidance, cond, uncond, graph, callback)
     cond, uncond = dict(cond or {}), dict(uncond or {})
     with torch.no_grad():
-        if guidance is not None and (guidance.scales() == 1.0).all():
+        if guidance is not None and (guidance.scales() == 1.0).all() and not _mixes_twice(table):
             guidance = None  # the conditional output alone, bit for bit
         state = SamplerState(
-            table, x, seeds=seeds, guidance=guidance, model_dtype=model_dtype, noise=noise
-        )
+            table, x, seeds=seeds, guidance=guidance, model_dtype=model_dtype, noise=noise,
+            known=known, mask=mask,
+        )  # fmt: skip
         conditions = [cond] if guidance is None else [uncond, cond]
         inputs = _stack(conditions, len(x))
         bar = _progress_bar(state) if progress else None
@@ -66,6 +69,11 @@ def sample(
         if bar is not None:
             bar.close()
     return state.x
+
+
+def _mixes_twice(table) -> bool:
+    tables = table if isinstance(table, (list, tuple)) else [table]
+    return any(getattr(t, "uses_second_mix", False) for t in tables)
 
 
 def _evaluate(model, state, conditions, inputs):

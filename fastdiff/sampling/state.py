@@ -9,6 +9,7 @@ from .. import noise as noise_
 from .. import ops
 from ..row import COLUMN
 from .draws import Draws
+from .operands import known_data, plain, split_variance
 from .program import Program
 
 
@@ -34,6 +35,8 @@ class SamplerState:
         guidance: None, or a guidance such as ``CFG``: then the model's batch is G * B, one
             part per condition.
         model_dtype: dtype of ``model_input``; default: x's dtype.
+        known, mask: data that the sample is known to have, and where (1: known); expand to x's
+            shape. For tables that blend them in, such as those of ``Inpaint`` and ``RePaint``.
         noise: "philox" (drawn in the kernel), or what ``Draws`` accepts: "torch", a torch.Generator
             or one per sample, a tensor [draws, *x.shape], a callable.
 
@@ -46,7 +49,8 @@ class SamplerState:
     """
 
     def __init__(
-        self, table, x, *, seeds=0, guidance=None, model_dtype=None, noise="philox"
+        self, table, x, *, seeds=0, guidance=None, model_dtype=None, noise="philox",
+        known=None, mask=None,
     ):  # fmt: skip
         if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.dim() < 1:
             got = f"{x.dtype} {list(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
@@ -65,14 +69,18 @@ class SamplerState:
             memory_format=torch.contiguous_format
         )
         state = {"dtype": self.x.dtype, "device": device}
-        self._weights = self._lower_guidance(guidance)
+        self._weights, self._second_weights = self._lower_guidance(guidance)
         self.outputs = 1 if self._weights is None else self._weights.shape[2]
         self.rows = torch.tensor(self.program.rows, **state)
         self.row = torch.tensor(self.program.entry, device=device)
         self.keys = noise_.keys(seeds, batch, device=device)
         slots, rest = self.program.slots, self.x.shape
         self._history = torch.zeros((slots, *rest), **state) if slots else None
-        self._saved = torch.zeros(rest, **state) if self.program.uses_saved else None
+        uses = self.program.uses
+        self._saved = torch.zeros(rest, **state) if uses("uses_saved") else None
+        self._known, self._mask = known_data(known, mask, self._x, uses("uses_known"))
+        self._threshold = torch.zeros(batch, **state) if uses("dynamic") else None
+        self._learned_variance = uses("uses_gain")
         self._draws = None
         if not (isinstance(noise, str) and noise == "philox"):
             needed = max((t.noise_draws for t in self.program.tables), default=0)
@@ -92,12 +100,20 @@ class SamplerState:
         guidance_.check(guidance)
         if guidance is None:
             self._reads = [(0,)]
-            return None
+            return None, None
         mix = guidance.weights(self.program.noise_levels, len(self.x))
         # of each row, or of all rows alike: the outputs that some sample reads
         self._reads = [tuple(np.flatnonzero(row.any(axis=0)).tolist()) for row in mix]
+        second = None
+        if self.program.uses("uses_second_mix"):
+            second = np.broadcast_to(guidance.second_weights(), mix.shape)
+            self._reads = [tuple(range(guidance.outputs))]
         shape = (len(self.program.rows), len(self.x), guidance.outputs)
-        return torch.tensor(mix, dtype=self.x.dtype, device=self.x.device).expand(shape)
+        return tuple(
+            None if weights is None else torch.tensor(
+                weights, dtype=self.x.dtype, device=self.x.device).expand(shape)
+            for weights in (mix, second)
+        )
 
     def _bind(self):
         """The function that executes a row: the bound executor, or the op where there is none."""
@@ -110,14 +126,18 @@ class SamplerState:
             "z_prev": self._draws.z_prev if self._draws else None,
             "model_input": self.model_input,
             "t": self.t,
+            "second_weights": self._second_weights,
+            "known": self._known,
+            "mask": self._mask,
+            "threshold": self._threshold,
         }
         if ops.native is not None and self.x.device.type == "cpu":
             executor = ops.native.Executor(x=self.x, row=self.row, rows=self.rows, **buffers)
             return executor.step
 
-        def execute(out):
+        def execute(out, gain=None):
             outputs = [] if out is None else [out] if isinstance(out, torch.Tensor) else list(out)
-            ops.step_(self.x, self.row, self.rows, outputs, **buffers)
+            ops.step_(self.x, self.row, self.rows, outputs, gain=gain, **buffers)
 
         return execute
 
@@ -150,7 +170,8 @@ class SamplerState:
 
         Args:
             out: the model's output at (``model_input``, ``t``): [G * B, ...], or a sequence of G
-                tensors [B, ...]; float32, bfloat16 or float16, any strides.
+                tensors [B, ...]; float32, bfloat16 or float16, any strides. With a learned
+                variance, twice the channels: [.., 2 C, ...].
 
         Raises:
             RuntimeError: every sample has finished, or a gradient would be lost.
@@ -162,14 +183,17 @@ class SamplerState:
                 f"(all {len(self.x)} samples have executed their last row)"
             )
         if out.__class__ is not torch.Tensor or is_grad_enabled() or out.is_neg():
-            out = _plain(out)
+            out = plain(out)
         self._advance(out)
 
     def _advance(self, out) -> None:
         if self._draws is not None and not self._drawn:
             self._draw()
             self._drawn = True  # an output that is refused does not cost a draw
-        self._execute(out)
+        if self._learned_variance and out is not None:
+            self._execute(*split_variance(out, self._x, self.outputs))
+        else:
+            self._execute(out)
         self._drawn = False
         self._left -= 1
 
@@ -228,17 +252,3 @@ class SamplerState:
     def _column(self, name, place):
         values = torch.tensor(self.program.rows[place, COLUMN[name]]).to(self.x)
         return values.reshape(-1, *[1] * (self.x.dim() - 1))
-
-
-def _plain(out):
-    """A tensor, or a list of them, without gradient and with its memory as it reads."""
-    if isinstance(out, torch.Tensor):
-        parts = [out]
-    elif isinstance(out, (list, tuple)) and out and all(isinstance(o, torch.Tensor) for o in out):
-        parts = list(out)
-    else:
-        got = type(out).__name__
-        raise ValueError(f"out: expected a tensor, or a list or tuple of tensors, got {got}")
-    ops.library.refuse_gradient(**{f"out[{g}]": part for g, part in enumerate(parts)})
-    parts = [part.resolve_neg() for part in parts]
-    return parts if len(parts) > 1 else parts[0]

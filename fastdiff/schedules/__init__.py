@@ -4,6 +4,8 @@ from .base import Schedule as Schedule
 from .discrete import DiscreteBetas as DiscreteBetas
 from .flow import RectifiedFlow as RectifiedFlow
 from .logsnr import LogSNR as LogSNR
+from .sigmas import DiscreteSigmas as DiscreteSigmas
+from .trig import TrigFlow as TrigFlow
 from .ve import EDM as EDM
 from .ve import VE as VE
 from .ve import VarianceExploding as VarianceExploding

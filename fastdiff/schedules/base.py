@@ -55,11 +55,13 @@ class Schedule:
             smallest noise.
         t_clean: the time at which sigma is exactly 0, or None. It may lie outside [t_min, t_max]
             (VE: -inf).
+        T: the number of integer timesteps of a discrete model, None in continuous time.
     """
 
     t_max: float = 1.0
     t_min: float = 0.0
     t_clean: float | None = 0.0
+    T: int | None = None
 
     def alpha(self, t):
         """Factor of the data."""

@@ -69,6 +69,20 @@ class DiscreteBetas(Schedule):
         alpha2 = np.cos((np.arange(T + 1) / T + offset) / (1 + offset) * (np.pi / 2)) ** 2
         return cls(np.minimum(1 - alpha2[1:] / alpha2[:-1], max_beta))
 
+    @classmethod
+    def from_alphas_cumprod(cls, alphas_cumprod):
+        """The table with given alpha_t^2, T decreasing numbers in [0, 1); only the last may be 0.
+
+        Of the float32 numbers of another library it makes the float64 table with exactly those.
+        """
+        values = np.append(1.0, np.asarray(alphas_cumprod, dtype=np.float64))
+        if not (np.diff(values) < 0).all() or values[-1] < 0 or values.ndim != 1:
+            raise ValueError(
+                "DiscreteBetas.from_alphas_cumprod: alphas_cumprod must decrease, within [0, 1), "
+                f"got {alphas_cumprod!r}"
+            )
+        return cls(1 - values[1:] / values[:-1])
+
     def zero_terminal(self):
         """alpha shifted and scaled so that alpha(T - 1) = 0. Lin et al. 2024, algorithm 1."""
         alpha = np.exp(self._log_alpha[1:])

@@ -133,6 +133,10 @@ class VarianceExploding(Schedule):
         for name in ("t_max", "t_min", "t_clean"):
             object.__setattr__(self, name, getattr(self.base, name))
 
+    @property
+    def T(self):
+        return self.base.T
+
     def alpha(self, t):
         return 0 * self.base.sigma(t) + 1
 

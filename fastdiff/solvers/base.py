@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..schedules import Schedule
-from .linear import Lin
+from .linear import Lin, X
 from .path import Path, Point
 from .table import StepTable
 
@@ -18,12 +18,20 @@ class Stage:
         at: the noise level on which it lands.
         s: the new saved anchor; None keeps it.
         remember: what to push on the history; None pushes nothing.
+        gain: (g_0, g_1): the draw Z of this stage is multiplied, element by element, by
+            exp(g_0 + g_1 v), v the part of the model's output that is a learned variance.
+        known: (a, b): where the mask is 1 the next state is a known + b Z instead of ``x``; None:
+            nothing is known.
+        told: the noise level whose time the model is told there; None: ``at``.
     """
 
     x: Lin
     at: Point
     s: Lin | None = None
     remember: Lin | None = None
+    gain: tuple[float, float] = (0.0, 0.0)
+    known: tuple[float, float] | None = None
+    told: Point | None = None
 
 
 @dataclass(frozen=True)
@@ -39,16 +47,25 @@ class Solver:
         exact_on_point_mass: what the rows do to alpha x0 + sigma eps if the data are the one point
             x0: "full" - they carry it to the next level exactly (noise: in law), "drift" - only the
             factor of x0 is right, "none".
+        starts_clean: whether the steps are defined from sigma = 0 on (towards noise).
     """
 
     quantity = "x0"
     order = 1
     stochastic = False
     exact_on_point_mass = "full"
+    starts_clean = False
 
     @property
     def convergence(self) -> int:
         return self.order
+
+    def entry(self, path: Path) -> Stage:
+        """What to do before the first model evaluation: normally nothing, at ``path[0]``.
+
+        At clean data, where no model is trained, it is told the time of the next point.
+        """
+        return Stage(x=X, at=path[0], told=path[1] if path[0].is_clean else None)
 
     def steps(self, path: Path) -> Iterator[Stage]:
         """Yield one stage per model evaluation, from ``path[0]`` to ``path[-1]``."""
@@ -73,7 +90,7 @@ class Solver:
             grid: a grid of ``fastdiff.grids``, or an array of steps + 1 decreasing times; default
                 by schedule.
             clip: None, a bound c > 0 or a pair (lo, hi): clamp the x0 estimate to [-c, c] or
-                [lo, hi].
+                [lo, hi]; or a ``DynamicThreshold``.
 
         Raises:
             TypeError, ValueError: an argument is not as described, or the rows fail the table's own

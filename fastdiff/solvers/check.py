@@ -13,28 +13,33 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..row import COLUMN, FIELDS, HISTORY
+from ..row import COLUMN, FIELDS, HISTORY, OPERANDS
 
 LEVEL = ("t", "alpha", "sigma", "in_scale", "model_t", "out_x0", "out_eps")
 
 TOLERANCE = 1e-9  # of the level's alpha or sigma, whichever is larger
 ROUNDING = 64 * np.finfo(np.float64).eps  # of the products in the row, large where alpha is small
 
-_OUTPUT = [COLUMN[name] for name in ("p_x", "p_o", "c_m", "c_o", "d_m", "d_o", "e_x", "e_m", "e_o")]
+_OUTPUT = [
+    COLUMN[f"{prefix}_{name}"]
+    for prefix, names in (("p", "xo"), ("c", "mou"), ("d", "mou"), ("e", "xmou"))
+    for name in names
+]
+_VECTORS = [name for name in OPERANDS if name not in ("z", "zp")]
+_HISTORY = _VECTORS.index("h0")
 
 
 class Columns(NamedTuple):
     """The columns of one of the two outputs x', s'."""
 
-    vectors: list[int]  # factors of x, s, m, o, h_0 .. h_3
+    vectors: list[int]  # factors of x, s, m, o, u, h_0 .. h_3
     z: int
     zp: int
 
     @classmethod
     def of(cls, prefix):
-        history = [f"h{k}" for k in range(HISTORY)]
         return cls(
-            [COLUMN[f"{prefix}_{name}"] for name in ("x", "s", "m", "o", *history)],
+            [COLUMN[f"{prefix}_{name}"] for name in _VECTORS],
             COLUMN[f"{prefix}_z"],
             COLUMN[f"{prefix}_zp"],
         )
@@ -71,12 +76,11 @@ def check_structure(rows, levels, clip, deterministic_levels):
 
 
 def _check_finite(rows, levels, clip):
-    bounds = rows[:-1, [COLUMN["clip_lo"], COLUMN["clip_hi"]]]
-    expected = (-np.inf, np.inf) if clip is None else clip
+    names = ("clip_lo", "clip_hi", "dynamic")
+    bounds = rows[:-1, [COLUMN[name] for name in names]]
+    none = (-np.inf, np.inf, 0)
     for k in range(len(bounds)):
-        _same(
-            bounds[k], (-np.inf, np.inf) if k == 0 else expected, f"row {k}", ("clip_lo", "clip_hi")
-        )
+        _same(bounds[k], none if k == 0 or clip is None else clip, f"row {k}", names)
     rest = rows.copy()
     rest[:, [COLUMN["clip_lo"], COLUMN["clip_hi"]]] = 0
     for k, column in np.argwhere(~np.isfinite(rest)):
@@ -94,11 +98,14 @@ def _check_levels(levels, decreasing):
             f"level {k}: alpha and sigma must be >= 0, not both 0, "
             f"got {alpha[k]:g} and {sigma[k]:g}"
         )
-    for k in np.flatnonzero(sigma[:-1] == 0):
+    noisier = sigma[-1] * alpha[0] > sigma[0] * alpha[-1]  # a walk from data towards noise
+    for k in np.flatnonzero(sigma[:-1] == 0)[2 * (noisier and sigma[0] == 0) :]:
         raise ValueError(f"level {k}: sigma must be > 0 where a model is evaluated, got 0")
     rising = sigma[1:] * alpha[:-1] > sigma[:-1] * alpha[1:] * (1 + TOLERANCE)
-    for k in np.flatnonzero(rising) if decreasing else ():
-        raise ValueError(f"level {k + 1}: sigma / alpha must not exceed that of level {k}")
+    falling = sigma[1:] * alpha[:-1] * (1 + TOLERANCE) < sigma[:-1] * alpha[1:]
+    for k in np.flatnonzero(falling if noisier else rising) if decreasing else ():
+        relation = "not fall below" if noisier else "not exceed"
+        raise ValueError(f"level {k + 1}: sigma / alpha must {relation} that of level {k}")
 
 
 def _check_memory(rows):
@@ -108,7 +115,8 @@ def _check_memory(rows):
         if slot not in range(-1, HISTORY):
             raise ValueError(f"row {k}: slot must be an integer in -1..{HISTORY - 1}, got {slot:g}")
         for j in range(HISTORY):
-            if (row[C.vectors[4 + j]] or row[D.vectors[4 + j]]) and j not in written:
+            at = _HISTORY + j
+            if (row[C.vectors[at]] or row[D.vectors[at]]) and j not in written:
                 raise ValueError(f"row {k}: reads history slot {j} before any row has written it")
         if (row[C.vectors[1]] or row[D.vectors[1]]) and not anchor:
             raise ValueError(f"row {k}: reads the anchor s before any row has saved it")
@@ -119,7 +127,8 @@ def _check_memory(rows):
 def _check_draws(rows):
     drawn = 0
     for k, row in enumerate(rows):
-        fresh, again = bool(row[C.z] or row[D.z]), bool(row[C.zp] or row[D.zp])
+        fresh = bool(row[C.z] or row[D.z] or row[COLUMN["k_z"]])
+        again = bool(row[C.zp] or row[D.zp])
         expected = drawn + (fresh or again)
         if row[COLUMN["draw"]] != expected:
             raise ValueError(f"row {k}: draw must be {expected}, got {row[COLUMN['draw']]:g}")
@@ -139,22 +148,26 @@ def check_point_mass(rows, levels, kind):
         kind: "full" or "drift", as in ``Solver.exact_on_point_mass``.
     """
     draws = int(rows[:, COLUMN["draw"]].max())
-    basis = np.zeros((4 + HISTORY, 2 + draws))  # x, s, m, o, h_0 .. h_3
+    basis = np.zeros((_HISTORY + HISTORY, 2 + draws))  # x, s, m, o, u, h_0 .. h_3
     basis[0, :2] = levels[0, 1:3]
     for k, row in enumerate(rows[:-1]):
         draw = int(row[COLUMN["draw"]])
         memory = basis[:, : 2 + draw]  # later draws have not happened
-        x, m, o, history = memory[0], memory[2], memory[3], memory[4:]
+        x, m, o, u, history = memory[0], memory[2], memory[3], memory[4], memory[_HISTORY:]
         if k > 0:
             _, alpha, sigma, _, _, out_x0, out_eps = levels[k]
-            np.multiply(
-                x, out_eps / sigma, out=o
-            )  # out_x0 x0 + out_eps eps, where eps = (x - alpha x0) / sigma
-            o[0] += out_x0 - out_eps * alpha / sigma
+            # out_x0 x0 + out_eps eps, where eps = (x - alpha x0) / sigma; in clean data it is any
+            if sigma > 0:
+                np.multiply(x, out_eps / sigma, out=o)
+                o[0] += out_x0 - out_eps * alpha / sigma
+            else:
+                o[:2] = out_x0, out_eps
+            u[:] = o  # with one point, every condition has the same answer
             m[:] = row[COLUMN["p_x"]] * x + row[COLUMN["p_o"]] * o
         landed = _combine(row, C, memory, draw)
         size = np.abs(row[C.vectors]) @ np.sqrt(np.einsum("ij,ij->i", memory, memory))
         _check_landing(k, landed, levels[k + 1], size, kind, draws)
+        _check_known(k, row, levels[k + 1])
         saved = (
             _combine(row, D, memory, draw)
             if row[D.vectors].any() or row[D.z] or row[D.zp]
@@ -162,7 +175,8 @@ def check_point_mass(rows, levels, kind):
         )
         slot = int(row[COLUMN["slot"]])
         if slot >= 0:
-            history[slot] = row[COLUMN["e_x"]] * x + row[COLUMN["e_m"]] * m + row[COLUMN["e_o"]] * o
+            e_x, e_m, e_o, e_u = row[[COLUMN[f"e_{name}"] for name in "xmou"]]
+            history[slot] = e_x * x + e_m * m + e_o * o + e_u * u
         x[:] = landed
         if saved is not None:
             memory[1] = saved
@@ -173,6 +187,16 @@ def _combine(row, columns, memory, draw):
     value[1 + draw] += row[columns.z]
     value[draw] += row[columns.zp] if row[columns.zp] else 0.0
     return value
+
+
+def _check_known(k, row, level):
+    """What replaces the state where data are known lies on the same level."""
+    known = row[[COLUMN["k_known"], COLUMN["k_z"]]]
+    if known.any() and not np.allclose(known, level[1:3], rtol=TOLERANCE, atol=0):
+        raise ValueError(
+            f"row {k}: (k_known, k_z) must be (alpha, sigma) = ({level[1]:.12g}, {level[2]:.12g}), "
+            f"got ({known[0]:.12g}, {known[1]:.12g})"
+        )
 
 
 def _check_landing(k, landed, level, size, kind, draws):

@@ -12,13 +12,23 @@ from dataclasses import dataclass
 from math import isfinite, sqrt
 
 from .base import Solver, Stage
-from .linear import M, X, Z
+from .linear import EPS, Lin, M, X, Z
 from .path import Path, Point, decay
+
+
+def first_order(t: Point, s: Point, kappa: float = 1.0) -> Lin:
+    """The step from t to s (alpha_s x0 plus the fraction kappa of the noise) for M = x0."""
+    if t.is_clean:  # towards noise from data that have none to scale: the model says which
+        return s.alpha * M + kappa * s.sigma * EPS
+    a = kappa * s.sigma / t.sigma
+    return a * X + (s.alpha - a * t.alpha) * M
 
 
 @dataclass(frozen=True)
 class FirstOrder(Solver):
     """A solver given by ``kappa(t, s)``."""
+
+    starts_clean = True
 
     def kappa(self, t: Point, s: Point) -> float:
         """Fraction of the noise at t that is kept at s."""
@@ -30,21 +40,26 @@ class FirstOrder(Solver):
 
     def steps(self, path: Path) -> Iterator[Stage]:
         for _, t, s in path.steps():
-            a = self.kappa(t, s) * s.sigma / t.sigma
-            b = s.alpha - a * t.alpha
-            yield Stage(x=a * X + b * M + self.noise(t, s) * Z, at=s)
+            yield Stage(x=first_order(t, s, self.kappa(t, s)) + self.noise(t, s) * Z, at=s)
 
 
 def kept(eta: float, t: Point, s: Point) -> float:
     """kappa of DDIM: eta scales the noise of the posterior q(x_s | x_t, x0)."""
+    if eta == 0:
+        return 1.0
     E = decay(t, s)
     return E if eta == 1 else sqrt(1 - eta**2 * (1 - E * E))
 
 
+def check_range(solver: Solver, name: str, high: float = 1.0) -> None:
+    """Raise unless the option ``name`` of the solver is a finite number from 0 to ``high``."""
+    value = getattr(solver, name)
+    real = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (real and isfinite(value) and 0 <= value <= high):
+        allowed = f"a number in [0, {high:g}]" if isfinite(high) else "a finite number >= 0"
+        raise ValueError(f"{type(solver).__name__}: {name} must be {allowed}, got {value!r}")
+
+
 def check_eta(solver: Solver, high: float = 1.0) -> None:
     """Raise unless ``solver.eta`` is a finite number from 0 to ``high``."""
-    eta = solver.eta
-    real = isinstance(eta, (int, float)) and not isinstance(eta, bool)
-    if not (real and isfinite(eta) and 0 <= eta <= high):
-        allowed = f"a number in [0, {high:g}]" if isfinite(high) else "a finite number >= 0"
-        raise ValueError(f"{type(solver).__name__}: eta must be {allowed}, got {eta!r}")
+    check_range(solver, "eta", high)

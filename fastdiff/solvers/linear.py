@@ -4,11 +4,16 @@ X       the state, where the model was just evaluated
 S       the saved anchor
 M       what the solver works in, from the latest model output: x0 or eps (``Solver.quantity``)
 EPS     the eps of the latest model output, never clipped
+EPS_U   the eps of the second mix of the model's outputs (CFG++: the unconditional one)
 H(k)    what was remembered k stages ago, k = 1 the newest
 Z, ZP   a fresh standard normal, and the previous one
 """
 
+from sys import float_info
+
 from ..row import HISTORY
+
+epsilon = float_info.epsilon
 
 
 class Lin:
@@ -28,7 +33,7 @@ class Lin:
         if not isinstance(other, Lin):
             return NotImplemented
         names = {**self.terms, **other.terms}
-        return Lin({name: self[name] + other[name] for name in names})
+        return Lin({name: _sum(self[name], other[name]) for name in names})
 
     __radd__ = __add__
 
@@ -65,11 +70,19 @@ class Lin:
         return rest + self[name] * value if name in self.terms else self
 
 
+def _sum(a, b):
+    """a + b; 0 if all that is left is their rounding, so that the operand need not be read."""
+    total = a + b
+    return total if abs(total) > 4 * epsilon * abs(a) else 0.0
+
+
 X = Lin({"x": 1.0})
 S = Lin({"s": 1.0})
 M = Lin({"m": 1.0})
 O = Lin({"o": 1.0})  # noqa: E741 - the raw model output; for the lowering, solvers use M
 EPS = Lin({"eps": 1.0})
+EPS_U = Lin({"eps_u": 1.0})
+U = Lin({"u": 1.0})  # the raw second mix; for the lowering
 Z = Lin({"z": 1.0})
 ZP = Lin({"zp": 1.0})
 

@@ -1,5 +1,6 @@
 """Stages to rows: readings of the model output folded in, history slots rotated, draws numbered."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -8,9 +9,10 @@ from .. import grids
 from ..parameterization import Reading, check_prediction, exact_output, read
 from ..row import COLUMN, HISTORY, WIDTH
 from ..schedules import Schedule
-from .linear import AGES, M, O, X
+from .linear import AGES, M, O, U, X
 from .path import Path
 from .table import LEVEL, StepTable
+from .threshold import DynamicThreshold
 
 
 def lower(solver, schedule, steps, *, prediction, grid, clip) -> StepTable:
@@ -20,12 +22,14 @@ def lower(solver, schedule, steps, *, prediction, grid, clip) -> StepTable:
     check_prediction(prediction, schedule)
     bounds = _bounds(clip)
     path = Path.along(schedule, _times(schedule, steps, grid))
-    stages = _prune(list(solver.steps(path)))
+    _check_direction(solver, path)
+    entry, stages = solver.entry(path), _prune(list(solver.steps(path)))
     # the model runs at all of these but the last
-    visited = [path[0], *(stage.at for stage in stages)]
-    frame = _Frame.at(schedule, prediction, np.array([point.t for point in visited[:-1]]))
-    ring, draws = _Ring(stages), 0
-    rows = [_entry()]
+    visited = [entry.at, *(stage.at for stage in stages)]
+    told = [(stage.told or stage.at).t for stage in (entry, *stages[:-1])]
+    frame = _Frame.at(schedule, prediction, np.array([p.t for p in visited[:-1]]), np.array(told))
+    ring, rows = _Ring(stages), [_entry(entry.x)]
+    draws = int(rows[0][COLUMN["draw"]])
     for stage, at, reading in zip(stages, visited, frame.readings, strict=False):
         row, draws = _row(stage, at, solver.quantity, reading, bounds, ring, draws)
         rows.append(row)
@@ -55,10 +59,10 @@ class _Frame(NamedTuple):
     readings: list[Reading]
 
     @classmethod
-    def at(cls, schedule, prediction, t):
+    def at(cls, schedule, prediction, t, told):
         readings = np.stack(read(prediction, schedule, t), axis=1).tolist()
         return cls(
-            inputs=np.stack([schedule.input_scale(t), schedule.model_time(t)], axis=1),
+            inputs=np.stack([schedule.input_scale(t), schedule.model_time(told)], axis=1),
             outputs=np.stack(exact_output(prediction, schedule, t), axis=1),
             readings=[Reading(*numbers) for numbers in readings],
         )
@@ -106,10 +110,15 @@ def _row(stage, at, quantity, reading, bounds, ring, draws):
         slot = row[COLUMN["slot"]] = ring.push()
         if slot >= 0:
             put("e", stage.remember)
-    row[COLUMN["clip_lo"]], row[COLUMN["clip_hi"]] = (-np.inf, np.inf) if bounds is None else bounds
+    names = [COLUMN[name] for name in ("clip_lo", "clip_hi", "dynamic")]
+    row[names] = (-np.inf, np.inf, 0) if bounds is None else bounds
+    if row[COLUMN["c_z"]] or row[COLUMN["d_z"]]:
+        row[[COLUMN["g_0"], COLUMN["g_1"]]] = stage.gain
+    if stage.known is not None:
+        row[[COLUMN["k_known"], COLUMN["k_z"]]] = stage.known
     if bounds is not None and (row[COLUMN["c_m"]] or row[COLUMN["d_m"]] or row[COLUMN["e_m"]]):
         row[COLUMN["p_x"]], row[COLUMN["p_o"]] = reading.x0_x, reading.x0_out
-    fresh = bool(row[COLUMN["c_z"]] or row[COLUMN["d_z"]])
+    fresh = bool(row[COLUMN["c_z"]] or row[COLUMN["d_z"]] or row[COLUMN["k_z"]])
     again = bool(row[COLUMN["c_zp"]] or row[COLUMN["d_zp"]])
     row[COLUMN["draw"]] = draws + (fresh or again)
     return row, draws + fresh
@@ -119,14 +128,16 @@ def _fold(lin, at, quantity, reading, clipped):
     """M and EPS in terms of what the row has: x, the raw output o, and, clipped, m = x0."""
     eps = reading.eps_x * X + reading.eps_out * O
     lin = lin.substitute("eps", eps)
+    lin = lin.substitute("eps_u", reading.eps_x * X + reading.eps_out * U)
     if clipped:
         return lin if quantity == "x0" else lin.substitute("m", (X - at.alpha * M) / at.sigma)
     return lin.substitute("m", reading.x0_x * X + reading.x0_out * O if quantity == "x0" else eps)
 
 
-def _entry():
+def _entry(x):
     row = _blank(live=1)
-    row[COLUMN["c_x"]] = 1.0
+    row[COLUMN["c_x"]], row[COLUMN["c_z"]] = x["x"], x["z"]
+    row[COLUMN["draw"]] = x["z"] != 0
     row[COLUMN["clip_lo"]], row[COLUMN["clip_hi"]] = -np.inf, np.inf
     return row
 
@@ -146,7 +157,7 @@ def _prune(stages):
     kept, needed = [], False
     for stage in reversed(stages):
         if stage.s is not None and not needed:
-            stage = type(stage)(x=stage.x, at=stage.at, remember=stage.remember)
+            stage = replace(stage, s=None)
         elif stage.s is not None:
             needed = False
         needed = needed or any(lin["s"] for lin in _outputs(stage))
@@ -154,11 +165,20 @@ def _prune(stages):
     return kept[::-1]
 
 
+def _check_direction(solver, path):
+    """Towards noise only equations without noise of their own can be walked."""
+    if path.increasing and solver.stochastic:
+        raise ValueError(f"grid: times must decrease for the stochastic {solver!r}")
+    if path[0].is_clean and not solver.starts_clean:
+        raise ValueError(f'grid: must start at sigma > 0 (final="min") for {solver!r}')
+
+
 def _times(schedule, steps, grid):
     if grid is None:
         grid = grids.default(schedule)
     if callable(grid):
-        return grids.check_times("grid", schedule, grid(schedule, steps))
+        increasing = getattr(grid, "increasing", False)
+        return grids.check_times("grid", schedule, grid(schedule, steps), increasing)
     times = grids.check_times("grid", schedule, grid)
     if steps is not None and steps != len(times) - 1:
         raise ValueError(
@@ -169,9 +189,11 @@ def _times(schedule, steps, grid):
 
 
 def _bounds(clip):
-    """None or (lo, hi)."""
+    """None or (lo, hi, quantile), the last one 0 for static bounds."""
     if clip is None:
         return None
+    if isinstance(clip, DynamicThreshold):
+        return clip.bounds
     try:
         low, high = (-clip, clip) if np.ndim(clip) == 0 else clip
         low, high = float(low), float(high)
@@ -179,4 +201,4 @@ def _bounds(clip):
         raise TypeError(f"clip must be None, a number or a pair (lo, hi), got {clip!r}") from None
     if not low < high:
         raise ValueError(f"clip must be a number > 0 or a pair with lo < hi, got {clip!r}")
-    return low, high
+    return low, high, 0.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isinf
 
 import numpy as np
 
@@ -45,14 +46,17 @@ def decay(t: Point, s: Point) -> float:
 
 @dataclass(frozen=True)
 class Path:
-    """``points[0]`` is where sampling starts, ``points[-1]`` where it ends."""
+    """``points[0]`` is where the solver starts, ``points[-1]`` where it ends.
+
+    The points get cleaner, or, if ``increasing``, noisier (inversion).
+    """
 
     schedule: Schedule
     points: tuple[Point, ...]
 
     @classmethod
     def along(cls, schedule: Schedule, times: np.ndarray) -> "Path":
-        """The points of the schedule at decreasing ``times``."""
+        """The points of the schedule at monotone ``times``."""
         return cls(schedule, points(schedule, times))
 
     def __len__(self) -> int:
@@ -62,8 +66,13 @@ class Path:
     def __getitem__(self, i: int) -> Point:
         return self.points[i]
 
+    @property
+    def increasing(self) -> bool:
+        """Whether the path leads from data towards noise."""
+        return self.points[-1].lam < self.points[0].lam
+
     def steps(self) -> Iterator[tuple[int, Point, Point]]:
-        """``(i, t, s)`` for each step, from t to the cleaner s."""
+        """``(i, t, s)`` for each step, from t to the next point s."""
         return ((i, self.points[i], self.points[i + 1]) for i in range(len(self)))
 
     def at_lam(self, lam: float) -> Point:
@@ -73,12 +82,12 @@ class Path:
     def order(self, i: int, wanted: int, taper: bool = False) -> int:
         """The order a multistep formula can have on step i.
 
-        One on the step to clean data and until finite gaps of lam lie behind; with ``taper`` also
-        decreasing to one at the end.
+        One on the step to clean data or pure noise and until finite gaps of lam lie behind; with
+        ``taper`` also decreasing to one at the end.
         """
-        if self.points[i + 1].is_clean:
+        if isinf(self.points[i + 1].lam):
             return 1
-        known = i + 1 - self.points[0].is_pure_noise
+        known = i + 1 - isinf(self.points[0].lam)
         return max(1, min(wanted, known, len(self) - i if taper else wanted))
 
 

@@ -12,10 +12,9 @@ from ..row import COLUMN, FIELDS
 from .check import LEVEL as LEVEL
 from .check import check_point_mass, check_structure
 
-FORMAT, VERSION = "fastdiff.StepTable", 1
+FORMAT, VERSION = "fastdiff.StepTable", 2
 
-_Z = [COLUMN[name] for name in ("c_z", "d_z")]
-_ANCHOR = [COLUMN[name] for name in ("c_s", "d_s")]
+_Z = [COLUMN[name] for name in ("c_z", "d_z", "k_z")]
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -27,7 +26,7 @@ class StepTable:
     evaluation is, and row k lands on ``levels[k + 1]``.
 
     Attributes:
-        rows: float64 [N + 2, 32], read-only.
+        rows: float64 [N + 2, 40], read-only.
         levels: float64 [N + 2, 7], read-only: t, alpha, sigma; the input scale and model time of
             the evaluation; and (a, b) of the output a x0 + b eps of an exact model there. The last
             four are 0 without evaluation.
@@ -36,7 +35,8 @@ class StepTable:
         quantity: "x0" or "eps", what the solver works in.
         order: the order in the sense of the solver's paper (weak order if stochastic).
         exact_on_point_mass: "full", "drift" or "none"; what the table was checked against.
-        clip: None or the (lo, hi) to which x0 is clamped.
+        clip: None, or (lo, hi, q): x0 is clamped to [lo, hi], or, with q > 0, to the q-quantile of
+            its absolute value in the sample.
 
     Raises:
         ValueError: the rows are malformed, or fail the point-mass identity they declare
@@ -51,7 +51,7 @@ class StepTable:
     quantity: str
     order: int
     exact_on_point_mass: str = "full"
-    clip: tuple[float, float] | None = None
+    clip: tuple[float, float, float] | None = None
 
     def __post_init__(self):
         for name in ("rows", "levels"):
@@ -69,7 +69,7 @@ class StepTable:
                 f"got {self.exact_on_point_mass!r}"
             )
         if self.clip is not None:
-            object.__setattr__(self, "clip", (float(self.clip[0]), float(self.clip[1])))
+            object.__setattr__(self, "clip", tuple(float(bound) for bound in self.clip))
         try:
             check_structure(self.rows, self.levels, self.clip, not self.stochastic)
             if self.exact_on_point_mass != "none":
@@ -100,7 +100,30 @@ class StepTable:
     @property
     def uses_saved(self) -> bool:
         """Whether the anchor s is in use."""
-        return bool(np.any(self.rows[:, _ANCHOR] != 0))
+        return self._reads("c_s", "d_s")
+
+    def _reads(self, *names: str) -> bool:
+        return bool(np.any(self.rows[:, [COLUMN[name] for name in names]] != 0))
+
+    @property
+    def uses_second_mix(self) -> bool:
+        """Whether a row reads the second mix of the model's outputs (CFG++)."""
+        return self._reads("c_u", "d_u", "e_u")
+
+    @property
+    def uses_gain(self) -> bool:
+        """Whether half of the model's channels are read as a learned variance."""
+        return self._reads("g_1")
+
+    @property
+    def uses_known(self) -> bool:
+        """Whether known data are blended in (inpainting)."""
+        return self._reads("k_known", "k_z")
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether x0 is clipped to a quantile of each sample."""
+        return self._reads("dynamic")
 
     @property
     def t(self) -> np.ndarray:
@@ -123,7 +146,7 @@ class StepTable:
         return self.levels[1:-1, 4]
 
     def pack(self, dtype=np.float32) -> np.ndarray:
-        """A copy of the rows in the state's dtype, [N + 2, 32]: what a kernel gets."""
+        """A copy of the rows in the state's dtype, [N + 2, 40]: what a kernel gets."""
         return self.rows.astype(dtype)
 
     def _meta(self):

@@ -8,6 +8,7 @@ from fastdiff.parameterization import PREDICTIONS
 from fastdiff.schedules import (
     EDM,
     DiscreteBetas,
+    DiscreteSigmas,
     LogSNR,
     RectifiedFlow,
     VarianceExploding,
@@ -28,6 +29,10 @@ _SCHEDULES = {
         DiscreteBetas.cosine(50),
         DiscreteBetas.linear(100).zero_terminal(),
     ],
+    "DiscreteSigmas": [
+        DiscreteSigmas.of(DiscreteBetas.scaled_linear()),
+        DiscreteSigmas.of(DiscreteBetas.linear(50), log=False),
+    ],
     "EDM": [EDM(), EDM(precondition=True)],
     "LogSNR": [LogSNR(), LogSNR(wavy)],
     "RectifiedFlow": [RectifiedFlow(), RectifiedFlow(3.0)],
@@ -43,9 +48,16 @@ SCHEDULES = [
 _SOLVERS = {
     "DDIM": [solvers.DDIM(), solvers.DDIM(0.4), solvers.DDIM(1), solvers.DDIM(0.7, keep_eps=True)],
     "DDPM": [solvers.DDPM(), solvers.DDPM("fixed_large")],
+    "DDIMInverse": [solvers.DDIMInverse(), solvers.DDIMInverse(shifted=False)],
     "DPMpp2M": [solvers.DPMpp2M(), solvers.DPMpp2M("heun", lower_order_final=True)],
     "DPMpp2MSDE": [solvers.DPMpp2MSDE(), solvers.DPMpp2MSDE(kind="heun", eta=0.5)],
+    "EDMHeun": [solvers.EDMHeun(10, 0.0, np.inf, 1.0)],
+    "Euler": [solvers.Euler(), solvers.Euler(20), solvers.Euler(20, late=True)],
     "EulerAncestral": [solvers.EulerAncestral(), solvers.EulerAncestral(0.3)],
+    "EulerAncestralRF": [solvers.EulerAncestralRF(), solvers.EulerAncestralRF(0.4)],
+    "LCM": [solvers.LCM(timestep_scaling=1e4)],
+    "KDPM2": [solvers.KDPM2(), solvers.KDPM2(20)],
+    "KDPM2Ancestral": [solvers.KDPM2Ancestral(), solvers.KDPM2Ancestral(0.4)],
     "UniPC": [
         solvers.UniPC(order, variant, lower)
         for order, variant, lower in [
@@ -58,9 +70,11 @@ _SOLVERS = {
     ],
 }
 
-SOLVERS = [
+_ALL = [
     solver for name in solvers.names() for solver in _SOLVERS.get(name) or [solvers.get(name)()]
 ]
+SOLVERS = [solver for solver in _ALL if not isinstance(solver, solvers.DDIMInverse)]
+INVERSES = [solver for solver in _ALL if isinstance(solver, solvers.DDIMInverse)]
 
 
 def predictions(schedule):

@@ -26,26 +26,30 @@ def magnitudes(case):
     """sum |coefficient operand| of everything written, operands o and m expanded: the reference on
     absolute values, in float64. A clip bounds m from below by the larger of its finite ends."""
     rows = case.rows.double().abs()
-    rows[:, [COLUMN["slot"], COLUMN["live"]]] = case.rows[
-        :, [COLUMN["slot"], COLUMN["live"]]
-    ].double()
+    signed = [COLUMN[name] for name in ("slot", "live", "g_0", "g_1")]
+    rows[:, signed] = case.rows[:, signed].double()
     ends = [COLUMN["clip_lo"], COLUMN["clip_hi"]]
     finite = torch.where(rows[:, ends].isinf(), 0.0, rows[:, ends]).amax(dim=1)
     rows[:, ends[0]], rows[:, ends[1]] = finite, torch.inf
     absolute = {
         name: value.double().abs() if isinstance(value, torch.Tensor) else value
         for name, value in case.arguments.items()
-        if name not in ("row", "keys", "t")
+        if name not in ("row", "keys", "t", "gain")
     }
     absolute["outputs"] = [o.double().abs() for o in case.outputs]
     absolute |= {"rows": rows, "row": case.row.clone(), "keys": case.keys, "t": None}
+    absolute["gain"] = case.gain
     return Case(absolute).run(reference.step_)
 
 
 def terms(case):
     """Most roundings that a value goes through: terms of x', of m and of o."""
-    rows = case.rows[:, COEFFICIENTS] != 0
+    rows = case.rows[:, [*COEFFICIENTS, COLUMN["k_known"], COLUMN["k_z"]]] != 0
     outputs = 1 if case.weights is None else case.weights.shape[2]
+    if case.gain is not None:  # the rounding of the exponent, times its size, and that of exp
+        columns = case.rows[:, [COLUMN["g_0"], COLUMN["g_1"]]].double().abs()
+        largest = case.gain.double().abs().max() if case.gain.numel() else 0.0
+        outputs += 3 + 2 * int((columns[:, 0] + columns[:, 1] * largest).max().ceil())
     return int(rows.sum(dim=1).max()) + outputs if len(rows) else outputs
 
 

@@ -9,8 +9,9 @@ from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
 ARGUMENTS = (
     "x", "row", "rows", "outputs", "weights", "keys",
     "saved", "history", "z", "z_prev", "model_input", "t",
+    "second_weights", "gain", "known", "mask", "threshold",
 )  # fmt: skip
-MUTATED = ("x", "row", "saved", "history", "model_input", "t")
+MUTATED = ("x", "row", "saved", "history", "model_input", "t", "threshold")
 HALF = (torch.bfloat16, torch.float16)
 COEFFICIENTS = [
     COLUMN[name] for name in FIELDS if name[:2] in ("p_", "c_", "d_", "e_") or name == "in_scale"
@@ -30,7 +31,7 @@ class Case:
     """The arguments of one call, by name; ``state`` is the dtype of x."""
 
     def __init__(self, arguments):
-        self.arguments = arguments
+        self.arguments = dict.fromkeys(ARGUMENTS) | arguments
         self.state = arguments["x"].dtype
 
     def __repr__(self):
@@ -40,6 +41,10 @@ class Case:
         if name not in ARGUMENTS:
             raise AttributeError(name)
         return self.arguments[name]
+
+    @property
+    def positional(self):
+        return tuple(self.arguments[name] for name in ARGUMENTS)
 
     def copy(self, **changes):
         """A copy whose buffers are its own; the outputs keep their layout."""
@@ -51,7 +56,7 @@ class Case:
 
     def run(self, op=None):
         op = op or torch.ops.fastdiff.step_
-        op(*(self.arguments[name] for name in ARGUMENTS))
+        op(*self.positional)
         return self
 
     def sample(self, b):
@@ -63,14 +68,16 @@ class Case:
             return None if v is None else torch.cat([part[b : b + 1] for part in v.chunk(count)])
 
         one = {name: self.arguments[name][b : b + 1].clone() for name in ("x", "row", "keys")}
-        for name in ("saved", "z", "z_prev"):
+        for name in ("saved", "z", "z_prev", "gain", "known", "mask", "threshold"):
             value = self.arguments[name]
             one[name] = None if value is None else value[b : b + 1].clone()
         one |= {"rows": self.rows, "model_input": parts(self.model_input), "t": parts(self.t)}
         one["history"] = (
             None if self.history is None else self.history[:, b : b + 1].clone().contiguous()
         )
-        one["weights"] = None if self.weights is None else self.weights[:, b : b + 1]
+        for name in ("weights", "second_weights"):
+            value = self.arguments[name]
+            one[name] = None if value is None else value[:, b : b + 1]
         if len(self.outputs) == 1 and count > 1:
             pieces = [self.outputs[0][g * batch + b : g * batch + b + 1] for g in range(count)]
         else:
@@ -108,7 +115,7 @@ def lay_out(values, layout):
 
 
 def random_rows(count, zeros, generator, clip=None, slots=HISTORY, dtype=torch.float32):
-    """[count + 1, 32] rows of normal coefficients, a fraction ``zeros`` of them zero, then END."""
+    """[count + 1, 40] rows of normal coefficients, a fraction ``zeros`` of them zero, then END."""
     rows = torch.zeros(count + 1, WIDTH, dtype=torch.float64)
     body = rows[:-1]
     values = torch.randn(count, len(COEFFICIENTS), generator=generator, dtype=torch.float64)
@@ -153,13 +160,23 @@ def cases(draw, batches=st.integers(0, 5), drawn=st.booleans(), shapes=shapes): 
     saved = randn(batch, *shape) if draw(st.booleans()) else None
     if saved is None:
         rows[:, [COLUMN[name] for name in FIELDS if name[:2] == "d_" or name == "c_s"]] = 0
-    weights = None
+    weights = second = None
     if count > 1 or draw(st.booleans()):
         stride = draw(st.sampled_from(["full", "rows", "samples", "both"]))
         size = [1 if stride in ("rows", "both") else len(rows),
                 1 if stride in ("samples", "both") else batch, count]  # fmt: skip
         weights = randn(*size) * (torch.rand(size, generator=g) > 0.2)
         weights = weights.expand(len(rows), batch, count)
+        if draw(st.booleans()):
+            second = randn(*size).expand(len(rows), batch, count)
+    gain = known = mask = None
+    if draw(st.integers(0, 2)) == 0:
+        gain = randn(batch, *shape, dtype=out_dtype)
+        rows[:-1, [COLUMN["g_0"], COLUMN["g_1"]]] = randn(len(rows) - 1, 2) * randn(1).sign()
+    if draw(st.integers(0, 2)) == 0:
+        known, mask = randn(batch, *shape), torch.rand(batch, *shape, generator=g).round(decimals=1)
+        mask = mask.to(state)
+        rows[:-1, [COLUMN["k_known"], COLUMN["k_z"]]] = randn(len(rows) - 1, 2)
     layouts = st.sampled_from(LAYOUTS)
     if count > 1 and draw(st.booleans()):
         outputs = [
@@ -167,11 +184,14 @@ def cases(draw, batches=st.integers(0, 5), drawn=st.booleans(), shapes=shapes): 
         ]
     else:
         outputs = [lay_out(randn(count * batch, *shape, dtype=out_dtype), draw(layouts))]
+    if gain is not None:
+        gain = lay_out(gain, draw(layouts))
     if draw(drawn):
         z = z_prev = None
     else:
         z, z_prev = randn(batch, *shape), randn(batch, *shape)
-    reads = [COLUMN[name] for name in ("p_o", "c_o", "d_o", "e_o")]
+    reads = [COLUMN[f"{k}_{name}"] for name in "ou" for k in ("cde" if name == "u" else "pcde")]
+    reads.append(COLUMN["g_1"])
     if not rows[:, reads].any() and draw(st.booleans()):
         outputs = []
     arguments = {
@@ -187,6 +207,11 @@ def cases(draw, batches=st.integers(0, 5), drawn=st.booleans(), shapes=shapes): 
         "z_prev": z_prev,
         "model_input": randn(count * batch, *shape, dtype=in_dtype),
         "t": -torch.arange(count * batch, dtype=torch.float32) - 1,
+        "second_weights": second,
+        "gain": gain,
+        "known": known,
+        "mask": mask,
+        "threshold": None,
     }
     if in_dtype == torch.float64:
         arguments["t"] = arguments["t"].double()

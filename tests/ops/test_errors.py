@@ -10,8 +10,11 @@ from step_cases import ARGUMENTS, random_rows
 from fastdiff import noise, ops
 from fastdiff.row import COLUMN, WIDTH
 
-OPTIONAL = ("weights", "saved", "history", "z", "z_prev", "model_input", "t")
+LATER = ("second_weights", "gain", "known", "mask", "threshold")
+OPTIONAL = ("weights", "saved", "history", "z", "z_prev", "model_input", "t", *LATER)
 FLOATING = ("x", "rows", "weights", "saved", "history", "z", "z_prev", "t")
+FLOATING += ("second_weights", "known", "mask", "threshold")
+ANY_STRIDES = ("outputs", "gain", "weights", "second_weights", "t")
 SHAPED = [name for name in ARGUMENTS if name not in ("outputs", "x")]
 
 
@@ -32,6 +35,11 @@ def valid():
         "z_prev": like.clone(),
         "model_input": torch.ones(6, 4, 5),
         "t": torch.ones(6),
+        "second_weights": torch.ones(3, 3, 2),
+        "gain": like.clone(),
+        "known": like.clone(),
+        "mask": like.clone(),
+        "threshold": torch.ones(3),
     }
 
 
@@ -138,7 +146,7 @@ def test_shape(call, name):
 
 
 @both
-@pytest.mark.parametrize("name", [n for n in ARGUMENTS if n not in ("outputs", "weights", "t")])
+@pytest.mark.parametrize("name", [n for n in ARGUMENTS if n not in ANY_STRIDES])
 def test_contiguity(call, name):
     arguments = valid()
     value = arguments[name]
@@ -183,7 +191,7 @@ def test_row_out_of_range(call, index):
 @both
 def test_no_rows(call):
     arguments = valid() | {"outputs": [torch.ones(3, 4, 5)]}
-    arguments |= dict.fromkeys(("weights", "model_input", "t"))
+    arguments |= dict.fromkeys(("weights", "second_weights", "model_input", "t"))
     refused(call, {**arguments, "rows": arguments["rows"][:0]}, "row")
 
 
@@ -205,18 +213,40 @@ def test_history_slots(call, column, value):
 
 
 @both
-def test_missing_anchor(call):
-    refused(call, {**valid(), "saved": None}, "saved", "got None")
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("saved", "c_s"), ("known", "k_known"), ("mask", "k_z"), ("gain", "g_1")],
+)
+def test_missing_operand(call, name, column):
+    arguments = valid()
+    arguments["rows"][:, COLUMN[column]] = 1
+    refused(call, {**arguments, name: None}, name, "got None")
+
+
+@both
+def test_missing_threshold(call):
+    arguments = valid()
+    arguments["rows"][0, COLUMN["dynamic"]] = 0.9
+    refused(call, {**arguments, "threshold": None}, "threshold", "got None")
+
+
+@both
+def test_second_weights_like_weights(call):
+    arguments = valid()
+    refused(call, {**arguments, "weights": None, "model_input": None, "t": None}, "second_weights",
+            "weights", "got")  # fmt: skip
+    expanded = torch.ones(1, 1, 2).expand(3, 3, 2)
+    refused(call, {**arguments, "second_weights": expanded}, "second_weights", "strides", "got")
 
 
 @both
 def test_missing_outputs(call):
-    refused(call, {**valid(), "outputs": []}, "outputs", "got an empty|got 0|got none")
+    refused(call, {**valid(), "outputs": []}, "outputs", "got an empty|got 0|got None")
 
 
 @both
 def test_number_of_outputs(call):
-    arguments = valid()
+    arguments = valid() | {"second_weights": None}
     one = arguments["outputs"][0]
     for outputs in ([one], [one] * 3, [one] * 5, [torch.ones(9, 4, 5)]):
         refused(call, {**arguments, "outputs": outputs}, "outputs", "expected", "got")
@@ -236,6 +266,8 @@ def test_model_dtype_beside_a_float64_state(call):
     refused(call, {**arguments, "model_input": arguments["model_input"].double()}, "t")
     refused(call, {**arguments, "t": arguments["t"].double()}, "t")
     arguments["outputs"] = [o.double() for o in arguments["outputs"]]
+    refused(call, arguments, "gain", "float64", "float32")
+    arguments["gain"] = arguments["gain"].double()
     call(
         {**arguments, "model_input": arguments["model_input"].double(), "t": torch.ones(6).double()}
     )

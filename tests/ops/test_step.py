@@ -12,7 +12,7 @@ from fastdiff.ops import reference
 from fastdiff.row import COLUMN, HISTORY
 
 pytestmark = native_only
-NOISE = [COLUMN[name] for name in ("c_z", "d_z", "c_zp", "d_zp")]
+NOISE = [COLUMN[name] for name in ("c_z", "c_zp", "d_z", "d_zp", "k_z")]
 
 
 def check(case):
@@ -39,6 +39,10 @@ def test_noise_of_the_reference(case):
     """With the reference's own draws, which differ from the native ones by rounding."""
     expected = case.copy().run(reference.step_)
     amount = case.rows[:, NOISE].abs().double().sum(dim=1).max()
+    if case.gain is not None and case.gain.numel():
+        exponent = case.rows[:, [COLUMN["g_0"], COLUMN["g_1"]]].double().abs()
+        gain = case.gain.double().abs().max()
+        amount = amount * torch.exp(exponent[:, 0] + exponent[:, 1] * gain).max()
     assert_close(case.copy().run(), expected, with_native_noise(case), 1e-6 * float(amount))
 
 
@@ -109,10 +113,10 @@ def _gather(case, order):
     ones = [case.sample(b) for b in order]
     count = 1 if case.weights is None else case.weights.shape[2]
     joined = {"rows": case.rows}
-    for name in ("x", "row", "keys", "saved", "z", "z_prev"):
+    for name in ("x", "row", "keys", "saved", "z", "z_prev", "gain", "known", "mask"):
         value = getattr(case, name)
         joined[name] = None if value is None else torch.cat([getattr(o, name) for o in ones])
-    for name, dim in (("history", 1), ("weights", 1)):
+    for name, dim in (("history", 1), ("weights", 1), ("second_weights", 1)):
         value = getattr(case, name)
         joined[name] = None if value is None else torch.cat([getattr(o, name) for o in ones], dim)
     for name in ("model_input", "t"):

@@ -45,18 +45,24 @@ def test_operands_that_are_not_read_do_not_matter(op, case):
 
     nan = torch.full_like(case.x, torch.nan)
     changes = {}
-    for name, columns in (("z", ("c_z", "d_z")), ("z_prev", ("c_zp", "d_zp"))):
+    for name, columns in (
+        ("z", ("c_z", "d_z", "k_z")), ("z_prev", ("c_zp", "d_zp")), ("known", ("k_known",)),
+        ("mask", ("k_known", "k_z")),
+    ):  # fmt: skip
         if getattr(case, name) is not None:
             changes[name] = torch.where(unread(*columns), nan, getattr(case, name))
-    idle = unread("p_o", "c_o", "d_o", "e_o")
-    weights = case.weights
-    count = 1 if weights is None else weights.shape[2]
+    idle = unread("p_o", "c_o", "d_o", "e_o"), unread("c_u", "d_u", "e_u")
+    count = 1 if case.weights is None else case.weights.shape[2]
     parts = case.outputs[0].chunk(count) if len(case.outputs) == 1 else case.outputs
     outputs = []
     for g, part in enumerate(parts if case.outputs else []):
-        skip = idle
-        if weights is not None:
-            skip = skip | (weights[case.row, torch.arange(len(case.x)), g] == 0).reshape(idle.shape)
+        skip = torch.ones_like(idle[0])
+        for mix, weights in zip(idle, (case.weights, case.second_weights), strict=True):
+            zero = g > 0  # without weights the first output is taken
+            if weights is not None:
+                zero = weights[case.row, torch.arange(len(case.x)), g] == 0
+                zero = zero.reshape(mix.shape)
+            skip &= mix | zero
         outputs.append(torch.where(skip, torch.nan, part.double()).to(part.dtype))
     dirty = case.copy(**changes, outputs=outputs).run(op)
     assert_same(dirty, clean)
@@ -71,9 +77,12 @@ def test_nan_passes_through_the_clip(op, case):
     case.rows[:-1, [COLUMN["clip_lo"], COLUMN["clip_hi"]]] = torch.tensor([-1.0, 1.0]).to(
         case.state
     )
+    case.rows[:, [COLUMN["k_known"], COLUMN["k_z"]]] = 0
     case.row.zero_()
     if case.weights is not None:
         case.arguments["weights"] = torch.ones_like(case.weights)
+        case.arguments["second_weights"] = None
+        case.rows[:, [COLUMN[f"{k}_u"] for k in "cde"]] = 0
     outputs = [torch.full_like(o, torch.nan) for o in case.outputs]
     assert case.copy(outputs=outputs).run(op).x.isnan().all()
 

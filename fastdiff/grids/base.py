@@ -1,0 +1,187 @@
+"""What a grid is, and the grids that need nothing but time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..schedules import Schedule
+from ..schedules.base import number
+
+
+class Grid:
+    """Base class: subclasses return the points, this checks them."""
+
+    #: The times grow, from clean to noisy (``Reversed``).
+    increasing = False
+
+    def __call__(self, schedule: Schedule, steps: int) -> np.ndarray:
+        """Float64 array of ``steps + 1`` strictly decreasing times in the schedule's own time."""
+        name = type(self).__name__
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"{name}: schedule must be a fastdiff schedule, got {schedule!r}")
+        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
+            raise ValueError(f"{name}: steps must be a positive integer, got {steps!r}")
+        return check_times(name, schedule, self.times(schedule, int(steps)), self.increasing)
+
+    def times(self, schedule, steps):
+        raise NotImplementedError
+
+
+def check_times(name, schedule, times, increasing=False):
+    """``times`` as a float64 array, if they decrease and stay in the range of the schedule.
+
+    With ``increasing`` they must grow instead.
+    """
+    times = np.array(times, dtype=np.float64)
+    if times.ndim != 1 or times.size < 2:
+        raise ValueError(
+            f"{name}: times must be a 1-D array of at least 2 times, got shape {times.shape}"
+        )
+    low, high = schedule.t_min, schedule.t_max
+    clean = 0 if increasing else -1
+    outside = ~((times >= low) & (times <= high))
+    outside[clean] &= times[clean] != schedule.t_clean  # which may lie outside (VE: -inf)
+    if outside.any():
+        i = int(np.argmax(outside))
+        raise ValueError(
+            f"{name}: times must lie in [{low:g}, {high:g}] of {schedule!r}, "
+            f"got times[{i}] = {times[i]:g}"
+        )
+    ordered = times[1:] > times[:-1] if increasing else times[1:] < times[:-1]
+    if not ordered.all():
+        i = int(np.argmin(ordered))
+        raise ValueError(
+            f"{name}: times must {'increase' if increasing else 'decrease'}, "
+            f"got times[{i}] = {times[i]:g}, times[{i + 1}] = {times[i + 1]:g}"
+        )
+    return times
+
+
+def check_final(grid):
+    """Raise unless ``grid.final`` is one of the two ends there are."""
+    if grid.final not in ("clean", "min"):
+        raise ValueError(
+            f'{type(grid).__name__}: final must be "clean" or "min", got {grid.final!r}'
+        )
+
+
+def append_clean(grid, schedule, times):
+    """``times`` and the schedule's clean end."""
+    if schedule.t_clean is None:
+        raise ValueError(
+            f'{type(grid).__name__}: final must be "min", {schedule!r} has no clean end, '
+            f'got "clean"'
+        )
+    return np.append(times, schedule.t_clean)
+
+
+def as_grid(name, grid) -> Grid:
+    """``grid``, or the grid of an array of times."""
+    if isinstance(grid, Grid):
+        return grid
+    if callable(grid) or grid is None or isinstance(grid, str):
+        raise TypeError(f"{name}: grid must be a fastdiff grid or an array of times, got {grid!r}")
+    return Explicit(grid)
+
+
+@dataclass(frozen=True)
+class Uniform(Grid):
+    """Uniform in t, from ``start`` (default t_max) to ``end`` (default t_min)."""
+
+    start: float | None = None
+    end: float | None = None
+    power = 1
+
+    def times(self, schedule, steps):
+        start = schedule.t_max if self.start is None else self.start
+        end = schedule.t_min if self.end is None else self.end
+        number(type(self).__name__, start=start, end=end)
+        if self.power == 1:
+            return np.linspace(start, end, steps + 1)
+        low = schedule.t_min
+        if end < low or start < end:
+            raise ValueError(
+                f"{type(self).__name__}: start and end must satisfy start > end >= {low:g}, "
+                f"got {start:g} and {end:g}"
+            )
+        roots = [(point - low) ** (1 / self.power) for point in (start, end)]
+        times = low + np.linspace(*roots, steps + 1) ** self.power
+        times[0], times[-1] = start, end  # without the rounding of there and back
+        return times
+
+
+@dataclass(frozen=True)
+class Quadratic(Uniform):
+    """Uniform in the root of t - t_min: finer towards the data, by squares.
+
+    Song, Meng and Ermon 2021 (DDIM), appendix D.2; "time_quadratic" of DPM-Solver.
+    """
+
+    power = 2
+
+
+@dataclass(frozen=True)
+class Explicit(Grid):
+    """The given times; ``steps`` must be one less than their number."""
+
+    points: tuple
+
+    def __post_init__(self):
+        object.__setattr__(
+            self, "points", tuple(np.asarray(self.points, np.float64).ravel().tolist())
+        )
+
+    def times(self, schedule, steps):
+        if steps != len(self.points) - 1:
+            raise ValueError(
+                f"Explicit: steps must be {len(self.points) - 1} for {len(self.points)} times, "
+                f"got {steps}"
+            )
+        return self.points
+
+
+@dataclass(frozen=True)
+class Reversed(Grid):
+    """The times of another grid (or of an array) the other way round, from clean to noisy.
+
+    With it a deterministic solver walks its equation backwards, as in the inversion of a sample to
+    the noise that leads to it. At clean data itself the model is asked for eps, so an "x0" model
+    cannot start there, nor can solvers that divide by sigma: give those a grid with final="min".
+    """
+
+    grid: Grid | tuple
+    increasing = True
+
+    def __post_init__(self):
+        object.__setattr__(self, "grid", as_grid("Reversed", self.grid))
+
+    def times(self, schedule, steps):
+        return self.grid(schedule, steps)[::-1]
+
+
+@dataclass(frozen=True)
+class Thinned(Grid):
+    """Some of the points of a finer grid: those a few-step model was distilled on.
+
+    Of the ``of`` points of ``grid`` at which a model would be evaluated, the first is taken and
+    every (of / steps)-th after it, rounded down; or, ``whole``, every floor(of / steps)-th. The end
+    is that of ``grid``.
+
+    Thinned(Trailing(), 50) is the grid of latent consistency models (Luo et al. 2023),
+    Thinned(Karras(final="min"), 40, whole=True) that of consistency models (Song et al. 2023).
+    """
+
+    grid: Grid | tuple
+    of: int
+    whole: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "grid", as_grid("Thinned", self.grid))
+
+    def times(self, schedule, steps):
+        if steps > self.of:
+            raise ValueError(f"Thinned: steps must be <= {self.of}, got {steps}")
+        ends_clean = getattr(self.grid, "final", "clean") == "clean"
+        fine = self.grid(schedule, self.of if ends_clean else self.of - 1)
+        kept = np.arange(steps) * (self.of // steps if self.whole else self.of)
+        return np.append(fine[kept if self.whole else kept // steps], fine[-1])

@@ -1,0 +1,87 @@
+"""The denoising loss, for every schedule, prediction and weighting."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..parameterization import exact_output
+from ..schedules import Schedule
+from .eager import noise_and_target, per_sample, squared_error
+from .weights import Uniform, x0_factor
+
+Weight = Callable[[Schedule, Tensor], Tensor]
+
+
+def levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
+    """[B, 4] columns (alpha, sigma, a, b): x_t = alpha x0 + sigma eps, target = a x0 + b eps.
+
+    Args:
+        schedule: the noise schedule.
+        t: times, [B].
+        prediction: what the network predicts, see ``fastdiff.parameterization``.
+    """
+    numbers = (schedule.alpha(t), schedule.sigma(t), *exact_output(prediction, schedule, t))
+    return torch.stack(torch.broadcast_tensors(*numbers), 1)
+
+
+def denoising_loss(
+    model,
+    x0: Tensor,
+    t: Tensor,
+    noise: Tensor,
+    *,
+    schedule: Schedule,
+    prediction: str = "eps",
+    weight: Weight | None = None,
+    **cond,
+) -> Tensor:
+    """weight(t) ||x0 - x0_hat||^2 of each sample, [B], computed on the network's own target.
+
+    Predicting x0, eps or the score is the same objective up to this weight (Luo 2022,
+    "Understanding diffusion models: a unified perspective", "Three equivalent interpretations").
+
+    Args:
+        model: model(x_t, model time, **cond) -> prediction of x0's shape.
+        x0: clean data [B, ...].
+        t: times of the schedule with sigma > 0, [B].
+        noise: eps [B, ...] or keys [B, 2].
+        schedule, prediction: what the network is trained to predict.
+        weight: see ``fastdiff.losses.weights``; default: one in the unit of the prediction.
+        cond: conditions passed to the model.
+    """
+    x_t, target = noise_and_target(x0, levels(schedule, t, prediction), noise)
+    scale = per_sample(schedule.input_scale(t).to(x_t.dtype), x_t)
+    output = model(scale * x_t, schedule.model_time(t), **cond)
+    return squared_error(output, target, target_weight(schedule, t, prediction, weight))
+
+
+def target_weight(
+    schedule: Schedule, t: Tensor, prediction: str, weight: Weight | None = None
+) -> Tensor:
+    """The weight of a squared error of the prediction, [B]; arguments of ``denoising_loss``."""
+    if weight is None or weight == Uniform(prediction):
+        return torch.ones_like(t)
+    return weight(schedule, t) * x0_factor(schedule, t, prediction)
+
+
+def low_discrepancy(batch: int, generator: torch.Generator) -> Tensor:
+    """Stratified uniform numbers u_i = (u + i / B) mod 1, float32 [B] in [0, 1).
+
+    One uniform u for the batch; each u_i alone is uniform, and the batch covers [0, 1] evenly,
+    which lowers the variance of the loss (Kingma et al. 2021, "VDM", appendix I.1).
+    """
+    u = torch.rand((), generator=generator)
+    return torch.remainder(u + torch.arange(batch) / batch, 1.0)
+
+
+def edm_times(u: Tensor, mean: float = -1.2, std: float = 1.2) -> Tensor:
+    """log rho of EDM's training distribution, N(mean, std^2), at the quantiles u [B] in (0, 1).
+
+    Karras et al. 2022, table 1. A schedule's ``t_of_lam(-log rho)`` makes times of them.
+    """
+    margin = torch.finfo(u.dtype).eps
+    return mean + std * torch.special.ndtri(u.clamp(margin, 1 - margin))
+

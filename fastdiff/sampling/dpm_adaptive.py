@@ -1,0 +1,206 @@
+"""DPM-Solver-12 and -23 with adaptive steps in lam = log(alpha / sigma)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import noise, ops
+from ..parameterization import read
+from ..schedules import Schedule
+from .adaptive import Solution, check_tolerances, unfinished
+
+
+@dataclass(frozen=True)
+class DPMAdaptive:
+    """The adaptive solver of DPM-Solver (Lu et al. 2022, appendix C) with a PID step controller,
+    as k-diffusion's ``sample_dpm_adaptive`` has it, but with a step size for every sample.
+
+    The state is y = x / alpha, of noise rho = sigma / alpha = e^-lam; errors are measured in y.
+
+    Attributes:
+        order: 3 compares the steps of order 2 and 3, 2 those of order 1 and 2.
+        rtol, atol: a step's error is kept below max(atol, rtol |y|), root mean square.
+        h_init: the first step in lam.
+        pcoeff, icoeff, dcoeff: of the controller.
+        accept_safety: a step is accepted if the controller would shrink it by no more than this.
+        eta: noise, 0 (the ODE) or more (ancestral steps).
+        max_steps: attempted steps after which to give up.
+    """
+
+    order: int = 3
+    rtol: float = 0.05
+    atol: float = 0.0078
+    h_init: float = 0.05
+    pcoeff: float = 0.0
+    icoeff: float = 1.0
+    dcoeff: float = 0.0
+    accept_safety: float = 0.81
+    eta: float = 0.0
+    max_steps: int = 10_000
+
+    def __post_init__(self) -> None:
+        check_tolerances(self)
+        if self.order not in (2, 3):
+            raise ValueError(f"order: expected 2 or 3, got {self.order!r}")
+        if not self.h_init > 0 or not self.eta >= 0:
+            raise ValueError(
+                f"h_init, eta: expected h_init > 0 and eta >= 0, got {self.h_init!r}, {self.eta!r}"
+            )
+
+    def sample(self, model, x, schedule, prediction, ends, seeds, cond) -> Solution:
+        """See ``sample_adaptive``."""
+        if not ends[1] < ends[0]:
+            raise ValueError(f"end: expected a time before start = {ends[0]:g}, got {ends[1]:g}")
+        run = _Run(self, model, x, schedule, prediction, ends, seeds, cond)
+        for _ in range(self.max_steps):
+            active = run.lam < run.end - 1e-5
+            if not unfinished(active, ~(run.h > 1e-12), run.lam):
+                return run.solution()
+            run.attempt(active)
+        raise RuntimeError(f"max_steps: not every sample arrived within {self.max_steps} steps")
+
+
+class _Run:
+    def __init__(self, solver, model, x, schedule, prediction, ends, seeds, cond):
+        self.solver, self.model, self.cond = solver, model, cond
+        self.schedule, self.prediction = schedule, prediction
+        self.time = Inverse(schedule, ends, x.device)
+        first, self.end = (float(schedule.lam(t)) for t in ends)
+        self.lam = torch.full((len(x),), first, dtype=torch.float64, device=x.device)
+        self.h = torch.full_like(self.lam, solver.h_init)
+        self.y = x / float(schedule.alpha(ends[0]))
+        self.low = self.y  # the lower-order result of the last accepted step
+        self.inverse_errors = None  # of the last two accepted steps
+        self.keys = noise.keys(seeds, len(x), device=x.device)
+        self.accepted = torch.zeros_like(self.lam, dtype=torch.int64)
+        self.rejected, self.nfe = self.accepted.clone(), self.accepted.clone()
+
+    def solution(self) -> Solution:
+        alpha = self.schedule.alpha(self.time(self.lam.clamp(max=self.end)))
+        return Solution(self._column(alpha) * self.y, self.nfe, self.rejected)
+
+    def attempt(self, active: Tensor) -> None:
+        """One attempted step; samples that have arrived stay where they are."""
+        target = torch.where(active, (self.lam + self.h).clamp(max=self.end), self.lam)
+        landing, spread = self._split(target)
+        low, high = self._steps(landing)
+        delta = (self.solver.rtol * torch.maximum(low.abs(), self.low.abs())).clamp(
+            min=self.solver.atol
+        )
+        error = ((low - high) / delta).double().flatten(1).square().mean(1).sqrt()
+        good = active & self._propose(error, active)
+        if self.solver.eta:
+            high = high + self._column(spread) * self._draw()
+        self.y, self.low = (self._select(good, a, b) for a, b in ((high, self.y), (low, self.low)))
+        self.lam = torch.where(good, target, self.lam)
+        self.accepted += good
+        self.rejected += active & ~good
+        self.nfe += self.solver.order * active
+
+    def _split(self, target):
+        """Where the ODE steps to, and the standard deviation of the noise added there in y."""
+        if not self.solver.eta:
+            return target, None
+        rho, rho_target = torch.exp(-self.lam), torch.exp(-target)
+        grown = (-torch.expm1(2 * (self.lam - target))).clamp(min=0.0)  # 1 - rho_target^2 / rho^2
+        up = torch.minimum(rho_target, self.solver.eta * rho_target * grown.sqrt())
+        down = (rho_target**2 - up**2).sqrt()
+        landing = torch.minimum(-torch.log(down), torch.full_like(rho, self.end))
+        landing = torch.maximum(landing, target)
+        return landing, (rho_target**2 - torch.exp(-2 * landing)).clamp(min=0).sqrt()
+
+    def _steps(self, target):
+        """The step to ``target`` by two orders; DPM-Solver, algorithms 1 and 2 (in y)."""
+        gap = target - self.lam
+        h = torch.where(gap > 0, gap, 1e-3)  # any number where nothing moves
+        rho = torch.exp(-target)
+        eps = self._eps(self.y, self.lam)
+        # of an intermediate point a fraction r of the way in lam
+        rho_at = [torch.exp(-(self.lam + r * gap)) for r in (1 / 3, 2 / 3, 1 / 2)]
+        moved = self._column(rho * torch.expm1(gap)) * eps
+        if self.solver.order == 2:
+            half = self.y - self._column(rho_at[2] * torch.expm1(gap / 2)) * eps
+            eps_half = self._eps(half, self.lam + gap / 2)
+            correction = self._column(rho * torch.expm1(gap)) * (eps_half - eps)
+            return self.y - moved, self.y - moved - correction
+        third = self.y - self._column(rho_at[0] * torch.expm1(gap / 3)) * eps
+        d1 = self._eps(third, self.lam + gap / 3) - eps
+        low = self.y - moved - self._column(1.5 * rho * torch.expm1(gap)) * d1
+        bend = 2 * (torch.expm1(2 * h / 3) / (2 * h / 3) - 1)
+        later = self.y - self._column(rho_at[1] * torch.expm1(2 * gap / 3)) * eps
+        later = later - self._column(rho_at[1] * bend) * d1
+        d2 = self._eps(later, self.lam + 2 * gap / 3) - eps
+        high = self.y - moved - self._column(1.5 * rho * (torch.expm1(h) / h - 1)) * d2
+        return low, high
+
+    def _eps(self, y, lam):
+        t = self.time(lam)
+        reading = read(self.prediction, self.schedule, t)
+        x = self._column(self.schedule.alpha(t)) * y
+        scale = self._column(self.schedule.input_scale(t))
+        out = self.model(scale * x, self.schedule.model_time(t).to(y.dtype), **self.cond)
+        return self._column(reading.eps_x) * x + self._column(reading.eps_out) * out.to(y.dtype)
+
+    def _propose(self, error, active):
+        """Whether to accept, by the PID controller; sets the next h of the active samples."""
+        s = self.solver
+        inverse = 1 / (error + 1e-8)
+        second, third = self.inverse_errors or (inverse, inverse)
+        exponents = (s.pcoeff + s.icoeff + s.dcoeff, -(s.pcoeff + 2 * s.dcoeff), s.dcoeff)
+        order = 1.5 if s.eta else s.order
+        factor = torch.ones_like(error)
+        for e, value in zip(exponents, (inverse, second, third), strict=True):
+            factor = factor * value ** (e / order)
+        factor = (1 + torch.atan(factor - 1)).nan_to_num(nan=0.2)
+        good = factor >= s.accept_safety
+        self.h = torch.where(active, self.h * factor, self.h)
+        shift = good & active
+        self.inverse_errors = torch.where(shift, inverse, second), torch.where(shift, second, third)
+        return good
+
+    def _draw(self):
+        """The next draw of each sample: one for each of its accepted steps."""
+        blocks = -(-self.y[0].numel() // 4)
+        offset = torch.stack([torch.zeros_like(self.accepted), (self.accepted + 1) * blocks], 1)
+        return ops.normal(self.keys + offset, self.y.shape[1:], dtype=self.y.dtype)
+
+    def _column(self, values):
+        return values.to(self.y.dtype).reshape(-1, *[1] * (self.y.dim() - 1))
+
+    def _select(self, mask, a, b):
+        return torch.where(mask.reshape(-1, *[1] * (self.y.dim() - 1)), a, b)
+
+
+class Inverse:
+    """t(lam) on tensors, without leaving their device: a table of brackets, then Newton.
+
+    Args:
+        schedule: the noise schedule.
+        ends: the two times between which it is inverted.
+        device: where the tensors will be.
+    """
+
+    def __init__(self, schedule: Schedule, ends: tuple[float, float], device):
+        low, high = min(ends), max(ends)
+        times = np.linspace(low, high, 1025)
+        if schedule.T is not None:  # a table: the brackets must not contain a kink
+            times = np.union1d(times, np.arange(np.ceil(low), np.floor(high) + 1))
+        self.schedule = schedule
+        self.times = torch.tensor(times, device=device)
+        self.rising = torch.tensor(-schedule.lam(times), device=device)
+
+    def __call__(self, lam: Tensor) -> Tensor:
+        """[B] float64 times of lam [B] float64; beyond the ends, the ends."""
+        right = torch.searchsorted(self.rising, -lam).clamp(1, len(self.rising) - 1)
+        low, high = self.times[right - 1], self.times[right]
+        below, above = self.rising[right - 1], self.rising[right]
+        t = low + (high - low) * ((-lam - below) / (above - below)).clamp(0, 1)
+        for _ in range(5):
+            schedule = self.schedule
+            slope = schedule.dalpha(t) / schedule.alpha(t) - schedule.dsigma(t) / schedule.sigma(t)
+            t = torch.minimum(torch.maximum(t - (schedule.lam(t) - lam) / slope, low), high)
+        return t

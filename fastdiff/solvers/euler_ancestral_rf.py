@@ -1,0 +1,45 @@
+from dataclasses import dataclass
+from math import inf
+
+from .kappa import FirstOrder, check_eta, check_range
+
+
+@dataclass(frozen=True)
+class EulerAncestralRF(FirstOrder):
+    """Ancestral sampling of rectified flows; ComfyUI's and LTX's ``euler_ancestral_RF``.
+
+    Euler to below the next level tau = sigma / (alpha + sigma), then fresh noise up to it:
+
+    tau_down = tau_s (1 + eta (tau_s / tau_t - 1)),   rho = tau / (1 - tau) = sigma / alpha
+
+    The fraction of the noise that is kept is rho_down / rho_s.
+
+    Attributes:
+        eta: noise, 0 to 1.
+        s_noise: factor of the fresh noise.
+    """
+
+    eta: float = 1.0
+    s_noise: float = 1.0
+
+    def __post_init__(self):
+        check_eta(self)
+        check_range(self, "s_noise", inf)
+
+    @property
+    def stochastic(self):
+        return self.eta > 0 and self.s_noise > 0
+
+    @property
+    def exact_on_point_mass(self):
+        return "full" if self.s_noise == 1 or self.eta == 0 else "drift"
+
+    def kappa(self, t, s):
+        if s.is_clean or self.eta == 0:
+            return 1.0
+        tau_t, tau_s = (p.sigma / (p.alpha + p.sigma) for p in (t, s))
+        ratio = 1 + self.eta * (tau_s / tau_t - 1)  # tau_down / tau_s
+        return ratio * (1 - tau_s) / (1 - ratio * tau_s)
+
+    def noise(self, t, s):
+        return self.s_noise * super().noise(t, s)

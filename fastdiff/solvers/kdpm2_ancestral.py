@@ -1,0 +1,47 @@
+from dataclasses import dataclass
+from math import inf, sqrt
+
+from .base import Solver, Stage
+from .kappa import check_eta, check_range, first_order, kept
+from .kdpm2 import midpoint
+from .linear import Z
+
+
+@dataclass(frozen=True)
+class KDPM2Ancestral(Solver):
+    """``KDPM2`` to below the next noise level, then fresh noise; ``dpm_2_ancestral``.
+
+    The levels are those of ``EulerAncestral``. Weak order 2: the midpoint method is the only error,
+    since adding noise is exact. Steps from pure noise and to clean data are of first order.
+
+    Attributes:
+        eta: noise, 0 to 1.
+        s_noise: factor of the fresh noise.
+    """
+
+    eta: float = 1.0
+    s_noise: float = 1.0
+    order = 2
+
+    def __post_init__(self):
+        check_eta(self)
+        check_range(self, "s_noise", inf)
+
+    @property
+    def stochastic(self):
+        return self.eta > 0 and self.s_noise > 0
+
+    @property
+    def exact_on_point_mass(self):
+        return "full" if self.s_noise == 1 or self.eta == 0 else "drift"
+
+    def steps(self, path):
+        for _, t, s in path.steps():
+            kappa = kept(self.eta, t, s)
+            noise = self.s_noise * s.sigma * sqrt(1 - kappa**2) * Z
+            if s.is_clean or t.is_pure_noise or s.is_pure_noise:
+                yield Stage(x=first_order(t, s, kappa) + noise, at=s)
+                continue
+            half, x = midpoint(path, t, s, kappa)
+            yield half
+            yield Stage(x=x + noise, at=s)
