@@ -9,6 +9,7 @@
 
 #include "core/row.h"
 #include "cpu/backend.h"
+#include "cuda/backend.h"
 #include "torch/executor.h"
 
 namespace py = pybind11;
@@ -40,6 +41,7 @@ Scalar scalar_of(const DLDataType& d) {
   if (d.code == kDLFloat && d.bits == 16) return Scalar::kFloat16;
   if (d.code == kDLBfloat && d.bits == 16) return Scalar::kBFloat16;
   if (d.code == kDLInt && d.bits == 64) return Scalar::kInt64;
+  if (d.code == kDLInt && d.bits == 32) return Scalar::kInt32;
   return Scalar::kOther;
 }
 
@@ -74,7 +76,8 @@ Executor make_executor(const py::object& x, const py::object& row, const py::obj
                        const py::object& history, const py::object& z, const py::object& z_prev,
                        const py::object& model_input, const py::object& t,
                        const py::object& second_weights, const py::object& known,
-                       const py::object& mask, const py::object& threshold) {
+                       const py::object& mask, const py::object& threshold,
+                       const py::object& tickets, int64_t torch_threads, bool torch_shared) {
   StepTensors in;
   in.x = view(x, "x"), in.row = view(row, "row"), in.rows = view(rows, "rows");
   in.weights = optional_view(weights, "weights"), in.keys = view(keys, "keys");
@@ -84,6 +87,8 @@ Executor make_executor(const py::object& x, const py::object& row, const py::obj
   in.second_weights = optional_view(second_weights, "second_weights");
   in.known = optional_view(known, "known"), in.mask = optional_view(mask, "mask");
   in.threshold = optional_view(threshold, "threshold");
+  in.tickets = optional_view(tickets, "tickets");
+  in.torch_threads = torch_threads, in.torch_shared = torch_shared;
   return Executor(in);
 }
 
@@ -135,15 +140,23 @@ PYBIND11_MODULE(_C, m) {
       .def(py::init(&make_executor), py::arg("x"), py::arg("row"), py::arg("rows"),
            py::arg("weights"), py::arg("keys"), py::arg("saved"), py::arg("history"), py::arg("z"),
            py::arg("z_prev"), py::arg("model_input"), py::arg("t"), py::arg("second_weights"),
-           py::arg("known"), py::arg("mask"), py::arg("threshold"), py::keep_alive<1, 2>(),
+           py::arg("known"), py::arg("mask"), py::arg("threshold"), py::arg("tickets") = py::none(),
+           py::arg("torch_threads") = 0, py::arg("torch_shared") = false, py::keep_alive<1, 2>(),
            py::keep_alive<1, 3>(), py::keep_alive<1, 4>(), py::keep_alive<1, 5>(),
            py::keep_alive<1, 6>(), py::keep_alive<1, 7>(), py::keep_alive<1, 8>(),
            py::keep_alive<1, 9>(), py::keep_alive<1, 10>(), py::keep_alive<1, 11>(),
            py::keep_alive<1, 12>(), py::keep_alive<1, 13>(), py::keep_alive<1, 14>(),
-           py::keep_alive<1, 15>(), py::keep_alive<1, 16>())
+           py::keep_alive<1, 15>(), py::keep_alive<1, 16>(), py::keep_alive<1, 17>(),
+           py::keep_alive<1, 18>())
       .def("step", &step, py::arg("out"), py::arg("gain") = py::none());
   m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");
   m.def("cpu_clone", [] { return cpu::backend().name; }, "The CPU clone in use.");
   m.def("select_cpu_clone", &cpu::select, py::arg("name"));
-  m.attr("cuda_archs") = py::list();  // filled once the CUDA backend is linked in
+#ifdef FD_CUDA
+  m.attr("cuda_archs") = std::string(cuda::architectures());
+  m.def("torch_threads", &cuda::torch_threads, py::arg("device"), py::arg("numel"),
+        "Threads with which torch.randn fills so many numbers on a CUDA device.");
+#else
+  m.attr("cuda_archs") = "";
+#endif
 }

@@ -21,7 +21,7 @@ def build_info() -> dict:
         "native": native is not None,
         "cpu_clone": native.cpu_clone() if native else None,
         "cpu_clones": native.cpu_clones() if native else [],
-        "cuda_archs": native.cuda_archs if native else [],
+        "cuda_archs": native.cuda_archs.split() if native else [],
         "backends": ["reference", *(["cpu"] if native else [])],
         "threads": torch.get_num_threads(),
     }

@@ -46,12 +46,14 @@ struct StepArgs {
   int64_t weight_row_stride, weight_sample_stride;
   const void* second_weights;  // of the second mix, the same strides; null: the first output as is
 
-  const int64_t* keys;  // [batch, 2]: Philox seed and first block
-  const void* z;        // [batch, numel] given noise, or null: drawn from keys
-  const void* z_prev;   // the same for the draw before
-  const void* known;    // [batch, numel] or null
-  const void* mask;     // [batch, numel] or null
-  void* threshold;      // [batch] or null: each sample's own bound of m, filled before the row runs
+  const int64_t* keys;    // [batch, 2]: Philox seed and first block
+  int64_t torch_threads;  // > 0 (CUDA): draw as torch.randn does with a launch of so many threads
+  bool torch_shared;      // ... of one generator for the batch; else one of each sample
+  const void* z;          // [batch, numel] given noise, or null: drawn from keys
+  const void* z_prev;     // the same for the draw before
+  const void* known;      // [batch, numel] or null
+  const void* mask;       // [batch, numel] or null
+  void* threshold;  // [batch] or null: each sample's own bound of m, filled before the row runs
 
   void* model_input;  // [G, batch, numel] or null
   void* t;            // [G, batch], float64 if model_input is float64, else float32; or null
@@ -59,6 +61,7 @@ struct StepArgs {
 
 /// Standard normals: event k is the stream of key k, from its first block on.
 struct NormalArgs {
+  int32_t device;
   int64_t events;
   int64_t numel;
   DType dtype;
@@ -69,6 +72,7 @@ struct NormalArgs {
 /// The five sums that every quadratic guidance needs, per sample of (a, b): sum a, sum b, sum a a,
 /// sum a b, sum b b, accumulated in double in a fixed order.
 struct MomentArgs {
+  int32_t device;
   int64_t batch;
   int64_t numel;
   DType dtype;

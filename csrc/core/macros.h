@@ -7,11 +7,13 @@
 #define FD_HD static __host__ __device__ __forceinline__
 #define FD_MEMBER __host__ __device__ __forceinline__
 #define FD_UNROLL _Pragma("unroll")
+#define FD_RARE static __host__ __device__ __noinline__  // one copy, called
 #else
 // Always inlined, so that each CPU clone holds its own copy compiled for its own instruction set:
 // an ordinary inline function would be merged by the linker, and the AVX-512 copy might win.
 #define FD_HD static inline __attribute__((always_inline))
 #define FD_MEMBER inline __attribute__((always_inline))
+#define FD_RARE static inline
 #define FD_UNROLL \
   _Pragma("GCC unroll 16")  // gcc vectorises a loop only if its inner loops are gone
 #endif

@@ -1,8 +1,9 @@
 // The five sums behind guidance rescaling, projection and norm caps: over one sample of (a, b), in
-// double, in an order fixed by the element's index alone, so no batch or thread count changes a
-// bit.
+// double, in an order fixed by the element's index alone, so no batch, thread count or processor
+// changes a bit: chunks of a sample one after the other; in a chunk, lanes folded in halves.
 #pragma once
 
+#include "core/convert.h"
 #include "core/math.h"
 
 namespace fastdiff {
@@ -11,7 +12,9 @@ struct Moments {
   double a, b, aa, ab, bb;
 };
 
-constexpr int kMomentLanes = 16;  // element i adds to lane i % 16
+constexpr int kMomentLanes = 128;  // element i adds to lane i % 128
+constexpr int64_t kMomentChunk = 32 * kMomentLanes;
+FD_HD int64_t chunks_of(int64_t numel) { return (numel + kMomentChunk - 1) / kMomentChunk; }
 
 FD_HD void accumulate(Moments& sum, double a, double b) {
   sum.a += a;
@@ -29,7 +32,18 @@ FD_HD void add(Moments& sum, const Moments& other) {
   sum.bb += other.bb;
 }
 
-/// Folds the lanes in halves: 8, 4, 2, 1.
+/// The sums of lane `lane` over chunk `chunk` of a sample.
+template <class T>
+FD_HD Moments lane_moments(const T* a, const T* b, int64_t numel, int64_t chunk, int lane) {
+  Moments sum = {};
+  const int64_t stop = (chunk + 1) * kMomentChunk < numel ? (chunk + 1) * kMomentChunk : numel;
+  for (int64_t i = chunk * kMomentChunk + lane; i < stop; i += kMomentLanes) {
+    accumulate(sum, static_cast<double>(to_float(a[i])), static_cast<double>(to_float(b[i])));
+  }
+  return sum;
+}
+
+/// Folds the lanes in halves: 64, 32, ... 1.
 FD_HD Moments fold(Moments (&lanes)[kMomentLanes]) {
   for (int width = kMomentLanes / 2; width > 0; width /= 2) {
     for (int lane = 0; lane < width; ++lane) add(lanes[lane], lanes[lane + width]);

@@ -110,12 +110,18 @@ void normal(const NormalArgs& args, int64_t first, int64_t last) {
 
 template <class T>
 Moments sample_moments(const T* a, const T* b, int64_t numel) {
-  Moments lanes[kMomentLanes] = {};
-  for (int64_t i = 0; i < numel; ++i) {
-    accumulate(lanes[i % kMomentLanes], static_cast<double>(to_float(a[i])),
-               static_cast<double>(to_float(b[i])));
+  Moments total = {};
+  for (int64_t chunk = 0; chunk < chunks_of(numel); ++chunk) {
+    Moments lanes[kMomentLanes] = {};
+    const int64_t begin = chunk * kMomentChunk;
+    const int64_t stop = begin + kMomentChunk < numel ? begin + kMomentChunk : numel;
+    for (int64_t i = begin; i < stop; ++i) {  // row by row of lanes, as memory lies
+      accumulate(lanes[i % kMomentLanes], static_cast<double>(to_float(a[i])),
+                 static_cast<double>(to_float(b[i])));
+    }
+    add(total, fold(lanes));
   }
-  return fold(lanes);
+  return total;
 }
 
 void moments(const MomentArgs& args, int64_t first, int64_t last) {

@@ -24,6 +24,7 @@ class Executor {
 
  private:
   StepArgs args_;
+  int32_t* tickets_ = nullptr;
   TensorView x_;
   std::vector<int64_t> sizes_;
 };

@@ -147,8 +147,7 @@ StepArgs pack_step(const StepTensors& in) {
     for (int d = 0; like && d < 3; ++d) {
       like = v.sizes[d] == w.sizes[d] && (v.sizes[d] <= 1 || v.strides[d] == w.strides[d]);
     }
-    if (!like)
-      reject("second_weights", "a tensor like weights, strides and all", describe(v));
+    if (!like) reject("second_weights", "a tensor like weights, strides and all", describe(v));
     args.second_weights = v.data;
   }
   const auto like_x = [&x](const TensorView& v, const char* argument) -> void* {
@@ -183,6 +182,8 @@ StepArgs pack_step(const StepTensors& in) {
     args.t = in.t.data;
   }
 
+  args.torch_threads = in.torch_threads;
+  args.torch_shared = in.torch_shared;
   args.slots = in.history.defined() ? static_cast<int32_t>(in.history.sizes[0]) : 0;
   return args;
 }

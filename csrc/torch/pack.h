@@ -22,6 +22,9 @@ struct StepTensors {
   TensorView threshold;       // [B] of x's dtype, scratch; needed where a row has a dynamic bound
   TensorView model_input;     // [G * B, ...]: receives the next model input
   TensorView t;               // [G * B]: receives the next timestep
+  TensorView tickets;         // [B] int32 zeros, scratch of a device; undefined on the CPU
+  int64_t torch_threads = 0;  // see StepArgs
+  bool torch_shared = false;
 };
 
 /// Everything but the model's outputs. Throws std::invalid_argument naming the argument.

@@ -1,8 +1,10 @@
-// torch.ops.fastdiff.* on the CPU, on LibTorch's stable ABI: one binary for every torch >= 2.10.
-// The schemas are defined in fastdiff/ops, next to the reference implementations.
+// torch.ops.fastdiff.* on the CPU and on CUDA devices, on LibTorch's stable ABI: one binary for
+// every torch >= 2.10. The schemas are defined in fastdiff/ops, next to the reference
+// implementations.
 #include <optional>
 #include <vector>
 
+#include "core/moments.h"
 #include "torch/pack.h"
 #include "torch/run.h"
 #include "torch/stable.h"
@@ -39,6 +41,11 @@ TensorView view(const Tensor& t) {
 
 TensorView view(const std::optional<Tensor>& t) { return t ? view(*t) : TensorView(); }
 
+/// [B] int32 zeros on the device of row.
+Tensor zeros_like_rows(const Tensor& row) {
+  return torch::stable::new_zeros(row, {row.size(0)}, torch::headeronly::ScalarType::Int);
+}
+
 void step_(Tensor x, Tensor row, Tensor rows, std::vector<Tensor> outputs,
            std::optional<Tensor> weights, Tensor keys, std::optional<Tensor> saved,
            std::optional<Tensor> history, std::optional<Tensor> z, std::optional<Tensor> z_prev,
@@ -65,13 +72,17 @@ void step_(Tensor x, Tensor row, Tensor rows, std::vector<Tensor> outputs,
   if (!out.empty()) {
     bind_outputs(args, in.x, out.data(), static_cast<int64_t>(out.size()), view(gain));
   }
-  run_step(args);
+  if (args.device < 0) return run_step(args, nullptr);
+  Tensor tickets = zeros_like_rows(row);
+  run_step(args, static_cast<int32_t*>(tickets.data_ptr()));
 }
 
-void require_keys(const TensorView& keys, int64_t events) {
-  if (keys.dtype != Scalar::kInt64 || keys.dim != 2 || keys.sizes[0] != events ||
+void require_keys(const TensorView& keys, int64_t events, const TensorView& out) {
+  if (keys.device_type != out.device_type || keys.device_index != out.device_index ||
+      keys.dtype != Scalar::kInt64 || keys.dim != 2 || keys.sizes[0] != events ||
       keys.sizes[1] != 2 || !keys.contiguous()) {
-    reject("keys", "contiguous int64 [" + std::to_string(events) + ", 2]", describe(keys));
+    reject("keys", "contiguous int64 [" + std::to_string(events) + ", 2] on the device of out",
+           describe(keys));
   }
 }
 
@@ -79,9 +90,10 @@ void require_keys(const TensorView& keys, int64_t events) {
 void normal_(Tensor out, Tensor keys) {
   const TensorView o = view(out), k = view(keys);
   NormalArgs args = {};
+  args.device = o.device_type == 1 ? -1 : o.device_index;
   args.dtype = dtype_of(o, "out", "float32, float64");
   if (o.dim < 1 || !o.contiguous()) reject("out", "contiguous [events, ...]", describe(o));
-  require_keys(k, o.sizes[0]);
+  require_keys(k, o.sizes[0], o);
   args.events = o.sizes[0];
   args.numel = 1;
   for (int64_t d = 1; d < o.dim; ++d) args.numel *= o.sizes[d];
@@ -94,16 +106,19 @@ void normal_(Tensor out, Tensor keys) {
 void moments_(Tensor out, Tensor a, Tensor b) {
   const TensorView o = view(out), va = view(a), vb = view(b);
   MomentArgs args = {};
+  args.device = va.device_type == 1 ? -1 : va.device_index;
   args.dtype = dtype_of(va, "a", "float32, float64, bfloat16, float16");
   if (va.dim != 2 || (va.sizes[1] > 1 && va.strides[1] != 1)) {
     reject("a", "[batch, numel] with unit inner stride", describe(va));
   }
-  if (vb.dtype != va.dtype || vb.dim != 2 || vb.sizes[0] != va.sizes[0] ||
+  if (vb.device_type != va.device_type || vb.device_index != va.device_index ||
+      vb.dtype != va.dtype || vb.dim != 2 || vb.sizes[0] != va.sizes[0] ||
       vb.sizes[1] != va.sizes[1] || (vb.sizes[1] > 1 && vb.strides[1] != 1)) {
     reject("b", "a tensor like a with unit inner stride",
            describe(vb) + " while a is " + describe(va));
   }
-  if (o.dtype != Scalar::kFloat64 || o.dim != 2 || o.sizes[0] != va.sizes[0] || o.sizes[1] != 5 ||
+  if (o.device_type != va.device_type || o.device_index != va.device_index ||
+      o.dtype != Scalar::kFloat64 || o.dim != 2 || o.sizes[0] != va.sizes[0] || o.sizes[1] != 5 ||
       !o.contiguous()) {
     reject("out", "contiguous float64 [batch, 5]", describe(o));
   }
@@ -112,14 +127,20 @@ void moments_(Tensor out, Tensor a, Tensor b) {
   args.a = va.data, args.b = vb.data;
   args.a_sample_stride = va.strides[0], args.b_sample_stride = vb.strides[0];
   args.out = static_cast<double*>(o.data);
-  run_moments(args);
+  if (args.device < 0) return run_moments(args, nullptr);
+  Tensor partial = torch::stable::new_empty(out, {args.batch * chunks_of(args.numel) * 5});
+  run_moments(args, static_cast<double*>(partial.data_ptr()));
 }
 
 }  // namespace
 }  // namespace fastdiff
 
-STABLE_TORCH_LIBRARY_IMPL(fastdiff, CPU, m) {
-  m.impl("step_", TORCH_BOX(&fastdiff::step_));
-  m.impl("normal_", TORCH_BOX(&fastdiff::normal_));
-  m.impl("moments_", TORCH_BOX(&fastdiff::moments_));
-}
+#define FD_IMPLEMENT(m)                             \
+  m.impl("step_", TORCH_BOX(&fastdiff::step_));     \
+  m.impl("normal_", TORCH_BOX(&fastdiff::normal_)); \
+  m.impl("moments_", TORCH_BOX(&fastdiff::moments_))
+
+STABLE_TORCH_LIBRARY_IMPL(fastdiff, CPU, m) { FD_IMPLEMENT(m); }
+#ifdef FD_CUDA
+STABLE_TORCH_LIBRARY_IMPL(fastdiff, CUDA, m) { FD_IMPLEMENT(m); }
+#endif

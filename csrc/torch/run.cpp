@@ -1,8 +1,17 @@
 #include "torch/run.h"
 
+#include <stdexcept>
+#include <string>
+
 #include "core/element.h"
 #include "cpu/backend.h"
+#include "cuda/backend.h"
 #include "torch/stable.h"
+#ifdef FD_CUDA
+// Found at run time in a torch that was built for CUDA; a CPU torch has no tensors that need it.
+extern "C" __attribute__((weak)) int32_t aoti_torch_get_current_cuda_stream(int32_t device,
+                                                                            void** stream);
+#endif
 
 namespace fastdiff {
 namespace {
@@ -21,9 +30,30 @@ void over_units(int64_t units, int64_t grain, const F& f) {
   torch::stable::parallel_for(0, units, grain, f);
 }
 
+/// Calls f(stream) with torch's current stream of the device.
+template <class F>
+void on_device(int32_t device, const F& f) {
+#ifdef FD_CUDA
+  void* stream = nullptr;
+  if (!aoti_torch_get_current_cuda_stream ||
+      aoti_torch_get_current_cuda_stream(device, &stream) != 0) {
+    throw std::runtime_error("this torch has no stream for cuda:" + std::to_string(device));
+  }
+  const int error = f(stream);
+  if (error != 0) throw std::runtime_error(std::string("CUDA: ") + cuda::message(error));
+#else
+  (void)f;
+  throw std::runtime_error("fastdiff was built without nvcc: cuda:" + std::to_string(device) +
+                           " has no native kernels here");
+#endif
+}
+
 }  // namespace
 
-void run_step(const StepArgs& args) {
+void run_step(const StepArgs& args, int32_t* tickets) {
+  if (args.device >= 0) {
+    return on_device(args.device, [&](void* stream) { return cuda::step(args, tickets, stream); });
+  }
   const Backend& backend = cpu::backend();
   if (args.threshold) {
     over_units(args.batch, 1,
@@ -40,12 +70,19 @@ void run_step(const StepArgs& args) {
 }
 
 void run_normal(const NormalArgs& args) {
+  if (args.device >= 0) {
+    return on_device(args.device, [&](void* stream) { return cuda::normal(args, stream); });
+  }
   const Backend& backend = cpu::backend();
   over_units(args.events * tiles_of(args.numel), kGrainNoise,
              [&](int64_t first, int64_t last) { backend.normal(args, first, last); });
 }
 
-void run_moments(const MomentArgs& args) {
+void run_moments(const MomentArgs& args, double* partial) {
+  if (args.device >= 0) {
+    return on_device(args.device,
+                     [&](void* stream) { return cuda::moments(args, partial, stream); });
+  }
   const Backend& backend = cpu::backend();
   over_units(args.batch, 1,
              [&](int64_t first, int64_t last) { backend.moments(args, first, last); });

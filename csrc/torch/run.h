@@ -1,12 +1,16 @@
-// Backends behind one call each: picks the CPU clone, splits the work over torch's threads.
+// Backends behind one call each: the device's, or the CPU clone with the work split over torch's
+// threads.
 #pragma once
 
 #include "core/launch.h"
 
 namespace fastdiff {
 
-void run_step(const StepArgs& args);
+/// tickets: [batch] int32 zeros on the device of args; null on the CPU.
+void run_step(const StepArgs& args, int32_t* tickets);
 void run_normal(const NormalArgs& args);
-void run_moments(const MomentArgs& args);
+
+/// partial: doubles on the device, 5 * chunks_of(numel) per sample; null on the CPU.
+void run_moments(const MomentArgs& args, double* partial);
 
 }  // namespace fastdiff

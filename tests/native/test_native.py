@@ -8,9 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Icsrc"]
+FLAGS = ["-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Icsrc", "-Itests/native"]
 CLONES = [f"csrc/cpu/{name}.cpp" for name in ("backend", "clone_avx2", "clone_avx512")]
 CLONES.append("csrc/cpu/clone_baseline.cpp")
+
+
+
+def run(program: Path) -> None:
+    result = subprocess.run([program], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 
@@ -21,20 +28,21 @@ def build(target: Path, sources, *flags) -> Path:
     return target
 
 
+SANITIZE = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+
+
 @needs_compiler
 @pytest.mark.slow
 def test_sanitizers(tmp_path):
     """Random steps under AddressSanitizer and UBSan: no report, and all clones agree."""
-    program = build(
-        tmp_path / "exercise",
-        ["tests/native/exercise.cpp", *CLONES],
-        "-O1",
-        "-g",
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-    )
-    result = subprocess.run([program], capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+    run(build(tmp_path / "exercise", ["tests/native/exercise.cpp", *CLONES], *SANITIZE))
+
+
+@needs_compiler
+@pytest.mark.parametrize("flags", [["-O1"], pytest.param(SANITIZE, marks=pytest.mark.slow)])
+def test_grids_of_cuda_threads(tmp_path, flags):
+    """The thread bodies of the CUDA kernels, walked over whole grids on the host."""
+    run(build(tmp_path / "walk", ["tests/native/walk.cpp", *CLONES], *flags))
 
 
 @needs_compiler

@@ -1,0 +1,22 @@
+// The CUDA backend: raw pointers and streams, no torch. Each function enqueues on `stream` of
+// args.device and returns 0, or a cudaError_t that message() explains.
+#pragma once
+
+#include "core/launch.h"
+
+namespace fastdiff::cuda {
+
+/// tickets: [batch] int32 zeros on the device, left as zeros.
+int step(const StepArgs& args, int32_t* tickets, void* stream);
+int normal(const NormalArgs& args, void* stream);
+
+/// partial: room for chunks_of(numel) * 5 doubles per sample on the device.
+int moments(const MomentArgs& args, double* partial, void* stream);
+
+const char* message(int error);
+const char* architectures();
+
+/// Threads of the launch with which torch fills `numel` normals on a device; 0 without a device.
+int64_t torch_threads(int device, int64_t numel);
+
+}  // namespace fastdiff::cuda
