@@ -1,174 +1,11 @@
-"""An independent judge of generated digits: a CNN classifier and the Frechet distance.
-
-The classifier shares nothing with the diffusion model but the training split of the real digits.
-Run as a script it trains the judge and prints its accuracy on the held-out digits.
-"""
+"""Trains the judge of generated digits (``fastdiff.training.judge``) and prints how good it is."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
-import torch
-import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
-
-from fastdiff.training.data import Digits, load_digits
-
-BATCH = 100
-
-
-class Classifier(nn.Module):
-    """A plain CNN: images [N, 1, 32, 32] in [-1, 1] -> logits [N, 10]."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for inputs, outputs in ((1, 24), (24, 48), (48, 96)):
-            layers += [
-                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-                nn.MaxPool2d(2),
-            ]
-        self.body = nn.Sequential(
-            *layers,
-            nn.Flatten(),
-            nn.Dropout(0.3),
-            nn.Linear(96 * 4 * 4, 128),
-            nn.ReLU(),
-        )
-        self.head = nn.Linear(128, 10)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.body(images))
-
-
-@dataclass(frozen=True)
-class Judge:
-    """A trained classifier. Attribute ``test_accuracy``: on the 500 held-out digits, in [0, 1]."""
-
-    network: Classifier
-    test_accuracy: float
-    device: torch.device
-
-    def classify(self, images: Tensor) -> Tensor:
-        """Classes, [N] int64 on the CPU, of images [N, 1, 32, 32] in [-1, 1]."""
-        return self._run(self.network, images).argmax(dim=1)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Penultimate features, [N, 128] float32 on the CPU, of images as in ``classify``."""
-        return self._run(self.network.body, images)
-
-    @torch.no_grad()
-    def _run(self, network: nn.Module, images: Tensor) -> Tensor:
-        if images.ndim != 4 or tuple(images.shape[1:]) != (1, 32, 32):
-            raise ValueError(f"images: expected shape [N, 1, 32, 32], got {list(images.shape)}")
-        parts = images.float().split(500)
-        return torch.cat([network(part.to(self.device)).cpu() for part in parts])
-
-
-def augment(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Random rotations (+-12 degrees), scales (+-10 %) and shifts (+-2 pixels), [N, 1, H, W]."""
-    n = len(images)
-    uniform = torch.rand((4, n), generator=generator) * 2 - 1
-    angle, scale = uniform[0] * np.deg2rad(12.0), 1 + 0.1 * uniform[1]
-    shift = uniform[2:] * 2 / (images.shape[-1] / 2)
-    cos, sin = angle.cos() * scale, angle.sin() * scale
-    theta = torch.stack([cos, -sin, shift[0], sin, cos, shift[1]], dim=1).view(n, 2, 3)
-    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    # grid_sample pads with 0, and black is -1: sample the images shifted to black = 0.
-    return F.grid_sample(images + 1, grid, align_corners=False) - 1
-
-
-def fit(train: Digits, device: torch.device, seed: int, epochs: int) -> Classifier:
-    """Train a classifier on ``train``: AdamW, one-cycle learning rate, label smoothing."""
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    network = Classifier().to(device)
-    optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-    steps = epochs * (len(train) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=steps)
-    network.train()
-    for _ in range(epochs):
-        order = torch.randperm(len(train), generator=generator)
-        for rows in order[: steps // epochs * BATCH].split(BATCH):
-            logits = network(augment(train.images[rows], generator).to(device))
-            loss = F.cross_entropy(logits, train.labels[rows].to(device), label_smoothing=0.05)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return network.eval()
-
-
-def judge(
-    device: torch.device | str = "cpu",
-    seed: int = 0,
-    epochs: int = 20,
-    cache: str | Path | None = None,
-) -> Judge:
-    """Train the judge on the real training digits; about half a minute on two CPU cores.
-
-    Args:
-        device: where it trains and runs.
-        seed: seed of its weights, batches and augmentation.
-        epochs: passes over the 4,500 training digits.
-        cache: a file to read its weights from, or to write them to if there is none yet. The
-            file does not record ``seed`` and ``epochs``.
-
-    Returns:
-        the judge, with its accuracy on the 500 held-out digits.
-    """
-    device = torch.device(device)
-    train, test = load_digits()
-    if cache is not None and Path(cache).is_file():
-        network = Classifier().to(device)
-        network.load_state_dict(load_file(str(cache)))
-        network.eval()
-    else:
-        network = fit(train, device, seed, epochs)
-        if cache is not None:
-            save_file(network.state_dict(), str(cache))
-    unscored = Judge(network, float("nan"), device)
-    accuracy = (unscored.classify(test.images) == test.labels).double().mean().item()
-    return Judge(network, accuracy, device)
-
-
-def frechet_distance(f1: Tensor, f2: Tensor) -> float:
-    """Frechet distance between Gaussians fitted to two sets of features.
-
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al. 2017, the FID without Inception).
-    Computed in float64. The trace of the root is the sum of the singular values of
-    C1^(1/2) C2^(1/2), which stays real where a matrix root of the product would not.
-
-    Args:
-        f1: features [N, D], N >= 2.
-        f2: features [M, D], M >= 2.
-
-    Raises:
-        ValueError: if the shapes do not match.
-    """
-    a, b = (np.asarray(f, dtype=np.float64) for f in (f1, f2))
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(
-            "f1, f2: expected [N, D] and [M, D] with N, M >= 2, "
-            f"got {list(a.shape)} and {list(b.shape)}"
-        )
-    c1, c2 = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    c1, c2 = np.atleast_2d(c1), np.atleast_2d(c2)
-    root = np.linalg.svd(_sqrt(c1) @ _sqrt(c2), compute_uv=False).sum()
-    mean = a.mean(0) - b.mean(0)
-    return float(mean @ mean + np.trace(c1) + np.trace(c2) - 2 * root)
-
-
-def _sqrt(matrix: np.ndarray) -> np.ndarray:
-    """Square root of a symmetric positive semi-definite matrix; rounding below zero is cut."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+from fastdiff.training import load_digits
+from fastdiff.training.judge import frechet_distance, judge
 
 
 def main() -> None:
@@ -177,9 +14,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=20)
     args = parser.parse_args()
-    result = judge(args.device, args.seed, args.epochs)
-    print(f"test accuracy {result.test_accuracy:.4f}")
     train, test = load_digits()
+    result = judge(train, test, args.device, args.seed, args.epochs)
+    print(f"test accuracy {result.test_accuracy:.4f}")
     distance = frechet_distance(result.features(train.images), result.features(test.images))
     print(f"Frechet distance of train and test digits {distance:.4f}")
 

@@ -17,18 +17,26 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from judge import Judge, frechet_distance, judge
 from report import machine
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 import fastdiff as fd
-from fastdiff.training import load_digits
-from fastdiff.training.data import CLASSES, Digits
+from fastdiff.training import Images, load_digits
+from fastdiff.training.judge import Judge, frechet_distance, judge
 
 SCALE = 2.0  # of guidance
+CLASSES = 10
 BATCH = 100  # samples drawn together; any other number gives the same samples
+
+
+@dataclass(frozen=True)
+class Digits:
+    """Pictures [N, 1, 32, 32] in [-1, 1] and the classes [N] they should show."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ def generate(model, run: Run, seed: int) -> Digits:
     return Digits(torch.cat(images).clamp(-1, 1), labels)
 
 
-def real(train: Digits, samples: int, seed: int) -> Digits:
+def real(train: Images, samples: int, seed: int) -> Digits:
     """As many real digits, the classes balanced."""
     rng = np.random.default_rng(seed)
     chosen = [
@@ -81,13 +89,13 @@ def real(train: Digits, samples: int, seed: int) -> Digits:
         for label in range(CLASSES)
     ]
     rows = torch.from_numpy(np.concatenate(chosen))
-    return Digits(train.images[rows], train.labels[rows])
+    return Digits(train.values(rows), train.labels[rows])
 
 
 class Examiner:
     """Marks sets of digits against the features of the real ones."""
 
-    def __init__(self, judge: Judge, train: Digits, test: Digits):
+    def __init__(self, judge: Judge, train: Images, test: Images):
         self.judge = judge
         self.train, self.test = judge.features(train.images), judge.features(test.images)
 
@@ -145,7 +153,7 @@ def main() -> None:
     wanted = args.only.split(",") if args.only else [run.name for run in RUNS]
     runs = [run.quick() if args.quick else run for run in RUNS if run.name in wanted]
     train, test = load_digits()
-    trained = judge(seed=0, cache=args.judge)
+    trained = judge(train, test, seed=0, cache=args.judge)
     model = fd.models.load(args.weights)[0] if args.weights else fd.models.digits()
     examiner = Examiner(trained, train, test)
     facts = {

@@ -10,6 +10,8 @@ from . import ops as ops
 from . import schedules as schedules
 from . import solvers as solvers
 from .build import build_info as build_info
+from .ops import backend as backend
+from .ops import backend_of as backend_of
 from .sampling import SamplerState as SamplerState
 from .sampling import sample as sample
 from .solvers import StepTable as StepTable

@@ -14,6 +14,10 @@ prediction  output of an exact model       reference
 "flow"      dalpha x0 + dsigma eps         Lipman et al. 2023, per unit of model time; c = 1 only
 "edm"       (x0 - c_skip x) / c_out        Karras et al. 2022, network of EDM(precondition=True)
 ==========  =============================  ======================================================
+
+"consistency" is "edm" with the boundary condition of Song et al. 2023 ("Consistency models"), eq. 5:
+c_skip and c_out are those of sigma - sigma_min, so that x0 = x at sigma_min. A table with it takes
+the consistency function for x0.
 """
 
 from typing import NamedTuple
@@ -39,14 +43,16 @@ def read(prediction: str, schedule: Schedule, t) -> Reading:
     """The coefficients that turn (state, model output) at time ``t`` into x0 and eps.
 
     Args:
-        prediction: one of ``PREDICTIONS``, or "edm" with ``EDM(precondition=True)``.
+        prediction: one of ``PREDICTIONS``, or "edm" or "consistency" with
+            ``EDM(precondition=True)``.
         schedule: the noise schedule.
         t: a number, numpy array or torch tensor of times with sigma(t) > 0.
 
     Raises:
         ValueError: an unknown prediction; "eps" or "score" where alpha = 0 (pure noise, from which
-            they cannot tell x0; checked for numbers and numpy arrays); "flow" in a rescaled model
-            frame.
+            they cannot tell x0), "x0", "score" or "edm" where sigma = 0 (clean data, from which
+            they cannot tell eps), both checked for numbers and numpy arrays; "flow" in a rescaled
+            model frame.
     """
     check_prediction(prediction, schedule)
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
@@ -68,9 +74,13 @@ def read(prediction: str, schedule: Schedule, t) -> Reading:
     if prediction == "v":
         kappa2 = alpha * alpha + sigma * sigma
         return Reading(alpha / kappa2, -sigma / (c * kappa2), sigma / kappa2, alpha / (c * kappa2))
+    scale = schedule.sigma_data
+    if prediction == "consistency":
+        above = sigma - schedule.sigma_min
+        skip, out = scale**2 / (above**2 + scale**2), above * scale * c
+        return Reading(skip, out, (1 - skip) / sigma, -out / sigma)
     # "edm": c_skip = sigma_data^2 c_in^2 and c_out = sigma sigma_data c_in, here without the
     # cancellation of 1 - c_skip
-    scale = schedule.sigma_data
     return Reading((scale * c) ** 2, sigma * scale * c, sigma * c * c, -scale * c)
 
 
@@ -94,7 +104,12 @@ def exact_output(prediction: str, schedule: Schedule, t):
         return zero, -1 / (c * sigma)
     if prediction == "v":
         return -c * sigma, c * alpha
-    return sigma * c / schedule.sigma_data, -c * schedule.sigma_data
+    scale = schedule.sigma_data
+    if prediction == "consistency":
+        above = sigma - schedule.sigma_min
+        total, out = above**2 + scale**2, above * scale * c
+        return above**2 / (total * out), -(scale**2) * sigma / (total * out)
+    return sigma * c / scale, -c * scale
 
 
 def check_prediction(prediction, schedule):
@@ -102,10 +117,10 @@ def check_prediction(prediction, schedule):
     if not isinstance(schedule, Schedule):
         raise TypeError(f"schedule must be a fastdiff schedule, got {schedule!r}")
     preconditioned = isinstance(schedule, EDM) and schedule.precondition
-    if prediction == "edm":
+    if prediction in ("edm", "consistency"):
         if not preconditioned:
             raise ValueError(
-                f'prediction "edm" needs schedule EDM(precondition=True), got {schedule!r}'
+                f'prediction "{prediction}" needs schedule EDM(precondition=True), got {schedule!r}'
             )
     elif prediction not in PREDICTIONS:
         raise ValueError(
@@ -125,6 +140,17 @@ def _check_defined(prediction, schedule, alpha, t):
         raise ValueError(
             f'prediction "{prediction}" is undefined at alpha = 0 (t = {_first(t, alpha == 0):g}): '
             'pure noise does not determine x0. Use a "v", "x0" or "flow" model, or start later.'
+        )
+    sigma = schedule.sigma(t)
+    if prediction in ("x0", "score", "edm") and np.any(sigma == 0):
+        raise ValueError(
+            f'prediction "{prediction}" is undefined at sigma = 0 (t = {_first(t, sigma == 0):g}): '
+            'clean data do not determine eps. Use an "eps", "v" or "flow" model, or start later.'
+        )
+    if prediction == "consistency" and np.any(sigma <= schedule.sigma_min):
+        raise ValueError(
+            'prediction "consistency" is defined above sigma_min = '
+            f"{schedule.sigma_min:g}, got t = {_first(t, sigma <= schedule.sigma_min):g}"
         )
     if prediction == "flow":
         bad = ~np.isfinite(np.sum(schedule.flow_rates(t), axis=0))

@@ -161,14 +161,13 @@ class Reversed(Grid):
 
 @dataclass(frozen=True)
 class Thinned(Grid):
-    """Some of the points of a finer grid: those a few-step model was distilled on.
+    """Some of the times of a finer grid of ``of`` steps: those a few-step model was distilled on.
 
-    Of the ``of`` points of ``grid`` at which a model would be evaluated, the first is taken and
-    every (of / steps)-th after it, rounded down; or, ``whole``, every floor(of / steps)-th. The end
-    is that of ``grid``.
+    The first time is kept, every (of / steps)-th after it, rounded down, and the end. With
+    ``whole`` the stride is the whole number floor((of + 1) / steps) instead.
 
     Thinned(Trailing(), 50) is the grid of latent consistency models (Luo et al. 2023),
-    Thinned(Karras(final="min"), 40, whole=True) that of consistency models (Song et al. 2023).
+    Thinned(Karras(final="min"), 39, whole=True) that of consistency models (Song et al. 2023).
     """
 
     grid: Grid | tuple
@@ -181,7 +180,6 @@ class Thinned(Grid):
     def times(self, schedule, steps):
         if steps > self.of:
             raise ValueError(f"Thinned: steps must be <= {self.of}, got {steps}")
-        ends_clean = getattr(self.grid, "final", "clean") == "clean"
-        fine = self.grid(schedule, self.of if ends_clean else self.of - 1)
-        kept = np.arange(steps) * (self.of // steps if self.whole else self.of)
-        return np.append(fine[kept if self.whole else kept // steps], fine[-1])
+        fine, i = self.grid(schedule, self.of), np.arange(steps)
+        kept = i * ((self.of + 1) // steps) if self.whole else i * self.of // steps
+        return np.append(fine[kept], fine[-1])

@@ -47,10 +47,9 @@ class Sigmas(Grid):
         if self.parity:
             rho = np.float32(rho).astype(np.float64)
         times = np.array(schedule.t_of_lam(-np.log(rho)))
-        if not self.parity:  # both ends as asked for, without the rounding of there and back
-            times[0] = first
-            times[-1] = last if count > 1 else first
-        times = np.clip(times, schedule.t_min, schedule.t_max)
+        times[0] = first
+        if count > 1:
+            times[-1] = last  # both ends as asked for, without the rounding of there and back
         return append_clean(self, schedule, times) if self.final == "clean" else times
 
     def _end(self, schedule, sigma, t, name):

@@ -1,6 +1,53 @@
-"""Networks: a small class-conditional UNet and the packaged digit weights."""
+"""Networks and the family of models: a UNet, and VAE to score SDE, each defined in one file."""
 
+from .classifier import Classifier, Guided
+from .ddpm import DDPM
+from .family import Batch, Member, Space
+from .gamma import Gamma
+from .hvae import HVAE
 from .io import digits, load, save
+from .ncsn import NCSN
+from .sde import ScoreSDE
 from .unet import UNet, UNetConfig
+from .vae import VAE
+from .vdm import VDM
 
-__all__ = ["UNet", "UNetConfig", "digits", "load", "save"]
+FAMILY: dict[str, type[Member]] = {
+    "vae": VAE,
+    "hvae": HVAE,
+    "vdm": VDM,
+    "ddpm": DDPM,
+    "ncsn": NCSN,
+    "sde": ScoreSDE,
+    "classifier": Classifier,
+}
+
+
+def find(name: str) -> type[Member]:
+    """The member of the family called ``name``."""
+    if name not in FAMILY:
+        raise ValueError(f"family: expected one of {', '.join(FAMILY)}, got {name!r}")
+    return FAMILY[name]
+
+
+__all__ = [
+    "DDPM",
+    "FAMILY",
+    "HVAE",
+    "NCSN",
+    "VAE",
+    "VDM",
+    "Batch",
+    "Classifier",
+    "Gamma",
+    "Guided",
+    "Member",
+    "ScoreSDE",
+    "Space",
+    "UNet",
+    "UNetConfig",
+    "digits",
+    "find",
+    "load",
+    "save",
+]

@@ -4,7 +4,10 @@ Each is ``torch.ops.fastdiff.<name>`` with a schema, a fake implementation and a
 (``fastdiff.ops.reference``) that serves every device without native code.
 """
 
+from .bound import bind as bind
 from .library import native as native
 from .moments import moments as moments
 from .noise import normal as normal
+from .select import backend as backend
+from .select import backend_of as backend_of
 from .step import step_ as step_

@@ -5,6 +5,9 @@ import warnings
 import torch
 
 LIBRARY = torch.library.Library("fastdiff", "DEF")
+# The same operators on one backend whatever the device, for those who choose (select.py).
+REFERENCE = torch.library.Library("fastdiff_reference", "DEF")
+TRITON = torch.library.Library("fastdiff_triton", "DEF")
 
 
 def _load():
@@ -24,12 +27,13 @@ def _load():
 native = _load()
 
 
-def define(schema: str, reference, fake) -> None:
-    """Register an op: schema, reference on every device (kernels override it), fake."""
+def define(schema: str, reference, fake, triton) -> None:
+    """Register an op: schema, reference on every device (native kernels override it), fake."""
     name = schema.split("(")[0]
-    LIBRARY.define(schema)
-    LIBRARY.impl(name, reference, "CompositeExplicitAutograd")
-    torch.library.register_fake(f"fastdiff::{name}", fake, lib=LIBRARY)
+    for library, kernel in ((LIBRARY, reference), (REFERENCE, reference), (TRITON, triton)):
+        library.define(schema)
+        library.impl(name, kernel, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"{library.ns}::{name}", fake, lib=library)
 
 
 def refuse_gradient(**tensors) -> None:

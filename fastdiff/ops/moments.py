@@ -2,13 +2,15 @@
 
 import torch
 
-from . import reference
+from . import reference, triton
 from .library import define, refuse_gradient
+from .select import operation
 
 define(
     "moments_(Tensor(a!) out, Tensor a, Tensor b) -> ()",
     reference.moments_,
     lambda out, a, b: None,
+    triton.moments_,
 )
 
 
@@ -30,5 +32,6 @@ def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     out = torch.empty(len(a), 5, dtype=torch.float64, device=a.device)
     shape = (len(a), a.numel() // max(len(a), 1))
     flat = [v.reshape(shape) for v in (a, b)]
-    torch.ops.fastdiff.moments_(out, *(v if v.stride(1) == 1 else v.contiguous() for v in flat))
+    flat = [v if v.stride(1) == 1 else v.contiguous() for v in flat]
+    operation("moments_", out.device)(out, *flat)
     return out

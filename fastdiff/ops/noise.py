@@ -2,10 +2,16 @@
 
 import torch
 
-from . import reference
+from . import reference, triton
 from .library import define
+from .select import operation
 
-define("normal_(Tensor(a!) out, Tensor keys) -> ()", reference.normal_, lambda out, keys: None)
+define(
+    "normal_(Tensor(a!) out, Tensor keys) -> ()",
+    reference.normal_,
+    lambda out, keys: None,
+    triton.normal_,
+)
 
 
 def normal(keys: torch.Tensor, shape, *, dtype=torch.float32) -> torch.Tensor:
@@ -25,5 +31,5 @@ def normal(keys: torch.Tensor, shape, *, dtype=torch.float32) -> torch.Tensor:
         raise ValueError(f"dtype: expected a floating dtype, got {dtype}")
     drawn = dtype if dtype == torch.float64 else torch.float32
     out = torch.empty((len(keys), *shape), dtype=drawn, device=keys.device)
-    torch.ops.fastdiff.normal_(out, keys.contiguous())
+    operation("normal_", out.device)(out, keys.contiguous())
     return out.to(dtype)

@@ -3,8 +3,9 @@
 import torch
 
 from ..row import WIDTH
-from . import reference
+from . import reference, triton
 from .library import define, refuse_gradient
+from .select import operation
 
 define(
     "step_(Tensor(a!) x, Tensor(b!) row, Tensor rows, Tensor[] outputs, Tensor? weights, "
@@ -13,6 +14,7 @@ define(
     "Tensor? known=None, Tensor? mask=None, Tensor(g!)? threshold=None) -> ()",
     reference.step_,
     lambda *args: _same_device(args),
+    triton.step_,
 )
 
 ARGUMENTS = (
@@ -92,7 +94,7 @@ def step_(
     named = dict(zip(ARGUMENTS, arguments, strict=True))
     refuse_gradient(**{k: v for k, v in named.items() if isinstance(v, torch.Tensor)}, **parts)
     check(**named)
-    torch.ops.fastdiff.step_(*arguments)
+    operation("step_", x.device)(*arguments)
 
 
 def _require(name, tensor, dtype, shape, device):

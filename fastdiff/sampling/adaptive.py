@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..parameterization import read
 from ..schedules import Schedule
+from .inverse import Inverse
 
 
 class Solution(NamedTuple):
@@ -91,44 +92,51 @@ class RK45:
         return sign * torch.minimum(h, 100 * guess).clamp(max=abs(span))
 
 
-def velocity(model, schedule: Schedule, prediction: str, **cond) -> Callable:
-    """The probability-flow ODE dx/dt = dalpha/dt x0_hat + dsigma/dt eps_hat of a model.
+def velocity(model, schedule: Schedule, prediction: str, times, device, **cond) -> Callable:
+    """The probability-flow ODE of a model in lam = log(alpha / sigma).
 
-    Song et al. 2021, eq. 13, written without the score, so that it is defined for every
-    prediction and at alpha = 0.
+    dx/dlam = (dlog alpha / dlam) x - sigma eps_hat: Song et al. 2021, eq. 13, in the variable in
+    which an exact model knows no schedule, so that neither the clean end of one nor the kinks of a
+    table of betas make it stiff.
 
     Args:
         model: model(x, model time, **cond) -> prediction.
         schedule, prediction: what it was trained for.
+        times: the two ends of the range.
+        device: where it will be evaluated.
 
     Returns:
-        f(t [B] float64, x [B, ...]) -> dx/dt [B, ...].
+        f(lam [B] float64, x [B, ...]) -> dx/dlam [B, ...].
     """
+    inverse = Inverse(schedule, times, device)
 
-    def f(t: Tensor, x: Tensor) -> Tensor:
+    def f(lam: Tensor, x: Tensor) -> Tensor:
         shape = (-1, *[1] * (x.dim() - 1))
-        reading = read(prediction, schedule, t)
-        dalpha, dsigma = schedule.dalpha(t), schedule.dsigma(t)
-        own = dalpha * reading.x0_x + dsigma * reading.eps_x
-        other = dalpha * reading.x0_out + dsigma * reading.eps_out
+        t = inverse(lam)
+        alpha, sigma, reading = schedule.alpha(t), schedule.sigma(t), read(prediction, schedule, t)
+        falling, rising = sigma * schedule.dalpha(t), alpha * schedule.dsigma(t)
+        own = falling / (falling - rising) - sigma * reading.eps_x
         scale = schedule.input_scale(t).to(x.dtype).reshape(shape)
         out = model(scale * x, schedule.model_time(t).to(x.dtype), **cond)
-        return own.to(x.dtype).reshape(shape) * x + other.to(x.dtype).reshape(shape) * out
+        other = (-sigma * reading.eps_out).to(x.dtype).reshape(shape)
+        return own.to(x.dtype).reshape(shape) * x + other * out
 
     return f
 
 
-def ends(schedule: Schedule, start: float | None, end: float | None) -> tuple[float, float]:
-    """Times from noise to data: by default the whole range on which a model is evaluated."""
-    start = schedule.t_largest if start is None else float(start)
-    end = schedule.t_smallest if end is None else float(end)
-    for name, t in (("start", start), ("end", end)):
+def ends(
+    schedule: Schedule, noisy: float | None, clean: float | None, names=("start", "end")
+) -> tuple[float, float]:
+    """Two times; by default those between which a model is usually evaluated."""
+    noisy = schedule.t_largest if noisy is None else float(noisy)
+    clean = schedule.t_smallest if clean is None else float(clean)
+    for name, t in zip(names, (noisy, clean), strict=True):
         if not schedule.t_min <= t <= schedule.t_max or not float(schedule.sigma(t)) > 0:
             raise ValueError(
                 f"{name}: expected a time in [{schedule.t_min:g}, {schedule.t_max:g}] "
                 f"with sigma > 0, got {t:g}"
             )
-    return start, end
+    return noisy, clean
 
 
 @torch.no_grad()
@@ -167,23 +175,24 @@ def sample_adaptive(
     start, end = ends(schedule, start, end)
     if hasattr(solver, "sample"):
         return solver.sample(model, x, schedule, prediction, (start, end), seeds, cond or {})
-    f = velocity(model, schedule, prediction, **(cond or {}))
+    f = velocity(model, schedule, prediction, (start, end), x.device, **(cond or {}))
     shape = x.shape
 
-    def flat(t: Tensor, y: Tensor) -> Tensor:
-        return f(t, y.reshape(shape)).to(y.dtype).flatten(1)
+    def flat(lam: Tensor, y: Tensor) -> Tensor:
+        return f(lam, y.reshape(shape)).to(y.dtype).reshape(y.shape)
 
-    solution = solver(flat, x.flatten(1) if x.dim() > 1 else x[:, None], start, end)
+    lam = (float(schedule.lam(t)) for t in (start, end))
+    solution = solver(flat, x.reshape(len(x), -1), *lam)
     return solution._replace(x=solution.x.reshape(shape))
 
 
-def unfinished(active: Tensor, collapsed: Tensor, t: Tensor) -> bool:
+def unfinished(active: Tensor, collapsed: Tensor, lam: Tensor) -> bool:
     """Whether any sample is left; the one thing asked of the device in each step."""
     some, bad = torch.stack([active.any(), (active & collapsed).any()]).tolist()
     if bad:
         b = int((active & collapsed).nonzero()[0])
         raise FloatingPointError(
-            f"the step size of sample {b} collapsed at t = {float(t[b]):g}: the tolerance is too "
+            f"the step size of sample {b} collapsed at lam = {float(lam[b]):g}: the tolerance is too "
             "small for the dtype, or the model's output is not finite"
         )
     return some

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .. import noise, ops
 from ..parameterization import read
-from ..schedules import Schedule
 from .adaptive import Solution, check_tolerances, unfinished
+from .inverse import Inverse
 
 
 @dataclass(frozen=True)
@@ -173,34 +172,3 @@ class _Run:
 
     def _select(self, mask, a, b):
         return torch.where(mask.reshape(-1, *[1] * (self.y.dim() - 1)), a, b)
-
-
-class Inverse:
-    """t(lam) on tensors, without leaving their device: a table of brackets, then Newton.
-
-    Args:
-        schedule: the noise schedule.
-        ends: the two times between which it is inverted.
-        device: where the tensors will be.
-    """
-
-    def __init__(self, schedule: Schedule, ends: tuple[float, float], device):
-        low, high = min(ends), max(ends)
-        times = np.linspace(low, high, 1025)
-        if schedule.T is not None:  # a table: the brackets must not contain a kink
-            times = np.union1d(times, np.arange(np.ceil(low), np.floor(high) + 1))
-        self.schedule = schedule
-        self.times = torch.tensor(times, device=device)
-        self.rising = torch.tensor(-schedule.lam(times), device=device)
-
-    def __call__(self, lam: Tensor) -> Tensor:
-        """[B] float64 times of lam [B] float64; beyond the ends, the ends."""
-        right = torch.searchsorted(self.rising, -lam).clamp(1, len(self.rising) - 1)
-        low, high = self.times[right - 1], self.times[right]
-        below, above = self.rising[right - 1], self.rising[right]
-        t = low + (high - low) * ((-lam - below) / (above - below)).clamp(0, 1)
-        for _ in range(5):
-            schedule = self.schedule
-            slope = schedule.dalpha(t) / schedule.alpha(t) - schedule.dsigma(t) / schedule.sigma(t)
-            t = torch.minimum(torch.maximum(t - (schedule.lam(t) - lam) / slope, low), high)
-        return t

@@ -3,6 +3,7 @@
 import torch
 
 from ..guidance import check as check_guidance
+from .graph import graphs
 from .state import SamplerState
 
 
@@ -36,8 +37,10 @@ def sample(
             reads only one of them, with that one.
         cond: keyword arguments of the model; tensors have a leading dimension B.
         uncond: the same for the unconditional part; needed with guidance.
-        graph: "auto", True or False: capture model and step as one CUDA graph. On other devices
-            there is nothing to capture.
+        graph: capture model and step as one CUDA graph and replay it for every step. "auto": on a
+            CUDA device, if the model can be captured, else eagerly with a warning that says why;
+            captures of a ``torch.nn.Module`` are kept and found again by later calls of the same
+            structure (other tables, seeds, scales, steps). True: required. False: never.
         callback: called with the SamplerState after every step; ``state.replace(x)`` edits it.
         progress: show a progress bar (tqdm).
         noise, model_dtype, known, mask: see ``SamplerState``.
@@ -59,16 +62,32 @@ def sample(
         )  # fmt: skip
         conditions = [cond] if guidance is None else [uncond, cond]
         inputs = _stack(conditions, len(x))
+        captured = _capture(model, state, inputs, graph)
+        state = captured.state if captured else state
         bar = _progress_bar(state) if progress else None
         while not state.done:
-            state.step(_evaluate(model, state, conditions, inputs))
+            if captured:
+                captured.step()
+            else:
+                state.step(_evaluate(model, state, conditions, inputs))
             if callback is not None:
                 callback(state)
             if bar is not None:
                 bar.update()
         if bar is not None:
             bar.close()
-    return state.x
+        return state.x.clone() if captured else state.x  # a graph's buffers serve the next call
+
+
+def _capture(model, state, inputs, graph):
+    """The captured step, or None: the device has no graphs, or the caller wants none."""
+    if graph is False or state.done:
+        return None
+    if state.x.device.type != "cuda":
+        if graph is True:
+            raise ValueError(f"graph: expected a state on cuda to capture, got {state.x.device}")
+        return None
+    return graphs.step_for(model, state, inputs, required=graph is True)
 
 
 def _mixes_twice(table) -> bool:

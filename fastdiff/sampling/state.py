@@ -8,7 +8,9 @@ from .. import guidance as guidance_
 from .. import noise as noise_
 from .. import ops
 from ..row import COLUMN
+from .buffers import Buffers, mixing_weights, packed_rows
 from .draws import Draws
+from .generator import GeneratorStream
 from .operands import known_data, plain, split_variance
 from .program import Program
 
@@ -63,88 +65,79 @@ class SamplerState:
                 f"state), got {model_dtype}"
             )
         ops.library.refuse_gradient(x=x)
-        device, batch = x.device, len(x)
+        device, batch, rest = x.device, len(x), x.shape[1:]
         self.program = Program(table, batch)
-        self._x = x.to(torch.float64 if wide else torch.float32).clone(
+        uses = self.program.uses
+        self._learned_variance = uses("uses_gain")
+        state = x.to(torch.float64 if wide else torch.float32).clone(
             memory_format=torch.contiguous_format
         )
-        state = {"dtype": self.x.dtype, "device": device}
-        self._weights, self._second_weights = self._lower_guidance(guidance)
-        self.outputs = 1 if self._weights is None else self._weights.shape[2]
-        self.rows = torch.tensor(self.program.rows, **state)
-        self.row = torch.tensor(self.program.entry, device=device)
-        self.keys = noise_.keys(seeds, batch, device=device)
-        slots, rest = self.program.slots, self.x.shape
-        self._history = torch.zeros((slots, *rest), **state) if slots else None
-        uses = self.program.uses
-        self._saved = torch.zeros(rest, **state) if uses("uses_saved") else None
-        self._known, self._mask = known_data(known, mask, self._x, uses("uses_known"))
-        self._threshold = torch.zeros(batch, **state) if uses("dynamic") else None
-        self._learned_variance = uses("uses_gain")
-        self._draws = None
-        if not (isinstance(noise, str) and noise == "philox"):
-            needed = max((t.noise_draws for t in self.program.tables), default=0)
-            previous = bool(self.program.reads_previous_draw.any())
-            self._draws = Draws(noise, self.x, needed, previous)
-        stacked = self.outputs * batch
-        self.model_input = torch.zeros((stacked, *rest[1:]), dtype=model_dtype, device=device)
+        rows = packed_rows(self.program.rows, state)
+        weights, second_weights, self.outputs = self._lower_guidance(guidance, batch)
+        known, mask = known_data(known, mask, state, uses("uses_known"))
         time = torch.float64 if model_dtype == torch.float64 else torch.float32
-        self.t = torch.zeros(stacked, dtype=time, device=device)
+        stacked = self.outputs * batch
+        slots = self.program.slots
+        self.buffers = Buffers(
+            x=state,
+            row=torch.tensor(self.program.entry, device=device),
+            rows=rows,
+            keys=noise_.keys(seeds, batch, device=device),
+            model_input=torch.zeros((stacked, *rest), dtype=model_dtype, device=device),
+            t=torch.zeros(stacked, dtype=time, device=device),
+            weights=mixing_weights(weights, rows),
+            second_weights=mixing_weights(second_weights, rows),
+            saved=torch.zeros_like(state) if uses("uses_saved") else None,
+            history=state.new_zeros((slots, *state.shape)) if slots else None,
+            known=known,
+            mask=mask,
+            threshold=state.new_zeros(batch) if uses("dynamic") else None,
+        )
+        # the same tensors for good
+        self.model_input, self.t = self.buffers.model_input, self.buffers.t
+        self.row, self.rows, self.keys = self.buffers.row, self.buffers.rows, self.buffers.keys
+        self._set_noise(noise)
+        self._plain = not (self._draws or self._stream or self._learned_variance)
         self._execute = self._bind()
         self._stand_at(self.program.entry)
         self._left += not batch  # an empty batch has an entry row to execute, too
         self._drawn = False
         self._advance(None)
 
-    def _lower_guidance(self, guidance):
+    def _lower_guidance(self, guidance, batch):
+        """The weights of both mixes, and the number of outputs that are mixed."""
         guidance_.check(guidance)
         if guidance is None:
             self._reads = [(0,)]
-            return None, None
-        mix = guidance.weights(self.program.noise_levels, len(self.x))
+            return None, None, 1
+        mix = guidance.weights(self.program.noise_levels, batch)
         # of each row, or of all rows alike: the outputs that some sample reads
         self._reads = [tuple(np.flatnonzero(row.any(axis=0)).tolist()) for row in mix]
-        second = None
-        if self.program.uses("uses_second_mix"):
-            second = np.broadcast_to(guidance.second_weights(), mix.shape)
-            self._reads = [tuple(range(guidance.outputs))]
-        shape = (len(self.program.rows), len(self.x), guidance.outputs)
-        return tuple(
-            None if weights is None else torch.tensor(
-                weights, dtype=self.x.dtype, device=self.x.device).expand(shape)
-            for weights in (mix, second)
-        )
+        if not self.program.uses("uses_second_mix"):
+            return mix, None, guidance.outputs
+        self._reads = [tuple(range(guidance.outputs))]
+        return mix, np.broadcast_to(guidance.second_weights(), mix.shape), guidance.outputs
+
+    def _set_noise(self, noise):
+        self._stream = self._draws = None
+        if isinstance(noise, str) and noise == "philox":
+            return
+        self._stream = GeneratorStream.of(noise, self.program, self.buffers)
+        if self._stream is not None:
+            return
+        needed = max((t.noise_draws for t in self.program.tables), default=0)
+        previous = bool(self.program.reads_previous_draw.any())
+        self._draws = Draws(noise, self.x, needed, previous)
+        self.buffers.z, self.buffers.z_prev = self._draws.z, self._draws.z_prev
 
     def _bind(self):
-        """The function that executes a row: the bound executor, or the op where there is none."""
-        buffers = {
-            "weights": self._weights,
-            "keys": self.keys,
-            "saved": self._saved,
-            "history": self._history,
-            "z": self._draws.z if self._draws else None,
-            "z_prev": self._draws.z_prev if self._draws else None,
-            "model_input": self.model_input,
-            "t": self.t,
-            "second_weights": self._second_weights,
-            "known": self._known,
-            "mask": self._mask,
-            "threshold": self._threshold,
-        }
-        if ops.native is not None and self.x.device.type == "cpu":
-            executor = ops.native.Executor(x=self.x, row=self.row, rows=self.rows, **buffers)
-            return executor.step
-
-        def execute(out, gain=None):
-            outputs = [] if out is None else [out] if isinstance(out, torch.Tensor) else list(out)
-            ops.step_(self.x, self.row, self.rows, outputs, gain=gain, **buffers)
-
-        return execute
+        """The function that executes a row, with the buffers bound."""
+        return ops.bind(**self.buffers.named(), stream=self._stream and self._stream.launch)
 
     @property
     def x(self) -> torch.Tensor:
         """[B, ...] the state; after the last step the samples. Assigning is ``replace``."""
-        return self._x
+        return self.buffers.x
 
     @x.setter
     def x(self, value: torch.Tensor) -> None:
@@ -154,6 +147,11 @@ class SamplerState:
     def done(self) -> bool:
         """Whether every sample has finished. Known on the host; asks nothing of the device."""
         return self._left <= 0
+
+    @property
+    def remaining(self) -> int:
+        """Steps until every sample has finished."""
+        return max(self._left, 0)
 
     @property
     def place(self) -> np.ndarray:
@@ -184,18 +182,57 @@ class SamplerState:
             )
         if out.__class__ is not torch.Tensor or is_grad_enabled() or out.is_neg():
             out = plain(out)
-        self._advance(out)
+        if self._plain:  # the hot path, without the calls that have nothing to do
+            self._execute(out)
+            self._left -= 1
+        else:
+            self._advance(out)
 
     def _advance(self, out) -> None:
+        if self._draws is not None:
+            self.prepare()
+        self.execute(out)
+        self.count()
+
+    def prepare(self) -> None:
+        """Draw the noise of the coming row, if it comes from elsewhere than the kernel. An output
+        that is refused does not cost a draw."""
         if self._draws is not None and not self._drawn:
             self._draw()
-            self._drawn = True  # an output that is refused does not cost a draw
+            self._drawn = True
+
+    def execute(self, out) -> None:
+        """The device's part of a step and nothing else: what a graph captures."""
         if self._learned_variance and out is not None:
-            self._execute(*split_variance(out, self._x, self.outputs))
+            self._execute(*split_variance(out, self.x, self.outputs))
         else:
             self._execute(out)
+
+    def count(self) -> None:
+        """The host's part of a step: one row less to go."""
+        if self._stream is not None:
+            self._stream.advance(self.place)
         self._drawn = False
         self._left -= 1
+
+    def take(self, other: "SamplerState") -> None:
+        """Go on from where another state stands, in the buffers of this one.
+
+        Raises:
+            ValueError: the other's buffers are of another structure.
+        """
+        if self.structure() != other.structure():
+            raise ValueError("other: expected a state of the same structure")
+        self.buffers.take(other.buffers)
+        for name in ("program", "_reads", "_start", "_total", "_left", "_drawn", "_stream"):
+            setattr(self, name, getattr(other, name))
+        if self._draws is not None:
+            self._draws.source = other._draws.source
+
+    def structure(self) -> tuple:
+        """States of the same structure can take each other's place in a captured graph."""
+        launch = self._stream and self._stream.launch
+        return (*self.buffers.structure(), self._learned_variance, launch)
 
     def _draw(self):
         place = self.place
@@ -222,7 +259,7 @@ class SamplerState:
             raise TypeError(f"x: expected a tensor, got {type(x).__name__}")
         if x.shape != self.x.shape:
             raise ValueError(f"x: expected {list(self.x.shape)}, got {list(x.shape)}")
-        self._x.copy_(x)
+        self.x.copy_(x)
         scale = self._column("in_scale", self.place - 1)
         for part in self.model_input.chunk(self.outputs):
             part.copy_(scale * self.x)

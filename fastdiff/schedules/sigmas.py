@@ -1,4 +1,4 @@
-"""A table of noise levels, one to a timestep: how k-diffusion and diffusers see a discrete model."""
+"""A table of noise levels, one to a timestep: how k-diffusion sees a discrete model."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +11,7 @@ from .discrete import DiscreteBetas
 
 @dataclass(frozen=True, repr=False)
 class DiscreteSigmas(Schedule):
-    """alpha = 1, sigma = sigmas[t] at t = 0, ..., T - 1, for a model of a variance-preserving table.
+    """alpha = 1, sigma = sigmas[t] at t = 0, ..., T - 1, for a model of a variance-preserving kind.
 
     The state is y = x / alpha; the model is fed y / sqrt(sigma^2 + 1) and t. At timesteps this is
     ``VarianceExploding(DiscreteBetas(...))``; it differs in what lies between them. t = -1 is

@@ -60,6 +60,14 @@ class Solver:
     def convergence(self) -> int:
         return self.order
 
+    def check_choice(self, name: str, *allowed) -> None:
+        """Raise unless the option ``name`` is one of those allowed."""
+        value = getattr(self, name)
+        if isinstance(value, bool) or value not in allowed:
+            *rest, last = (f'"{v}"' if isinstance(v, str) else repr(v) for v in allowed)
+            words = f"{', '.join(rest)} or {last}"
+            raise ValueError(f"{type(self).__name__}: {name} must be {words}, got {value!r}")
+
     def entry(self, path: Path) -> Stage:
         """What to do before the first model evaluation: normally nothing, at ``path[0]``.
 

@@ -1,4 +1,4 @@
-"""Churn: noise added before a step, so that it starts from a level above. Karras et al. 2022, alg. 2.
+"""Churn: noise added before a step, which then starts above its level. Karras et al. 2022, alg. 2.
 
     gamma = min(S_churn / N, sqrt(2) - 1)  where S_tmin <= rho <= S_tmax, else 0
     rho^ = (1 + gamma) rho,   y^ = y + S_noise sqrt(rho^^2 - rho^2) z,   y = x / alpha

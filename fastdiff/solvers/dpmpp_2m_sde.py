@@ -1,4 +1,4 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .dpmpp_2m import DPMpp2M
 
@@ -10,4 +10,4 @@ class DPMpp2MSDE(DPMpp2M):
     eta scales the noise of the SDE: fresh variance sigma_s^2 (1 - e^{-2 eta h}). Weak order 2.
     """
 
-    eta: float = 1.0
+    eta: float = field(default=1.0, kw_only=True)

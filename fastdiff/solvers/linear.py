@@ -3,6 +3,7 @@
 X       the state, where the model was just evaluated
 S       the saved anchor
 M       what the solver works in, from the latest model output: x0 or eps (``Solver.quantity``)
+X0      the x0 of the latest model output, whatever the solver works in
 EPS     the eps of the latest model output, never clipped
 EPS_U   the eps of the second mix of the model's outputs (CFG++: the unconditional one)
 H(k)    what was remembered k stages ago, k = 1 the newest
@@ -80,6 +81,7 @@ X = Lin({"x": 1.0})
 S = Lin({"s": 1.0})
 M = Lin({"m": 1.0})
 O = Lin({"o": 1.0})  # noqa: E741 - the raw model output; for the lowering, solvers use M
+X0 = Lin({"x0": 1.0})
 EPS = Lin({"eps": 1.0})
 EPS_U = Lin({"eps_u": 1.0})
 U = Lin({"u": 1.0})  # the raw second mix; for the lowering

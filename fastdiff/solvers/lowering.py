@@ -125,13 +125,16 @@ def _row(stage, at, quantity, reading, bounds, ring, draws):
 
 
 def _fold(lin, at, quantity, reading, clipped):
-    """M and EPS in terms of what the row has: x, the raw output o, and, clipped, m = x0."""
+    """M, X0 and EPS in terms of what the row has: x, the raw output o, and, clipped, m = x0."""
     eps = reading.eps_x * X + reading.eps_out * O
+    x0 = M if clipped else reading.x0_x * X + reading.x0_out * O
     lin = lin.substitute("eps", eps)
     lin = lin.substitute("eps_u", reading.eps_x * X + reading.eps_out * U)
-    if clipped:
-        return lin if quantity == "x0" else lin.substitute("m", (X - at.alpha * M) / at.sigma)
-    return lin.substitute("m", reading.x0_x * X + reading.x0_out * O if quantity == "x0" else eps)
+    if quantity == "x0":
+        m = x0
+    else:
+        m = (X - at.alpha * M) / at.sigma if clipped else eps
+    return lin.substitute("m", m).substitute("x0", x0)
 
 
 def _entry(x):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isinf
+from math import isinf, log
 
 import numpy as np
 
@@ -22,6 +22,10 @@ class Point:
     def rho(self) -> float:
         """sigma / alpha, the noise level of x / alpha (alpha > 0)."""
         return self.sigma / self.alpha
+
+    def below(self, kappa: float) -> "Point":
+        """The level with the same data and the fraction ``kappa`` > 0 of the noise."""
+        return Point(self.t, self.alpha, kappa * self.sigma, self.lam - log(kappa))
 
     @property
     def is_clean(self) -> bool:
@@ -75,20 +79,32 @@ class Path:
         """``(i, t, s)`` for each step, from t to the next point s."""
         return ((i, self.points[i], self.points[i + 1]) for i in range(len(self)))
 
+    def at(self, t: float) -> Point:
+        """A point between those of the grid, by its time."""
+        return points(self.schedule, [t])[0]
+
     def at_lam(self, lam: float) -> Point:
         """A point between those of the grid, by its log(alpha / sigma)."""
         return points(self.schedule, [self.schedule.t_of_lam(lam)])[0]
 
-    def order(self, i: int, wanted: int, taper: bool = False) -> int:
+    def between(self, t: Point, s: Point, r: float) -> Point:
+        """The point at the fraction r of the way from t to s in lam."""
+        return self.at_lam(t.lam + r * gap(t, s))
+
+    def known(self, i: int) -> int:
+        """How many points with finite lam there are up to the start of step i."""
+        return i + 1 - isinf(self.points[0].lam)
+
+    def order(self, i: int, wanted: int, taper: bool = False, extra: int = 0) -> int:
         """The order a multistep formula can have on step i.
 
         One on the step to clean data or pure noise and until finite gaps of lam lie behind; with
-        ``taper`` also decreasing to one at the end.
+        ``taper`` also decreasing to one at the end, where ``extra`` evaluations follow.
         """
         if isinf(self.points[i + 1].lam):
             return 1
-        known = i + 1 - isinf(self.points[0].lam)
-        return max(1, min(wanted, known, len(self) - i if taper else wanted))
+        left = len(self) - i + extra if taper else wanted
+        return max(1, min(wanted, self.known(i), left))
 
 
 def points(schedule: Schedule, times) -> tuple[Point, ...]:

@@ -1,19 +1,26 @@
-"""Training of the packaged models: data, objective, loop, checkpoints and export."""
+"""Training of the family: data, batches, loop, checkpoints, evaluation and export."""
 
-from .checkpoint import TrainState, load_checkpoint, save_checkpoint
-from .config import TrainConfig
-from .data import Digits, load_digits
+from .batch import batch_seed, make_batch
+from .checkpoint import TrainState, load_checkpoint, load_model, save_checkpoint
+from .config import TrainConfig, digits
+from .data import Images, load, load_digits
 from .export import export
-from .loop import evaluate, new_state, train, train_step
+from .loop import Diverged, evaluate, new_state, train, train_step
 
 __all__ = [
-    "Digits",
+    "Diverged",
+    "Images",
     "TrainConfig",
     "TrainState",
+    "batch_seed",
+    "digits",
     "evaluate",
     "export",
+    "load",
     "load_checkpoint",
     "load_digits",
+    "load_model",
+    "make_batch",
     "new_state",
     "save_checkpoint",
     "train",

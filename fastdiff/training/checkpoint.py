@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from fastdiff.models import Member, Space, find
+
 from .config import TrainConfig
 
-FORMAT = "fastdiff-training-1"
+FORMAT = "fastdiff-training-2"
 
 
 @dataclass
 class TrainState:
-    """What changes from step to step."""
+    """What changes from step to step. Each step seeds its own random numbers (``batch_seed``), so
+    no generator is part of it."""
 
-    model: nn.Module
+    model: Member
     ema: AveragedModel
     optimizer: Optimizer
-    generator: torch.Generator
     step: int = 0
 
 
@@ -44,28 +46,12 @@ def _restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
 
-def _rng_tensors(generator: torch.Generator) -> dict[str, Tensor]:
-    # Dropout draws from the global generators, all else from the run's own.
-    states = {"own": generator.get_state(), "cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states["cuda"] = torch.cuda.get_rng_state()
-    return states
-
-
-def _restore_rng(generator: torch.Generator, states: dict[str, Tensor]) -> None:
-    generator.set_state(states["own"])
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
-
-
 def save_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) -> None:
     """Write ``state`` and ``config`` to ``path``, atomically."""
     parts = {
         "model": state.model.state_dict(),
         "ema": state.ema.state_dict(),
         "optimizer": _optimizer_tensors(state.optimizer),
-        "rng": _rng_tensors(state.generator),
     }
     tensors = {
         f"{part}/{name}": value.detach().cpu().contiguous()
@@ -75,6 +61,7 @@ def save_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
     header = {
         "format": FORMAT,
         "config": json.dumps(config.to_dict()),
+        "space": json.dumps(asdict(state.model.space)),
         "step": str(state.step),
     }
     # Replaced in one move: a run killed while it writes keeps its previous checkpoint.
@@ -83,21 +70,39 @@ def save_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
     os.replace(partial, path)
 
 
+def _read(path: str | Path) -> tuple[dict[str, str], dict[str, dict[str, Tensor]]]:
+    """Header and tensors by part."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path: expected a checkpoint, got {str(path)!r}: no such file")
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise ValueError(
+                    f"path: expected a checkpoint of format {FORMAT!r}, "
+                    f"got {header.get('format')!r} in {str(path)!r}"
+                )
+            parts: dict[str, dict[str, Tensor]] = {}
+            for key in file.keys():
+                part, name = key.split("/", 1)
+                parts.setdefault(part, {})[name] = file.get_tensor(key)
+    except SafetensorError as error:
+        raise ValueError(
+            f"path: expected a checkpoint, got a damaged or foreign file {str(path)!r}: {error}"
+        ) from None
+    return header, parts
+
+
 def load_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) -> None:
     """Restore ``state`` in place from :func:`save_checkpoint`'s file.
 
     A run continued on the same device gives bitwise the weights of one never interrupted.
 
     Raises:
-        ValueError: if the file is no checkpoint, or one of a run with another config.
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is damaged, no checkpoint, or one of a run with another config.
     """
-    with safe_open(str(path), framework="pt", device="cpu") as file:
-        header = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"path: expected a checkpoint of format {FORMAT!r}, got {header.get('format')!r}"
-        )
+    header, parts = _read(path)
     saved, given = json.loads(header["config"]), json.loads(json.dumps(config.to_dict()))
     for name in given:
         if saved[name] != given[name]:
@@ -105,12 +110,27 @@ def load_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
                 f"config: expected the checkpoint's {name}={saved[name]!r}, "
                 f"got {name}={given[name]!r}"
             )
-    parts: dict[str, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        part, name = key.split("/", 1)
-        parts.setdefault(part, {})[name] = value
     state.model.load_state_dict(parts["model"])
     state.ema.load_state_dict(parts["ema"])
     _restore_optimizer(state.optimizer, parts.get("optimizer", {}))
-    _restore_rng(state.generator, parts["rng"])
     state.step = int(header["step"])
+
+
+def load_model(
+    path: str | Path, device: torch.device | str = "cpu"
+) -> tuple[Member, TrainConfig, int]:
+    """The averaged model of a checkpoint in eval mode, the run's settings and its step.
+
+    Raises:
+        FileNotFoundError, ValueError: see ``load_checkpoint``.
+    """
+    header, parts = _read(path)
+    config = TrainConfig.from_dict(json.loads(header["config"]))
+    model = find(config.family)(config.model, Space(**json.loads(header["space"])))
+    weights = {
+        name.removeprefix("module."): value
+        for name, value in parts["ema"].items()
+        if name != "n_averaged"
+    }
+    model.load_state_dict(weights)
+    return model.to(device).eval(), config, int(header["step"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from fastdiff.models import UNetConfig
+from fastdiff.models import find
 
 
 @dataclass(frozen=True)
@@ -12,46 +13,54 @@ class TrainConfig:
     """Everything that determines a run's result on a given device.
 
     Attributes:
+        family: which model, a name of ``fastdiff.models.FAMILY``.
+        model: its settings, the ``Config`` of the family; None: the defaults.
+        data: "digits8", "mnist5k" or a folder of images.
+        pad: width of a black border around the images, pixels.
+        shift: largest random shift of the training images, pixels.
         steps: optimizer steps.
-        batch: images per step.
+        batch: images per step, over all processes.
         lr: peak learning rate of AdamW.
         warmup: steps of linear warm-up; cosine decay to zero follows.
         weight_decay: decoupled weight decay of AdamW.
         clip: largest L2 norm of the gradient.
         ema: decay of the average of the weights, after its warm-up.
-        label_dropout: probability of the null class, for classifier-free guidance.
-        shift: largest random shift of the training images, pixels.
         seed: seed of the weights, the batches and the noise.
         bf16: whether the network runs under bfloat16 autocast.
-        model: the architecture.
     """
 
-    steps: int = 5000
-    batch: int = 64
-    lr: float = 1e-3
-    warmup: int = 200
+    family: str = "sde"
+    model: Any = None
+    data: str = "digits8"
+    pad: int = 0
+    shift: int = 0
+    steps: int = 1500
+    batch: int = 128
+    lr: float = 2e-3
+    warmup: int = 100
     weight_decay: float = 0.01
     clip: float = 1.0
-    ema: float = 0.999
-    label_dropout: float = 0.1
-    shift: int = 2
+    ema: float = 0.995
     seed: int = 0
-    bf16: bool = True
-    model: UNetConfig = field(default_factory=UNetConfig)
+    bf16: bool = False
 
     def __post_init__(self) -> None:
+        expected = find(self.family).Config
+        if self.model is None:
+            object.__setattr__(self, "model", expected())
+        elif not isinstance(self.model, expected):
+            raise TypeError(f"model: expected a {expected.__name__}, got {self.model!r}")
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("warmup", "shift", "weight_decay"):
+        for name in ("warmup", "shift", "pad", "weight_decay"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
         for name in ("lr", "clip"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
-        for name in ("ema", "label_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a number in [0, 1), got {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema: expected a number in [0, 1), got {self.ema}")
 
     def to_dict(self) -> dict:
         """As JSON-compatible values; :meth:`from_dict` reads it back."""
@@ -60,4 +69,16 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict) -> TrainConfig:
         """The config of :meth:`to_dict`."""
-        return cls(**{**values, "model": UNetConfig(**values["model"])})
+        model = find(values["family"]).Config(**values["model"])
+        return cls(**{**values, "model": model})
+
+
+def digits(**settings: Any) -> TrainConfig:
+    """The run of the packaged digit model: a UNet that predicts v on the cosine schedule."""
+    net = {"process": "cosine", "label_dropout": 0.1, "net": "unet", "hidden": 64, "blocks": 1}
+    model = find("sde").Config(**net, dropout=0.05)
+    preset = {
+        "data": "mnist5k", "pad": 2, "shift": 2, "steps": 5000, "batch": 64, "lr": 1e-3,
+        "warmup": 200, "ema": 0.999, "bf16": True,
+    }  # fmt: skip
+    return TrainConfig(**{"family": "sde", "model": model, **preset, **settings})

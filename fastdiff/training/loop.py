@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from fastdiff.models import UNet
+from fastdiff.models import Batch, Member, find
 
+from .batch import batch_seed, make_batch, part, whole
 from .checkpoint import TrainState, load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .curve import plot_curve, read_curve, write_curve
-from .data import Digits, random_shift
+from .data import Images
+from .distributed import World
 from .ema import make_ema
-from .objective import drop_labels, low_discrepancy_times, v_loss
+from .log import Log
+
+CHECKPOINT = "checkpoint.safetensors"
+
+
+class Diverged(RuntimeError):
+    """The loss or its gradient is not finite."""
+
+
+class _Loss(nn.Module):
+    """The mean loss as a module, because distributed training hooks ``forward``."""
+
+    def __init__(self, model: Member):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.model.loss(batch).mean()
 
 
 def learning_rate(step: int, config: TrainConfig) -> float:
@@ -27,68 +45,80 @@ def learning_rate(step: int, config: TrainConfig) -> float:
     return config.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def new_state(config: TrainConfig, device: torch.device | str = "cpu") -> TrainState:
+def new_state(config: TrainConfig, data: Images, device: torch.device | str = "cpu") -> TrainState:
     """The state of a run before its first step, from the config's seed."""
-    torch.manual_seed(config.seed)
-    model = UNet(config.model).to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = find(config.family)(config.model, data.space)
+    model.fit(data.images)
+    model.to(device)
     optimizer = torch.optim.AdamW(
         model.parameters(), config.lr, weight_decay=config.weight_decay, fused=True
     )
-    # The batches and their noise come from a CPU generator, the same on every device.
-    generator = torch.Generator().manual_seed(config.seed)
-    return TrainState(model, make_ema(model, config.ema), optimizer, generator)
-
-
-def _autocast(config: TrainConfig, device: torch.device | str) -> AbstractContextManager:
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bf16)
+    return TrainState(model, make_ema(model, config.ema), optimizer)
 
 
 def train_step(
-    state: TrainState, data: Digits, config: TrainConfig, device: torch.device | str = "cpu"
-) -> torch.Tensor:
-    """One optimizer step, in place on ``state``; returns the loss, a detached scalar."""
-    rng, batch = state.generator, config.batch
-    rows = torch.randint(0, len(data), (batch,), generator=rng)
-    x0 = random_shift(data.images[rows], config.shift, rng)
-    y = drop_labels(data.labels[rows], config.model.classes, config.label_dropout, rng)
-    t = low_discrepancy_times(batch, rng)
-    eps = torch.randn(x0.shape, generator=rng)
+    state: TrainState,
+    data: Images,
+    config: TrainConfig,
+    device: torch.device | str = "cpu",
+    world: World | None = None,
+    loss_module: nn.Module | None = None,
+) -> Tensor:
+    """One optimizer step, in place on ``state``.
+
+    Seeds torch's global generators, from which dropout draws.
+
+    Args:
+        world: of several processes, with the ``loss_module`` they share.
+
+    Returns:
+        [2] detached: the loss and the norm of the gradient. Where they are not finite, neither are
+        the weights any more.
+    """
+    world = world or World()
+    seed = batch_seed(config, state.step)
+    batch = make_batch(data, config, seed, state.step)
+    batch = part(batch, world.share(config.batch), device)
+    torch.manual_seed((seed + world.rank) % 2**63)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(state.step, config)
     state.model.train()
-    with _autocast(config, device):
-        loss = v_loss(state.model, *(v.to(device) for v in (x0, y, t, eps)))
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=config.bf16):
+        loss = (loss_module or _Loss(state.model))(batch)
     state.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
+    norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.clip)
     state.optimizer.step()
     state.ema.update_parameters(state.model)
     state.step += 1
-    return loss.detach()
+    return torch.stack([world.mean(loss.detach()).float(), norm.detach().float()])
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Digits, device: torch.device | str = "cpu") -> float:
-    """Mean v loss over ``data`` with its labels, at fixed times and noise, in float32."""
+def evaluate(
+    model: Member, data: Images, config: TrainConfig, device: torch.device | str = "cpu"
+) -> float:
+    """Mean loss over ``data``, at fixed times and noise, in float32."""
     model.eval()
-    rng = torch.Generator().manual_seed(0)
-    t = low_discrepancy_times(len(data), rng)[torch.randperm(len(data), generator=rng)]
-    eps = torch.randn(data.images.shape, generator=rng)
-    total = 0.0
-    for rows in torch.arange(len(data)).split(250):
-        parts = (data.images[rows], data.labels[rows], t[rows], eps[rows])
-        total += v_loss(model, *(v.to(device) for v in parts)).item() * len(rows)
+    batch, total = whole(data, config), 0.0
+    for start in range(0, len(data), 250):
+        rows = slice(start, start + 250)
+        total += model.loss(part(batch, rows, device)).double().sum().item()
     return total / len(data)
 
 
 def train(
     config: TrainConfig,
-    data: Digits,
-    test: Digits,
+    data: Images,
+    test: Images,
     out: str | Path,
     device: torch.device | str = "cpu",
     resume: bool = False,
     every: int = 250,
+    world: World | None = None,
+    progress: bool = True,
 ) -> TrainState:
     """Train, with a checkpoint and a point of the loss curve every ``every`` steps.
 
@@ -100,41 +130,72 @@ def train(
         device: where the network runs.
         resume: continue from the folder's checkpoint, if it has one.
         every: steps between checkpoints.
+        world: of several processes; the first one writes.
+        progress: show a progress bar.
 
     Returns:
         the final state.
+
+    Raises:
+        FileExistsError: if the folder has a checkpoint and ``resume`` is not set.
+        Diverged: if the loss or its gradient is no longer finite; the checkpoints are older.
     """
-    out = Path(out)
+    world, out = world or World(), Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    state, rows = new_state(config, device), []
-    if resume and (out / "checkpoint.safetensors").is_file():
-        load_checkpoint(out / "checkpoint.safetensors", state, config)
-        rows = [row for row in read_curve(out / "loss.csv") if row["step"] <= state.step]
-    losses = []
-    with tqdm(total=config.steps, initial=state.step, unit="step") as bar:
+    path = out / CHECKPOINT
+    if path.exists() and not resume:
+        raise FileExistsError(
+            f"out: expected a folder without a run, got {str(path)!r}; continue it with resume, "
+            "or choose another folder"
+        )
+    state = new_state(config, data, device)
+    if path.exists():
+        load_checkpoint(path, state, config)
+    module: nn.Module = _Loss(state.model)
+    if world.size > 1:
+        module = DistributedDataParallel(module)
+    log = Log(out, until=state.step) if world.first else None
+    recent: list[Tensor] = []
+    shown = progress and world.first
+    with (
+        tqdm(total=config.steps, initial=state.step, unit="step", disable=not shown) as bar,
+        torch.random.fork_rng(),
+    ):
         while state.step < config.steps:
-            losses.append(train_step(state, data, config, device))
+            recent.append(train_step(state, data, config, device, world, module))
             bar.update()
-            if state.step % every == 0 or state.step == config.steps:
-                rows.append(_row(state, torch.stack(losses).mean().item(), test, config, device))
-                losses.clear()
-                bar.set_postfix(train=rows[-1]["train_loss"], test=rows[-1]["test_loss"])
-                write_curve(out / "loss.csv", rows)
-                save_checkpoint(out / "checkpoint.safetensors", state, config)
-    plot_curve(out / "loss.png", rows)
+            due = state.step % every == 0 or state.step == config.steps
+            # Elsewhere than on the CPU a look at each loss would wait for the device.
+            if due or torch.device(device).type == "cpu":
+                _check(recent, state, config, path)
+            if due and log is not None:
+                row = {
+                    "step": state.step,
+                    "lr": learning_rate(state.step - 1, config),
+                    "train_loss": torch.stack(recent)[:, 0].mean().item(),
+                    "test_loss": evaluate(state.ema.module, test, config, device),
+                }
+                save_checkpoint(path, state, config)
+                log.add(**row)
+                bar.set_postfix(train=row["train_loss"], test=row["test_loss"])
+            if due:
+                recent.clear()
+    if log is not None:
+        log.close()
     return state
 
 
-def _row(
-    state: TrainState,
-    train_loss: float,
-    test: Digits,
-    config: TrainConfig,
-    device: torch.device | str,
-) -> dict[str, float]:
-    return {
-        "step": state.step,
-        "lr": learning_rate(state.step - 1, config),
-        "train_loss": train_loss,
-        "test_loss": evaluate(state.ema.module, test, device),
-    }
+def _check(recent: list[Tensor], state: TrainState, config: TrainConfig, path: Path) -> None:
+    """Raise if any of the recent losses or gradients is not finite."""
+    numbers = torch.stack(recent)
+    bad = (~numbers.isfinite().all(1)).nonzero()
+    if not len(bad):
+        return
+    first = int(bad[0])
+    step = state.step - len(recent) + first
+    loss, norm = numbers[first].tolist()
+    kept = f"{str(path)!r}" if path.exists() else "none was written yet"
+    raise Diverged(
+        f"step {step}: expected a finite loss and gradient, got loss {loss:g} and gradient norm "
+        f"{norm:g} (batch seed {batch_seed(config, step)}); last good checkpoint: {kept}"
+    )

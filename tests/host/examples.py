@@ -49,24 +49,64 @@ _SOLVERS = {
     "DDIM": [solvers.DDIM(), solvers.DDIM(0.4), solvers.DDIM(1), solvers.DDIM(0.7, keep_eps=True)],
     "DDPM": [solvers.DDPM(), solvers.DDPM("fixed_large")],
     "DDIMInverse": [solvers.DDIMInverse(), solvers.DDIMInverse(shifted=False)],
+    "DEIS": [solvers.DEIS(order) for order in (1, 2, 3, 4)],
+    "DPMFast": [*map(solvers.DPMFast, (0, 1, 2)), solvers.DPMFast(2, eta=0.7)],
+    "DPMSolver": [
+        solvers.DPMSolver(),
+        solvers.DPMSolver(2, "heun"),
+        solvers.DPMSolver(3, form="corrected"),
+        solvers.DPMSolver(1, eta=0.25),
+        solvers.DPMSolver(2, eta=1),
+        solvers.DPMSolver(3, "heun", eta=0.5, euler_at_final=True),
+    ],
+    "DPMSolverSinglestep": [
+        *(
+            solvers.DPMSolverSinglestep(order, kind, quantity)
+            for order in (2, 3)
+            for kind in ("midpoint", "heun")
+            for quantity in ("x0", "eps")
+        ),
+        solvers.DPMSolverSinglestep(3, lower_order_final=True),
+        solvers.DPMSolverSinglestep(2, eta=1),
+        solvers.DPMSolverSinglestep(3, "heun", eta=1),
+    ],
     "DPMpp2M": [solvers.DPMpp2M(), solvers.DPMpp2M("heun", lower_order_final=True)],
     "DPMpp2MSDE": [solvers.DPMpp2MSDE(), solvers.DPMpp2MSDE(kind="heun", eta=0.5)],
+    "DPMpp2S": [solvers.DPMpp2S(), solvers.DPMpp2S(eta=1)],
+    "DPMpp3M": [
+        solvers.DPMpp3M(),
+        solvers.DPMpp3M("corrected", "heun"),
+        solvers.DPMpp3M("corrected", lower_order_final=True),
+    ],
+    "DPMpp3MSDE": [solvers.DPMpp3MSDE(), solvers.DPMpp3MSDE("corrected", eta=0.5)],
+    "DPMppSDE": [solvers.DPMppSDE(), solvers.DPMppSDE(0.7, eta=0.5)],
     "EDMHeun": [solvers.EDMHeun(10, 0.0, np.inf, 1.0)],
     "Euler": [solvers.Euler(), solvers.Euler(20), solvers.Euler(20, late=True)],
     "EulerAncestral": [solvers.EulerAncestral(), solvers.EulerAncestral(0.3)],
     "EulerAncestralRF": [solvers.EulerAncestralRF(), solvers.EulerAncestralRF(0.4)],
     "LCM": [solvers.LCM(timestep_scaling=1e4)],
+    "EulerMaruyama": [solvers.EulerMaruyama(), solvers.EulerMaruyama(0.0)],
+    "IPNDM": [solvers.IPNDM(order) for order in (1, 2, 3, 4)],
     "KDPM2": [solvers.KDPM2(), solvers.KDPM2(20)],
     "KDPM2Ancestral": [solvers.KDPM2Ancestral(), solvers.KDPM2Ancestral(0.4)],
+    "LMS": [solvers.LMS(order) for order in (1, 2, 3, 4)],
+    "PLMS": [solvers.PLMS(), solvers.PLMS("prk")],
+    "ReverseDiffusion": [solvers.ReverseDiffusion(), solvers.ReverseDiffusion(0.0)],
+    "SASolver": [
+        solvers.SASolver(),
+        solvers.SASolver(3, 4, 0.6),
+        solvers.SASolver(4, 0, quantity="eps"),
+        solvers.SASolver(1, 1, 0.5, quantity="eps", correct_final=True),
+        solvers.SASolver(3, 3, 0.0, lower_order_final=True),
+    ],
     "UniPC": [
-        solvers.UniPC(order, variant, lower)
-        for order, variant, lower in [
-            (1, "bh1", False),
-            (2, "bh1", False),
-            (2, "bh2", False),
-            (3, "bh1", True),
-            (3, "bh2", False),
-        ]
+        solvers.UniPC(1, "bh1"),
+        solvers.UniPC(2, "bh1"),
+        solvers.UniPC(2, "bh2", correct_final=True),
+        solvers.UniPC(2, "bh1", quantity="eps", disable_corrector=(0, 3)),
+        solvers.UniPC(3, "bh1", lower_order_final=True),
+        solvers.UniPC(3, "bh2"),
+        solvers.UniPC(4, "bh2"),
     ],
 }
 

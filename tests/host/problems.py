@@ -53,7 +53,12 @@ def gaussian_variance(table, c):
         if k > 0:
             state["o"] = sigma[k] / (alpha[k] ** 2 * c + sigma[k] ** 2) * state["x"]
         new = {p: sum(field[f"{p}_{name}"] * v for name, v in state.items()) for p in "cd"}
-        new["c"][int(field["draw"])] += field["c_z"]
+        draw = int(field["draw"])
+        for p, mixture in new.items():
+            if field[f"{p}_z"]:
+                mixture[draw] += field[f"{p}_z"]
+            if field[f"{p}_zp"]:
+                mixture[draw - 1] += field[f"{p}_zp"]
         if field["slot"] >= 0:
             remembered = field["e_x"] * state["x"] + field["e_o"] * state["o"]
             state[f"h{int(field['slot'])}"] = remembered

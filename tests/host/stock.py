@@ -67,7 +67,7 @@ class Draws:
     def __init__(self):
         self.given, self.generator = [], torch.Generator().manual_seed(5)
 
-    def __call__(self, shape, *args, dtype=None, **options):
+    def __call__(self, shape, *args, dtype=torch.float64, **options):
         self.given.append(torch.randn(tuple(shape), generator=self.generator, dtype=dtype))
         return self.given[-1]
 
@@ -75,14 +75,14 @@ class Draws:
         return self.given[n - 1].double().numpy()
 
 
-def theirs(monkeypatch, scheduler, model, x, **step):
+def theirs(monkeypatch, scheduler, model, x, times=None, **step):
     """The last sample of a scheduler with its timesteps set, and its draws."""
     draws = Draws()
     module = sys.modules[type(scheduler).__module__]
     if hasattr(module, "randn_tensor"):
         monkeypatch.setattr(module, "randn_tensor", draws)
     scale = getattr(scheduler, "scale_model_input", lambda sample, t: sample)
-    for t in scheduler.timesteps:
+    for t in scheduler.timesteps if times is None else times:
         out = model(scale(x, t), t)
         x = scheduler.step(out, t, x, **step).prev_sample
         assert torch.isfinite(x).all()

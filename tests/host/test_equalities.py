@@ -9,8 +9,22 @@ from problems import Mixture
 from fastdiff import grids
 from fastdiff.row import COLUMN
 from fastdiff.schedules import DiscreteBetas, RectifiedFlow, VarianceExploding, VPCosine, VPLinear
-from fastdiff.solvers import DDIM, DDPM, DPMpp2M, DPMpp2MSDE, Euler, EulerAncestral, Heun, UniPC
-from fastdiff.solvers.linear import H, M, S, X
+from fastdiff.solvers import (
+    DDIM,
+    DDPM,
+    DEIS,
+    DPMpp2M,
+    DPMpp2MSDE,
+    DPMpp3M,
+    DPMpp3MSDE,
+    DPMSolver,
+    Euler,
+    EulerAncestral,
+    Heun,
+    UniPC,
+)
+from fastdiff.solvers.exponential import Step
+from fastdiff.solvers.linear import M, S
 from fastdiff.solvers.path import Path
 
 SAME = [
@@ -24,6 +38,13 @@ SAME = [
     (DPMpp2M(), DPMpp2MSDE(eta=0)),
     (DPMpp2M(eta=0.8), DPMpp2MSDE(eta=0.8)),
     (DPMpp2M("heun"), DPMpp2MSDE("heun", eta=0)),
+    (DPMpp2M(), UniPC(2, "bh2", disable_corrector=range(9))),
+    (DPMpp3M("corrected"), UniPC(3, "bh2", disable_corrector=range(9))),
+    (DPMpp3M(eta=1), DPMpp3MSDE(kind="midpoint")),
+    (DDIM(), DPMSolver(1)),
+    (DDIM(), DEIS(1)),
+    (DPMSolver(2, "heun"), DEIS(2)),
+    (DPMSolver(3, "heun", "corrected"), DEIS(3)),
 ]
 
 
@@ -83,18 +104,11 @@ def test_full_range_cosine_ddim_is_a_fixed_rotation():
     np.testing.assert_allclose(column(table, "c_o"), -np.sin(np.pi / 20), rtol=1e-13)
 
 
-def test_unip_2_is_midpoint_2m():
-    path = Path.along(VPLinear(), np.linspace(0.9, 0.1, 5))
-    _, stage, *_ = DPMpp2M().steps(path)
-    predictor = UniPC(2, "bh2")._step(X, path[1], path[2], M, [(path[0], H(1))])
-    for name in ("x", "m", "h1"):
-        assert predictor[name] == pytest.approx(stage.x[name], rel=1e-13)
-
-
 def test_unic_reproduces_what_its_nodes_agree_on():
     """With one x0 everywhere every UniC and UniP is DDIM."""
     path = Path.along(VPLinear(), np.linspace(0.9, 0.1, 5))
-    step = UniPC(3)._step(S, path[2], path[3], M, [(path[1], M), (path[0], M), (path[3], M)])
+    nodes = [(path[1], M), (path[0], M), (path[3], M)]
+    step = Step("x0", path[2], path[3]).drift(nodes, S, M)
     ddim = list(DDIM().steps(path))[2].x
     assert step["s"] == pytest.approx(ddim["x"], rel=1e-13)
     assert step["m"] == pytest.approx(ddim["m"], rel=1e-13)

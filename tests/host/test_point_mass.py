@@ -158,7 +158,7 @@ def test_the_default_grid_of_a_view_is_that_of_its_base():
         (lambda: solvers.DPMpp2M("mid"), ValueError, 'kind must be "midpoint" or "heun"'),
         (lambda: solvers.DPMpp2MSDE(eta=-1), ValueError, "DPMpp2MSDE: eta must be"),
         (lambda: solvers.DPMpp2MSDE(eta=np.inf), ValueError, "DPMpp2MSDE: eta must be"),
-        (lambda: UniPC(4), ValueError, "UniPC: order must be 1, 2 or 3, got 4"),
+        (lambda: UniPC(5), ValueError, "UniPC: order must be 1, 2, 3 or 4, got 5"),
         (lambda: UniPC(2, "bh3"), ValueError, 'variant must be "bh1" or "bh2"'),
     ],
 )

@@ -13,7 +13,7 @@ from scipy.integrate import solve_ivp
 from fastdiff import schedules
 from fastdiff.sampling import RK45, DPMAdaptive, sample_adaptive
 from fastdiff.sampling.adaptive import velocity
-from fastdiff.sampling.dpm_adaptive import Inverse
+from fastdiff.sampling.inverse import Inverse
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "host"))
 from examples import SCHEDULES, label  # noqa: E402
@@ -28,8 +28,8 @@ def run(solver, x=PROBLEM.points, **options):
     return sample_adaptive(EPS, x, SCHEDULE, solver, **{"start": 1.0, "end": 0.0, **options})
 
 
-@pytest.mark.parametrize(("tol", "nfe"), [(1e-3, 20), (1e-5, 44), (1e-8, 122)])
-def test_rk45_is_scipys(tol, nfe):
+@pytest.mark.parametrize("tol", [1e-3, 1e-5, 1e-8])
+def test_rk45_is_scipys(tol):
     """All points as one sample: the steps of solve_ivp, and the error its tolerance promises."""
     x = PROBLEM.points.reshape(1, 5, 1)
 
@@ -37,14 +37,14 @@ def test_rk45_is_scipys(tol, nfe):
         return EPS(x.reshape(5, 1), t.expand(5)).reshape(1, 5, 1)
 
     solution = sample_adaptive(wide, x, SCHEDULE, RK45(tol, tol), start=1.0, end=0.0)
-    f = velocity(EPS, SCHEDULE, "eps")
+    f = velocity(EPS, SCHEDULE, "eps", (1.0, 0.0), "cpu")
 
     def plain(t, y):
         y = torch.tensor(y).reshape(5, 1)
         return f(torch.full((5,), t, dtype=torch.float64), y).flatten().numpy()
 
-    expected = solve_ivp(plain, (1.0, 0.0), x.flatten().numpy(), rtol=tol, atol=tol)
-    assert solution.nfe.item() == expected.nfev == nfe
+    expected = solve_ivp(plain, (-1.0, 2.5), x.flatten().numpy(), rtol=tol, atol=tol)
+    assert solution.nfe.item() == expected.nfev
     np.testing.assert_allclose(solution.x.flatten(), expected.y[:, -1], rtol=1e-12)
     assert (solution.x.flatten() - EXACT.flatten()).abs().max() < 10 * tol
 
@@ -130,13 +130,13 @@ def test_dpm_adaptive_step_by_step(order, pid, h_init):
         assert solution.x[b].item() == pytest.approx(y, rel=1e-11)
         assert solution.rejected[b] == rejected
         assert solution.nfe[b] == order * (accepted + rejected)
-    assert solution.rejected.any() == (h_init == 3.0)
+    assert solution.rejected.any()
 
 
 DATA = GaussianData(mean=0.4, c=0.3)
 
 
-@pytest.mark.parametrize("solver", [RK45(1e-7, 1e-7), DPMAdaptive(rtol=1e-4, atol=1e-5)])
+@pytest.mark.parametrize("solver", [RK45(1e-7, 1e-7), DPMAdaptive(rtol=1e-6, atol=1e-7)])
 @pytest.mark.parametrize(
     "schedule",
     [
@@ -174,25 +174,23 @@ def test_inverse_of_lam_on_tensors(schedule):
     torch.testing.assert_close(schedule.lam(t), lam, rtol=1e-11, atol=1e-11)
 
 
-def test_ancestral_steps_keep_the_variance():
-    """eta = 1 on Gaussian data: mean and variance within five standard errors and the tolerance."""
-    schedule = SCHEDULE
-    data, n = GaussianData(mean=0.4, c=0.3), 20_000
-    solver = DPMAdaptive(rtol=1e-2, atol=1e-3, eta=1.0)
-    model = data.eps_model(schedule)
-    rng = torch.Generator().manual_seed(0)
-    (alpha, sigma), (a, s) = ENDS
-    v = alpha**2 * data.c + sigma**2
-    x = alpha * data.mean + v**0.5 * torch.randn((n, 1), generator=rng, dtype=torch.float64)
-    options = {"start": 1.0, "end": 0.0}
-    drawn = sample_adaptive(model, x, schedule, solver, seeds=5, **options)
-    target = a**2 * data.c + s**2
-    assert abs(drawn.x.mean() - a * data.mean) < 5 * (target / n) ** 0.5 + 2e-3
-    assert abs(drawn.x.var() / target - 1) < 5 * (2 / n) ** 0.5 + 5e-3
-    part = sample_adaptive(model, x[7:9], schedule, solver, seeds=12, **options)
-    torch.testing.assert_close(part.x, drawn.x[7:9], rtol=1e-12, atol=1e-12)  # seeds 5 + 7, 5 + 8
-    quiet = sample_adaptive(model, x[7:9], schedule, DPMAdaptive(rtol=1e-2), **options)
-    assert not torch.allclose(quiet.x, part.x, atol=1e-2)
+def test_ancestral_steps():
+    """eta = 1 on Gaussian data: first order, so the variance approaches its value slowly."""
+    n, (alpha, sigma), (a, s) = 8_000, *ENDS
+    rng, model = torch.Generator().manual_seed(0), DATA.eps_model(SCHEDULE)
+    x = torch.randn((n, 1), generator=rng, dtype=torch.float64)
+    x = alpha * DATA.mean + (alpha**2 * DATA.c + sigma**2) ** 0.5 * x
+    target, options = a**2 * DATA.c + s**2, {"start": 1.0, "end": 0.0}
+
+    def draw(tol, x=x, seeds=5, eta=1.0):
+        solver = DPMAdaptive(rtol=tol, atol=tol / 10, eta=eta)
+        return sample_adaptive(model, x, SCHEDULE, solver, seeds=seeds, **options).x
+
+    errors = [abs(draw(tol).var().item() / target - 1) for tol in (1e-2, 1e-3, 3e-4)]
+    assert errors[1] < 0.7 * errors[0] and errors[2] < 0.06  # three standard errors are 0.047
+    part = draw(1e-2, x[7:9], seeds=12)  # seeds 5 + 7, 5 + 8
+    torch.testing.assert_close(part, draw(1e-2)[7:9], rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(draw(1e-2, x[7:9], eta=0.0), part, atol=1e-2)
 
 
 def test_float32_and_model_arguments():
@@ -213,7 +211,7 @@ def test_what_cannot_be_solved_says_so():
         return torch.where(t[:, None] < 0.5, torch.nan, EPS(x, t))
 
     for solver in (RK45(), DPMAdaptive()):
-        with pytest.raises(FloatingPointError, match="step size of sample 0 collapsed at t = "):
+        with pytest.raises(FloatingPointError, match="step size of sample [0-4] collapsed at lam = "):
             sample_adaptive(broken, PROBLEM.points, SCHEDULE, solver, start=1.0, end=0.0)
     for solver in (RK45(1e-8, 1e-8, max_steps=3), DPMAdaptive(max_steps=3)):
         with pytest.raises(RuntimeError, match="max_steps: not every sample arrived within 3"):

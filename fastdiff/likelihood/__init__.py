@@ -1,0 +1,7 @@
+"""Likelihoods: of the probability flow, exact or estimated. Bounds are in ``fastdiff.elbo``."""
+
+from .flow import Exact as Exact
+from .flow import Hutchinson as Hutchinson
+from .flow import Likelihood as Likelihood
+from .flow import dequantise as dequantise
+from .flow import log_likelihood as log_likelihood

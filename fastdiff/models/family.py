@@ -1,0 +1,135 @@
+"""What the members of the family share: the data they model, a batch, and a loss per sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from ..losses import standard_normal
+from ..noise import fold_in
+from .mlp import ResidualMLP
+from .unet import UNet, UNetConfig
+
+
+@dataclass(frozen=True)
+class Space:
+    """Images [C, H, W] of ``depth`` grey levels, shown to networks as values in [-1, 1].
+
+    Attributes:
+        shape: (C, H, W).
+        depth: number of grey levels, 17 or 256, say.
+        classes: number of labels; label ``classes`` is the null class.
+    """
+
+    shape: tuple[int, int, int]
+    depth: int
+    classes: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", tuple(self.shape))  # a space read from JSON has a list
+        if self.depth < 2:
+            raise ValueError(f"depth: expected at least 2 grey levels, got {self.depth}")
+
+    @property
+    def dims(self) -> int:
+        """C H W."""
+        c, h, w = self.shape
+        return c * h * w
+
+    @property
+    def values(self) -> Tensor:
+        """[depth] the values of the levels."""
+        return torch.linspace(-1, 1, self.depth)
+
+    def levels(self, x: Tensor) -> Tensor:
+        """Values in [-1, 1] as int64 levels."""
+        return ((x + 1) * ((self.depth - 1) / 2)).round().long().clamp(0, self.depth - 1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images, and all the randomness that their loss may use.
+
+    Attributes:
+        x: [B, C, H, W] values in [-1, 1].
+        y: [B] int64 labels.
+        u: [B] stratified uniform numbers, for times.
+        keys: [B, 2] of the noise, see ``fastdiff.noise``.
+        step: of the training, for warm-ups.
+    """
+
+    x: Tensor
+    y: Tensor
+    u: Tensor
+    keys: Tensor
+    step: int = 0
+
+    def stream(self, number: int) -> Tensor:
+        """[B, 2] independent keys for each use of noise in a loss."""
+        return fold_in(self.keys, number)
+
+    def drop_labels(self, null: int, probability: float) -> Tensor:
+        """Labels, each replaced by ``null`` with this probability, so that a network also learns
+        the unconditional score (Ho and Salimans 2022, "Classifier-free guidance", alg. 1)."""
+        if not probability:
+            return self.y
+        uniform = torch.special.ndtr(standard_normal(self.stream(99), torch.zeros(len(self.y))))
+        return torch.where(uniform.to(self.y.device) < probability, null, self.y)
+
+
+class Member(nn.Module):
+    """Base class of the family: a module built from its ``Config`` and a ``Space``."""
+
+    Config: ClassVar[type]
+
+    def __init__(self, config, space: Space):
+        super().__init__()
+        self.config, self.space = config, space
+
+    def fit(self, images: Tensor) -> None:
+        """Take statistics of the training images [N, C, H, W], once, before training."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """[B] what training minimises the mean of."""
+        raise NotImplementedError
+
+
+def make_net(config, space: Space, outputs: int | None = None) -> nn.Module:
+    """The network of a denoiser: ``config.net`` is "mlp" or "unet".
+
+    Args:
+        config: has net, hidden, blocks, dropout.
+        space: the data.
+        outputs: channels of the output; default: those of the data.
+    """
+    channels, height, width = space.shape
+    outputs = channels if outputs is None else outputs
+    if config.net == "mlp":
+        return ResidualMLP(
+            space.shape, (outputs, height, width), config.hidden, config.blocks,
+            space.classes, config.dropout,
+        )  # fmt: skip
+    if config.net != "unet":
+        raise ValueError(f'net: expected "mlp" or "unet", got {config.net!r}')
+    if height != width or outputs != channels:
+        raise ValueError(
+            f"net: expected square images and one output per input for a UNet, "
+            f"got {height}x{width}, {channels} channels in and {outputs} out"
+        )
+    small = height <= 16
+    return UNet(
+        UNetConfig(
+            image_size=height,
+            channels=channels,
+            classes=space.classes,
+            patch=1 if small else 2,
+            widths=(config.hidden,) * (2 if small else 3),
+            attention=(False, True) if small else (False, True, False),
+            blocks=config.blocks,
+            emb_dim=3 * config.hidden,
+            dropout=config.dropout,
+        )
+    )

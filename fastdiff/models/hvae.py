@@ -1,0 +1,103 @@
+"""Markovian hierarchical variational auto-encoders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..elbo import MarkovBound, markov_bound
+from ..losses import standard_normal
+from ..noise import fold_in
+from .family import Batch, Member, Space
+from .vae import Likelihood, free, mlp, warm
+
+
+@dataclass(frozen=True)
+class HVAEConfig:
+    """Settings of ``HVAE``.
+
+    Attributes:
+        latents: dimensions of z_1, ..., z_T, the one next to the data first.
+        decoder: of the data, see ``VAEConfig``.
+        hidden: width of the networks.
+        dropout: dropout probability.
+        free_bits: nats of each level, on average over the batch, that cost nothing: what keeps the
+            upper levels from collapsing onto the prior.
+        warmup: steps over which the weight of the levels grows from 0 to 1.
+    """
+
+    latents: tuple[int, ...] = (24, 8)
+    decoder: str = "categorical"
+    hidden: int = 256
+    dropout: float = 0.2
+    free_bits: float = 3.0
+    warmup: int = 300
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "latents", tuple(int(n) for n in self.latents))
+        if not self.latents or min(self.latents) < 1:
+            raise ValueError(f"latents: expected positive dimensions, got {self.latents}")
+
+
+class HVAE(Member):
+    """q(z_t | z_{t-1}) up, p(z_{t-1} | z_t) down: Luo 2022, "Understanding diffusion models: a
+    unified perspective", "Hierarchical variational autoencoders".
+
+    With latents of the data's dimension, a fixed Gaussian q and a last latent that is pure noise
+    this is a diffusion model: ``fastdiff.elbo.diffusion_as_markov``.
+    """
+
+    Config = HVAEConfig
+
+    def __init__(self, config: HVAEConfig, space: Space):
+        super().__init__(config, space)
+        self.likelihood = Likelihood(config.decoder, space)
+        sizes, (hidden, dropout) = (space.dims, *config.latents), (config.hidden, config.dropout)
+        self.up = nn.ModuleList(
+            mlp(below, hidden, 2 * above, dropout)
+            for below, above in zip(sizes[:-1], sizes[1:], strict=True)
+        )
+        self.down = nn.ModuleList(
+            mlp(above, hidden, 2 * below, dropout)
+            for below, above in zip(sizes[1:-1], sizes[2:], strict=True)
+        )
+        self.pixels = mlp(sizes[1], hidden, space.dims * self.likelihood.outputs, dropout)
+
+    def bound(self, x: Tensor, noise: list[Tensor]) -> MarkovBound:
+        """The terms of -ELBO at one sample of every latent.
+
+        Args:
+            x: images [B, C, H, W] in [-1, 1].
+            noise: for each level normals [B, latents[t]] or keys [B, 2].
+        """
+
+        def conditional(net):
+            return lambda z: net(z).chunk(2, dim=1)
+
+        return markov_bound(
+            x.flatten(1),
+            [conditional(net) for net in self.up],
+            [conditional(net) for net in self.down],
+            lambda z: self.likelihood(x, self.pixels(z)),
+            noise,
+        )
+
+    def loss(self, batch: Batch) -> Tensor:
+        levels = range(len(self.config.latents))
+        bound = self.bound(batch.x, [batch.stream(i) for i in levels])
+        costs = [*bound.consistency.unbind(1), bound.prior]
+        total = sum(free(cost, self.config.free_bits) for cost in costs)
+        return bound.reconstruction + warm(self.config, batch.step) * total
+
+    @torch.no_grad()
+    def sample(self, keys: Tensor) -> Tensor:
+        """Mean images [B, C, H, W] of draws from the prior, one for each key [B, 2]."""
+        top = self.config.latents[-1]
+        z = standard_normal(keys, torch.empty(len(keys), top, device=keys.device))
+        for t in reversed(range(len(self.down))):
+            mean, log_var = self.down[t](z).chunk(2, dim=1)
+            eps = standard_normal(fold_in(keys, t), mean)
+            z = mean + torch.exp(0.5 * log_var) * eps
+        return self.likelihood.mean(self.pixels(z))

@@ -1,0 +1,216 @@
+"""Variational auto-encoders."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..elbo import importance_weighted
+from ..losses import (
+    bernoulli,
+    categorical,
+    discretised_logistic,
+    gaussian_log_prob,
+    gaussian_sample_kl,
+)
+from .blocks import zero_
+from .family import Batch, Member, Space
+
+DECODERS = ("categorical", "bernoulli", "logistic", "gaussian")
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """Settings of ``VAE``.
+
+    Attributes:
+        latent: dimension of z.
+        decoder: "categorical" (levels), "logistic" (levels, discretised), "bernoulli" (grey as the
+            mean of binary pixels) or "gaussian" (values, one learned variance).
+        net: "mlp", "conv" (sides a multiple of 4) or "linear" (probabilistic PCA).
+        hidden: width of the networks.
+        dropout: dropout probability.
+        free_bits: nats of the KL, on average over the batch, that cost nothing.
+        warmup: steps over which the weight of the KL grows from 0 to 1.
+    """
+
+    latent: int = 16
+    decoder: str = "categorical"
+    net: str = "mlp"
+    hidden: int = 256
+    dropout: float = 0.1
+    free_bits: float = 0.0
+    warmup: int = 0
+
+
+class Likelihood(nn.Module):
+    """log p(x | output) of images, by one of ``DECODERS``."""
+
+    def __init__(self, kind: str, space: Space):
+        super().__init__()
+        if kind not in DECODERS:
+            raise ValueError(f"decoder: expected one of {', '.join(DECODERS)}, got {kind!r}")
+        self.kind, self.space = kind, space
+        self.log_scale = nn.Parameter(torch.tensor(-1.0)) if kind in DECODERS[2:] else None
+
+    @property
+    def outputs(self) -> int:
+        """Numbers that the network has to give for each pixel."""
+        return self.space.depth if self.kind == "categorical" else 1
+
+    def forward(self, x: Tensor, output: Tensor) -> Tensor:
+        """[B] in nats; x [B, C, H, W] in [-1, 1], output [B, dims * outputs]."""
+        flat = x.flatten(1)
+        if self.kind == "categorical":
+            logits = output.reshape(len(x), -1, self.space.depth)
+            return categorical(self.space.levels(flat), logits)
+        if self.kind == "bernoulli":
+            return bernoulli((flat + 1) / 2, output)
+        if self.kind == "logistic":
+            return discretised_logistic(flat, output, self.log_scale, self.space.depth)
+        return gaussian_log_prob(flat, output, 2 * self.log_scale)
+
+    def mean(self, output: Tensor) -> Tensor:
+        """E[x | output], [B, C, H, W] in [-1, 1]."""
+        if self.kind == "categorical":
+            logits = output.reshape(len(output), -1, self.space.depth)
+            output = logits.softmax(-1) @ self.space.values.to(output)
+        elif self.kind == "bernoulli":
+            output = 2 * torch.sigmoid(output) - 1
+        return output.reshape(-1, *self.space.shape)
+
+
+def mlp(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
+    """Two hidden layers; the last layer starts at zero."""
+    return nn.Sequential(
+        nn.Linear(inputs, hidden),
+        nn.SiLU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.SiLU(),
+        nn.Dropout(dropout),
+        zero_(nn.Linear(hidden, outputs)),
+    )
+
+
+class VAE(Member):
+    """Kingma and Welling 2014, "Auto-encoding variational Bayes", with prior N(0, I)."""
+
+    Config = VAEConfig
+
+    def __init__(self, config: VAEConfig, space: Space):
+        super().__init__(config, space)
+        self.likelihood = Likelihood(config.decoder, space)
+        outputs = space.dims * self.likelihood.outputs
+        if config.net == "linear":
+            self.encoder = nn.Linear(space.dims, config.latent)
+            self.log_var = nn.Parameter(torch.zeros(config.latent))
+            self.decoder = nn.Linear(config.latent, outputs)
+        elif config.net == "mlp":
+            self.encoder = mlp(space.dims, config.hidden, 2 * config.latent, config.dropout)
+            self.decoder = mlp(config.latent, config.hidden, outputs, config.dropout)
+        elif config.net == "conv":
+            self.encoder, self.decoder = conv(config, space, self.likelihood.outputs)
+        else:
+            raise ValueError(f'net: expected "mlp", "conv" or "linear", got {config.net!r}')
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log-variance [B, latent] of q(z | x)."""
+        if self.config.net == "linear":
+            mean = self.encoder(x.flatten(1))
+            return mean, self.log_var.expand_as(mean)
+        return self.encoder(x if self.config.net == "conv" else x.flatten(1)).chunk(2, dim=1)
+
+    def terms(self, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """-log p(x | z) and KL(q(z | x) || N(0, I)) at one z, both [B] in nats.
+
+        Args:
+            x: images [B, C, H, W] in [-1, 1].
+            noise: normals [B, latent], or keys [B, 2].
+        """
+        z, kl = gaussian_sample_kl(*self.encode(x), noise)
+        return -self.likelihood(x, self.decoder(z)), kl
+
+    def loss(self, batch: Batch) -> Tensor:
+        reconstruction, kl = self.terms(batch.x, batch.stream(0))
+        return reconstruction + warm(self.config, batch.step) * free(kl, self.config.free_bits)
+
+    def log_weights(self, x: Tensor, noise: Tensor) -> Tensor:
+        """log p(x, z_k) - log q(z_k | x) for K samples, [K, B].
+
+        Args:
+            x: images [B, C, H, W].
+            noise: normals [K, B, latent].
+        """
+        mean, log_var = self.encode(x)
+        zero, rows = torch.zeros_like(mean), []
+        for eps in noise:
+            z = mean + torch.exp(0.5 * log_var) * eps
+            joint = self.likelihood(x, self.decoder(z)) + gaussian_log_prob(z, zero, zero)
+            rows.append(joint - gaussian_log_prob(z, mean, log_var))
+        return torch.stack(rows)
+
+    def iwae(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The importance-weighted bound with K samples, [B] in nats; arguments as above."""
+        return importance_weighted(self.log_weights(x, noise))
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Mean images [B, C, H, W] of latents [B, latent], such as draws from N(0, I)."""
+        return self.likelihood.mean(self.decoder(z))
+
+
+def warm(config, step: int) -> float:
+    """Weight of the KL: grows to 1 over ``config.warmup`` steps (Bowman et al. 2016, sec. 3.1)."""
+    return min(1.0, step / config.warmup) if config.warmup else 1.0
+
+
+def free(kl: Tensor, nats: float) -> Tensor:
+    """KL [B], of which the first ``nats`` on batch average have no gradient. Kingma et al. 2016,
+    "Improved variational inference with inverse autoregressive flow", eq. 15."""
+    return torch.where(kl.detach().mean() > nats, kl, nats) if nats else kl
+
+
+def conv(config: VAEConfig, space: Space, outputs: int) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder of strided convolutions, two levels down."""
+    channels, height, width = space.shape
+    if height % 4 or width % 4:
+        raise ValueError(
+            f"net: expected sides that are multiples of 4 for conv, got {height}x{width}"
+        )
+    wide, low = config.hidden // 4, (height // 4, width // 4)
+    inner = 2 * wide * math.prod(low)
+    encoder = nn.Sequential(
+        nn.Conv2d(channels, wide, 3, stride=2, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(wide, 2 * wide, 3, stride=2, padding=1),
+        nn.SiLU(),
+        nn.Flatten(),
+        nn.Dropout(config.dropout),
+        zero_(nn.Linear(inner, 2 * config.latent)),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(config.latent, inner),
+        nn.SiLU(),
+        nn.Dropout(config.dropout),
+        nn.Unflatten(1, (2 * wide, *low)),
+        nn.ConvTranspose2d(2 * wide, wide, 4, stride=2, padding=1),
+        nn.SiLU(),
+        nn.ConvTranspose2d(wide, channels * outputs, 4, stride=2, padding=1),
+        _PixelsFirst(channels, outputs),
+    )
+    return encoder, decoder
+
+
+class _PixelsFirst(nn.Module):
+    """[B, C K, H, W] to [B, C H W K]: the numbers of a pixel next to each other."""
+
+    def __init__(self, channels: int, outputs: int):
+        super().__init__()
+        self.channels, self.outputs = channels, outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.unflatten(1, (self.channels, self.outputs))
+        return x.movedim(2, -1).flatten(1)

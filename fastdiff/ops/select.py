@@ -1,0 +1,90 @@
+"""Which implementation of the operations runs: the device's own, or the one chosen here."""
+
+import importlib.util
+
+import torch
+
+from .library import native
+
+HAS_TRITON = importlib.util.find_spec("triton") is not None
+# The native CUDA kernels are NVIDIA's; torch calls devices of ROCm "cuda", too.
+HAS_CUDA = bool(native and native.cuda_archs) and torch.version.hip is None
+
+_chosen: str | None = None
+
+
+class backend:
+    """Run the operations on a backend of your choice, as a context manager::
+
+        with fastdiff.backend("triton"):
+            x = fastdiff.sample(model, x, table)
+
+    A ``SamplerState`` keeps the backend that was chosen when it was made, compiled code the one
+    that was chosen when it ran first. The choice holds for the whole process.
+
+    Args:
+        name: "cpu" and "cuda" (native kernels for tensors there), "triton" (tensors on GPUs, and on
+            the CPU under Triton's interpreter), "reference" (PyTorch in float64, any device), or
+            "auto": native kernels where there are any, else Triton on GPUs, else the reference.
+
+    Raises:
+        ValueError: there is no such backend.
+        RuntimeError: it is not there in this installation; the message says what is missing.
+    """
+
+    def __init__(self, name: str):
+        if name not in MISSING and name != "auto":
+            expected = ", ".join(f'"{known}"' for known in ("auto", *MISSING))
+            raise ValueError(f"backend: expected one of {expected}, got {name!r}")
+        if missing := MISSING.get(name):
+            raise RuntimeError(f"backend: {name!r} is not available: {missing}")
+        self.name = None if name == "auto" else name
+
+    def __enter__(self):
+        global _chosen
+        self.before, _chosen = _chosen, self.name
+
+    def __exit__(self, *_):
+        global _chosen
+        _chosen = self.before
+
+
+#: What each backend lacks to work here; "" for one that works.
+MISSING = {
+    "cpu": "" if native else "fastdiff was installed without its native module",
+    "cuda": "" if HAS_CUDA else "the native module holds no CUDA kernels for this build of torch",
+    "triton": ""
+    if HAS_TRITON
+    else "Triton is not installed; pip install 'fastdiff[triton]' (the torch wheels for ROCm and "
+    "XPU bring a Triton of their own)",
+    "reference": "",
+}
+
+
+def backend_of(device) -> str:
+    """The name of the backend that runs operations on tensors of ``device`` now.
+
+    Raises:
+        ValueError: the chosen backend does not serve that device.
+    """
+    kind = torch.device(device).type
+    if _chosen in ("cpu", "cuda") and kind not in (_chosen, "meta"):
+        raise ValueError(f"backend: {_chosen!r} serves tensors on {_chosen}, got one on {device}")
+    return _chosen or _default(kind)
+
+
+def _default(kind: str) -> str:
+    if kind == "cpu" and native is not None:
+        return "cpu"
+    if kind == "cuda" and HAS_CUDA:
+        return "cuda"
+    return "triton" if HAS_TRITON and kind in ("cuda", "xpu") else "reference"
+
+
+def operation(name: str, device):
+    """The operator ``name`` of the backend that serves ``device``: traceable by torch.compile."""
+    if backend_of(device) == "triton":
+        return getattr(torch.ops.fastdiff_triton, name)
+    if _chosen == "reference":
+        return getattr(torch.ops.fastdiff_reference, name)
+    return getattr(torch.ops.fastdiff, name)

@@ -1,0 +1,79 @@
+"""The tensors that a batch works in: allocated once, written in place, never moved."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+
+from ..row import COLUMN, WIDTH
+
+
+@dataclass
+class Buffers:
+    """What a step reads and writes, as ``fastdiff.ops.step_`` names it.
+
+    ``weights`` and ``second_weights`` may have one row for all rows, or one for all samples.
+    """
+
+    x: torch.Tensor
+    row: torch.Tensor
+    rows: torch.Tensor
+    keys: torch.Tensor
+    model_input: torch.Tensor
+    t: torch.Tensor
+    weights: torch.Tensor | None = None
+    second_weights: torch.Tensor | None = None
+    saved: torch.Tensor | None = None
+    history: torch.Tensor | None = None
+    z: torch.Tensor | None = None
+    z_prev: torch.Tensor | None = None
+    known: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    threshold: torch.Tensor | None = None
+
+    def named(self) -> dict[str, torch.Tensor | None]:
+        """The arguments of ``step_``: the weights as views of full size."""
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in ("weights", "second_weights"):
+            if named[name] is not None:
+                named[name] = named[name].expand(len(self.rows), len(self.x), -1)
+        return named
+
+    def structure(self) -> tuple:
+        """What has to be equal for the contents of one to take the place of another's."""
+        return tuple(
+            None if value is None else (value.dtype, value.device, tuple(value.shape))
+            for value in (getattr(self, field.name) for field in fields(self))
+        )
+
+    def take(self, other: "Buffers") -> None:
+        """Copy the contents of buffers of the same structure."""
+        for field in fields(self):
+            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+            if mine is not None:
+                mine.copy_(theirs)
+
+
+def packed_rows(rows: np.ndarray, like: torch.Tensor) -> torch.Tensor:
+    """[capacity, 40] the rows in the state's dtype, on its device.
+
+    On a GPU the capacity is the next power of two, the rest END rows: tables of other lengths can
+    then take their place without a new capture.
+    """
+    capacity = len(rows)
+    if like.device.type != "cpu":
+        capacity = max(64, 1 << (capacity - 1).bit_length())
+    packed = np.zeros((capacity, WIDTH))
+    packed[:, COLUMN["slot"]] = -1
+    packed[: len(rows)] = rows
+    return torch.tensor(packed, dtype=like.dtype, device=like.device)
+
+
+def mixing_weights(weights: np.ndarray | None, rows: torch.Tensor) -> torch.Tensor | None:
+    """[rows or 1, B or 1, G] guidance weights, padded to the capacity of ``rows``."""
+    if weights is None:
+        return None
+    if len(weights) > 1:
+        padding = np.repeat(weights[-1:], len(rows) - len(weights), axis=0)
+        weights = np.concatenate([weights, padding])
+    return torch.tensor(np.ascontiguousarray(weights), dtype=rows.dtype, device=rows.device)

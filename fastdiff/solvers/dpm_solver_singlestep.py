@@ -1,0 +1,70 @@
+from dataclasses import dataclass
+
+from .base import Stage
+from .exponential import Exponential
+from .linear import H, M, S, X
+
+
+@dataclass(frozen=True)
+class DPMSolverSinglestep(Exponential):
+    """DPM-Solver and DPM-Solver++, singlestep (2S, 3S). Lu et al. 2022, algorithms 1 and 2.
+
+    A step of order k spans k intervals of the grid; the grid points inside are its stages, each
+    reached from where the step starts. So there is one evaluation per interval, and the ratios
+    r_1, r_2 of the papers (1/2; 1/3, 2/3) are those of a grid that is even in lam.
+
+    The order is three, three, ... as long as the intervals last. The step to clean data and from
+    pure noise is one of its own, of order one.
+
+    Attributes:
+        order: 1, 2 or 3.
+        kind: "midpoint": stage two enters with half of the zeroth integral, stage three alone, as
+            in the papers; or "heun": the integrals of the polynomial through all stages.
+        quantity: "x0" (DPM-Solver++) or "eps" (DPM-Solver).
+        eta, s_noise: noise (``Exponential``), none by default. It is fresh at every stage, also at
+            those within one step, as in diffusers; ``DPMppSDE`` does it on one Brownian path.
+        lower_order_final: end with steps of lower order also where the intervals do not ask for it.
+    """
+
+    order: int = 2
+    kind: str = "midpoint"
+    quantity: str = "x0"
+    lower_order_final: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.check_choice("order", 1, 2, 3)
+        self.check_choice("kind", "midpoint", "heun")
+        self.check_choice("quantity", "x0", "eps")
+
+    @property
+    def convergence(self):
+        return 1 if self.stochastic else self.order
+
+    def sizes(self, path) -> list[int]:
+        """The orders of the steps, in sum the number of intervals."""
+        first = [1] if path[0].is_pure_noise else []
+        whole, rest = divmod(len(path) - len(first), self.order)
+        sizes = first + [self.order] * whole + [rest] * (rest > 0)
+        if sizes[-1] > 1 and (path[-1].is_clean or (self.lower_order_final and not rest)):
+            sizes[-1:] = [sizes[-1] - 1, 1]
+        return sizes
+
+    def steps(self, path):
+        start = 0
+        for size in self.sizes(path):
+            for stage in range(1, size + 1):
+                step = self.step(path[start], path[start + stage])
+                x = self._stage(step, path[start + 1 : start + stage])
+                x += self.s_noise * step.noise
+                yield Stage(x=x, at=step.s, s=X if stage == 1 else None, remember=M)
+            start += size
+
+    def _stage(self, step, inside):
+        """From the start of the step with the outputs there and at the points ``inside`` it."""
+        if not inside:
+            return step.drift()
+        if len(inside) == 1:
+            return step.drift([(inside[0], M)], S, H(1), self.kind)
+        first = [(inside[0], H(1))] if self.kind == "heun" else []
+        return step.drift([*first, (inside[1], M)], S, H(2))

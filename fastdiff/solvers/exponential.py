@@ -1,0 +1,136 @@
+"""One step of an exponential integrator in lam = log(alpha / sigma), for models of x0 or of eps.
+
+The probability flow (eta = 0), the reverse SDE (eta = 1) and what lies between are linear in x, so
+from t to s, h = lam_s - lam_t, E = e^{-h}, their solution is
+
+    "x0"   x_s = (sigma_s / sigma_t) E^eta x
+                 + alpha_s (1 + eta) int e^{(1 + eta) (lam - lam_s)} x0 dlam
+                 + sigma_s sqrt(1 - E^{2 eta}) z
+    "eps"  x_s = (alpha_s / alpha_t) x
+                 - sigma_s (1 + eta) int e^{lam_s - lam} eps dlam
+                 + sigma_s sqrt(eta (E^{-2} - 1)) z
+
+and all that a method has to choose is a polynomial for the model's output on the way (``adams``).
+Lu et al. 2022, "DPM-Solver", eq. 3.4 (eps), "DPM-Solver++", eq. 8 and appendix A; Xue et al. 2023,
+"SA-Solver", propositions 4.2 and A.1, where eta is tau^2.
+
+A step from pure noise or to clean data is infinitely long in lam; of an output that is known once
+it is exact for constant x0, whatever the method works in.
+"""
+
+from dataclasses import dataclass, field
+from math import factorial, inf, isinf, sqrt
+
+from .adams import integral
+from .base import Solver
+from .kappa import check_eta, check_range
+from .linear import X0, Lin, M, X, Z
+from .path import Point, decay, gap
+from .phi import I, J
+
+
+@dataclass(frozen=True)
+class Step:
+    """The step from t to s. ``rule``: how one node beside t enters, i.e. what c_1 is taken to be.
+
+    "heun"      the integral of r itself: exact for linear outputs
+    "midpoint"  c_0 / 2: the mean of the outputs' change, "bh2" of UniPC
+    "bh1"       the limit of both for short steps (UniPC, SA-Solver)
+    "published" as "heun"; but of two nodes c_2 is half the integral of r^2 (``DPMpp3M``)
+
+    Of more nodes the integrals are exact but for "published".
+    """
+
+    quantity: str
+    t: Point
+    s: Point
+    eta: float = 0.0
+
+    @property
+    def endless(self) -> bool:
+        return isinf(gap(self.t, self.s))
+
+    @property
+    def keep(self) -> float:
+        """E^eta, the fraction of the noise that is not refreshed."""
+        return decay(self.t, self.s) ** self.eta if self.eta else 1.0
+
+    @property
+    def noise(self) -> Lin:
+        """The fresh noise."""
+        if self.quantity == "x0" or self.endless:
+            return self.s.sigma * sqrt(1 - self.keep**2) * Z
+        return self.s.sigma * sqrt(self.eta * (decay(self.t, self.s) ** -2 - 1)) * Z
+
+    @property
+    def a(self) -> float:
+        """The factor of x."""
+        if self.quantity == "x0" or self.endless:
+            return self.keep * self.s.sigma / self.t.sigma
+        return self.s.alpha / self.t.alpha
+
+    @property
+    def c_0(self) -> float:
+        """The factor of an output that is constant on the way."""
+        if self.quantity == "x0" or self.endless:
+            return self.s.alpha - self.a * self.t.alpha
+        return (1 + self.eta) * (self.s.sigma - self.a * self.t.sigma)
+
+    def drift(self, nodes=(), base: Lin = X, m: Lin = M, rule: str = "heun") -> Lin:
+        """x_s without the fresh noise, from x = ``base`` at t and outputs as in ``integral``."""
+        return self.a * base + self.integral(m, nodes, rule)
+
+    def integral(self, m: Lin, nodes=(), rule: str = "heun") -> Lin:
+        """What the outputs contribute: ``m`` at t, and the (point, output) ``nodes``."""
+        if self.endless:
+            return self.c_0 * X0
+        h = gap(self.t, self.s)
+        places = [(gap(self.t, point) / h, output) for point, output in nodes]
+        return integral(m, places, [self.c_0, *self._moments(len(nodes), rule)])
+
+    def _moments(self, n, rule):
+        length = (1 + self.eta) * gap(self.t, self.s)
+        if n == 1 and rule in ("midpoint", "bh2"):
+            return [self.c_0 / 2]
+        if n == 1 and rule == "bh1":
+            return [self._edge * length / 2]
+        if n == 2 and rule == "published":
+            return [self._moment(1), self._moment(2) / 2]
+        return [self._moment(k) for k in range(1, n + 1)]
+
+    @property
+    def _edge(self):
+        return self.s.alpha if self.quantity == "x0" else -self.s.sigma
+
+    def _moment(self, k):
+        h = gap(self.t, self.s)
+        phi = I(k, (1 + self.eta) * h) if self.quantity == "x0" else (1 + self.eta) * J(k, h)
+        return self._edge * factorial(k) * phi
+
+
+@dataclass(frozen=True)
+class Exponential(Solver):
+    """Base class of the solvers made of such steps.
+
+    Attributes:
+        eta: noise: 0 for the probability-flow ODE, 1 for the reverse SDE.
+        s_noise: factor of the fresh noise.
+    """
+
+    eta: float = field(default=0.0, kw_only=True)
+    s_noise: float = field(default=1.0, kw_only=True)
+
+    def __post_init__(self):
+        check_eta(self, high=inf)
+        check_range(self, "s_noise", inf)
+
+    @property
+    def stochastic(self):
+        return self.eta > 0 and self.s_noise > 0
+
+    @property
+    def exact_on_point_mass(self):
+        return "full" if self.eta == 0 or (self.quantity, self.s_noise) == ("x0", 1) else "drift"
+
+    def step(self, t: Point, s: Point) -> Step:
+        return Step(self.quantity, t, s, self.eta)

@@ -1,0 +1,50 @@
+"""A batch as a pure function of the data, the run's settings and its seed."""
+
+from __future__ import annotations
+
+import torch
+
+from fastdiff import noise
+from fastdiff.losses import low_discrepancy
+from fastdiff.models import Batch
+
+from .config import TrainConfig
+from .data import Images, random_shift
+
+
+def batch_seed(config: TrainConfig, step: int) -> int:
+    """The seed of all that step ``step`` draws: rows, shifts, times, noise, dropout."""
+    return int(noise.fold_in(noise.key(config.seed), step)[0]) % 2**63
+
+
+def make_batch(data: Images, config: TrainConfig, seed: int, step: int = 0) -> Batch:
+    """The batch of a seed, on the CPU; the same on every device and for any number of processes.
+
+    Args:
+        data: training images.
+        config: the run.
+        seed: of ``batch_seed``.
+        step: see ``Batch``.
+    """
+    rng, count = torch.Generator().manual_seed(seed), config.batch
+    rows = torch.randint(0, len(data), (count,), generator=rng)
+    return Batch(
+        x=random_shift(data.values(rows), config.shift, rng),
+        y=data.labels[rows],
+        u=low_discrepancy(count, rng),
+        keys=noise.keys(seed, count),
+        step=step,
+    )
+
+
+def whole(data: Images, config: TrainConfig) -> Batch:
+    """All of the data once, at fixed times and noise: what test losses are measured on."""
+    rng, count = torch.Generator().manual_seed(0), len(data)
+    u = low_discrepancy(count, rng)[torch.randperm(count, generator=rng)]
+    return Batch(data.images, data.labels, u, noise.keys(0, count), config.steps)
+
+
+def part(batch: Batch, rows: slice, device: torch.device | str) -> Batch:
+    """Some of a batch, on a device."""
+    tensors = (batch.x, batch.y, batch.u, batch.keys)
+    return Batch(*(v[rows].to(device, non_blocking=True) for v in tensors), batch.step)

@@ -1,0 +1,242 @@
+"""One row for every sample of a batch: guidance, solver update, noise, next model input."""
+
+import torch
+import triton
+import triton.language as tl
+
+from .launch import launch, tile_of
+from .row import (
+    advance,
+    blend,
+    clip,
+    either,
+    gained,
+    gaussian,
+    mixes,
+    mixture,
+    narrow,
+    offsets,
+    quantity,
+    read,
+)
+from .views import output_views
+
+ADVANCE_TILE = 128
+
+
+@triton.jit
+def magnitude_kernel(
+    magnitude, x, row, rows, outputs, weights, n_rows, weight_row_stride, weight_sample_stride,
+    numel, sizes, strides,
+    G: tl.constexpr, DIMS: tl.constexpr, TILE: tl.constexpr, INDEX: tl.constexpr,
+    COLUMN: tl.constexpr,
+):  # fmt: skip
+    """|m| before clipping, of the samples whose row has a dynamic threshold."""
+    tiles = (numel - 1) // TILE + 1
+    unit = tl.program_id(0)
+    sample = (unit // tiles).to(tl.int64)
+    index = tl.load(row + sample)
+    if (index < 0) | (index >= n_rows):
+        return
+    here = rows + index * COLUMN.width
+    if (tl.load(here + COLUMN.live) == 0) | (tl.load(here + COLUMN.dynamic) <= 0):
+        return
+    place = (unit % tiles).to(INDEX) * TILE + tl.arange(0, TILE)
+    inside = place < numel
+    at = sample * numel + place
+    dtype: tl.constexpr = x.dtype.element_ty
+    weight_at = index * weight_row_stride + sample * weight_sample_stride
+    reads_o = tl.load(here + COLUMN.p_o) != 0
+    o, _ = mixes(
+        outputs, weights, None, weight_at, reads_o, tl.full([], 0, tl.int1),
+        place, sample, inside, sizes, strides, G, DIMS, dtype,
+    )  # fmt: skip
+    tl.store(magnitude + at, tl.abs(quantity(here, read(x, at, inside, dtype), o, COLUMN)), inside)
+
+
+@triton.jit(
+    do_not_specialize=["n_rows", "batch", "weight_row_stride", "weight_sample_stride"]
+)  # fmt: skip
+def step_kernel(
+    x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
+    second_weights, gain, known, mask, threshold,
+    n_rows, weight_row_stride, weight_sample_stride, batch, numel, sizes, strides, gain_strides,
+    G: tl.constexpr, DIMS: tl.constexpr, SLOTS: tl.constexpr, PRESENT: tl.constexpr,
+    TILE: tl.constexpr, INDEX: tl.constexpr, ADVANCE: tl.constexpr, COLUMN: tl.constexpr,
+):  # fmt: skip
+    """The row of a sample on one tile of it. ``ADVANCE``: the tile is all of the sample."""
+    tiles = (numel - 1) // TILE + 1
+    unit = tl.program_id(0)
+    sample = (unit // tiles).to(tl.int64)
+    index = tl.load(row + sample)
+    if (index < 0) | (index >= n_rows):
+        return
+    here = rows + index * COLUMN.width
+    if tl.load(here + COLUMN.live) == 0:
+        return
+    tile = (unit % tiles).to(tl.int64)
+    place = tile.to(INDEX) * TILE + tl.arange(0, TILE)
+    inside = place < numel
+    at = sample * numel + place
+    total = batch.to(tl.int64) * numel
+    dtype: tl.constexpr = x.dtype.element_ty
+
+    reads_x = either(here, COLUMN.c_x, COLUMN.d_x) | either(here, COLUMN.p_x, COLUMN.e_x)
+    reads_o = either(here, COLUMN.c_o, COLUMN.d_o) | either(here, COLUMN.p_o, COLUMN.e_o)
+    reads_u = either(here, COLUMN.c_u, COLUMN.d_u) | (tl.load(here + COLUMN.e_u) != 0)
+    reads_z = either(here, COLUMN.c_z, COLUMN.d_z)
+    x_ = read(x, at, inside & reads_x, dtype)
+    s_ = read(saved, at, inside & either(here, COLUMN.c_s, COLUMN.d_s), dtype)
+    h0 = remembered(history, 0, at, total, inside, here, SLOTS, dtype, COLUMN)
+    h1 = remembered(history, 1, at, total, inside, here, SLOTS, dtype, COLUMN)
+    h2 = remembered(history, 2, at, total, inside, here, SLOTS, dtype, COLUMN)
+    h3 = remembered(history, 3, at, total, inside, here, SLOTS, dtype, COLUMN)
+    weight_at = index * weight_row_stride + sample * weight_sample_stride
+    o, u = mixes(
+        outputs, weights, second_weights, weight_at, reads_o, reads_u,
+        place, sample, inside, sizes, strides, G, DIMS, dtype,
+    )  # fmt: skip
+    m = clip(quantity(here, x_, o, COLUMN), here, threshold, sample, COLUMN)
+
+    reads_z = either(here, COLUMN.c_z, COLUMN.d_z)
+    if known is not None:
+        reads_z = reads_z | either(here, COLUMN.k_known, COLUMN.k_z)
+    reads_zp = either(here, COLUMN.c_zp, COLUMN.d_zp)
+    seed = tl.load(keys + 2 * sample)
+    blocks = (numel - 1) // 4 + 1  # of one draw
+    draw = tl.load(here + COLUMN.draw).to(tl.int64)
+    first = tl.load(keys + 2 * sample + 1) + tile * (TILE // 4)
+    z_ = gaussian(z, at, inside, reads_z, seed, first + draw * blocks, TILE, dtype)
+    zp = gaussian(z_prev, at, inside, reads_zp, seed, first + (draw - 1) * blocks, TILE, dtype)
+    zg = gained(z_, here, gain, offsets(place, sample, sizes, gain_strides, DIMS), inside, COLUMN)
+
+    operands = (x_, s_, m, o, u, h0, h1, h2, h3, zg, zp)
+    following = mixture(here, COLUMN.c_x, operands, PRESENT)
+    if known is not None:
+        wanted = inside & either(here, COLUMN.k_known, COLUMN.k_z)
+        known_ = read(known, at, wanted, dtype)
+        mask_ = read(mask, at, wanted, dtype)
+        following = blend(following, here, known_, mask_, z_, COLUMN)
+    anchor = mixture(here, COLUMN.d_x, operands, PRESENT)
+    memory = remember(here, x_, m, o, u, COLUMN)
+
+    # The model's output may lie in memory that is written here, element for element, and the row
+    # counter of the sample is read by every thread: all is read before anything is stored.
+    tl.debug_barrier()
+    tl.store(x + at, following, mask=inside)
+    if saved is not None:
+        tl.store(saved + at, anchor, mask=inside & any_of(here, COLUMN.d_x))
+    if history is not None:
+        slot = tl.load(here + COLUMN.slot).to(tl.int64)
+        tl.store(history + slot * total + at, memory, mask=inside & (slot >= 0) & (slot < SLOTS))
+    if model_input is not None:
+        scale = tl.load(here + COLUMN.in_scale)
+        y = narrow(scale * following, model_input.dtype.element_ty)
+        for g in tl.static_range(G):
+            tl.store(model_input + g * total + at, y, mask=inside & (scale != 0))
+    if ADVANCE:
+        advance(index, row, here, t, True, sample, batch, G, COLUMN)
+
+
+@triton.jit(do_not_specialize=["n_rows", "batch"])
+def advance_kernel(
+    row, rows, t, n_rows, batch, G: tl.constexpr, TILE: tl.constexpr, COLUMN: tl.constexpr
+):
+    """The end of a row, for samples of several tiles."""
+    samples = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
+    index = tl.load(row + samples, mask=samples < batch, other=-1)
+    valid = (index >= 0) & (index < n_rows)
+    here = rows + index * COLUMN.width
+    live = valid & (tl.load(here + COLUMN.live, mask=valid, other=0.0) != 0)
+    advance(index, row, here, t, live, samples, batch, G, COLUMN)
+
+
+class Step:
+    """The operation with its buffers bound; a call takes what changes from row to row.
+
+    Args:
+        column: a named tuple, the place of each field in a row, and ``width``.
+        history ...: as ``fastdiff.ops.step_`` describes and has checked them.
+    """
+
+    def __init__(
+        self, column, x, row, rows, weights, keys, saved, history, z, z_prev, model_input, t,
+        second_weights, known, mask, threshold,
+    ):  # fmt: skip
+        self.x, self.row, self.rows, self.threshold = x, row, rows, threshold
+        self.batch, self.numel = len(x), x[0].numel() if len(x) else 0
+        self.outputs = 1 if weights is None else weights.shape[2]
+        self.written = [v for v in (x, model_input) if v is not None and v.numel()]
+        self.weights = weights
+        self.strides = (0, 0) if weights is None else weights.stride()[:2]
+        self.operands = (weights, keys, saved, history, z, z_prev, model_input, t, second_weights)
+        self.known = (known, mask)
+        self.time = t
+        self.slots = 0 if history is None else len(history)
+        tile = tile_of(self.batch, self.numel, x.element_size())
+        self.tiles = triton.cdiv(self.numel, tile)
+        wide = self.numel > 2**31 - 1 - tile
+        self.constants = {
+            "G": self.outputs, "TILE": tile, "INDEX": tl.int64 if wide else tl.int32,
+            "COLUMN": column,
+        }  # fmt: skip
+
+    def __call__(self, outputs, gain=None) -> None:
+        """Execute the row that each sample stands on.
+
+        Args:
+            outputs: G tensors [B, ...], one [G * B, ...], or none, in a list.
+            gain: [B, ...] or None.
+        """
+        if self.batch == 0 or len(self.rows) == 0:
+            return
+        if self.numel:
+            views = output_views(self.x, outputs, self.outputs, gain, self.written)
+            if self.threshold is not None:
+                self._find_thresholds(*views)
+            self._execute(gain, *views)
+        if self.tiles != 1:
+            programs = triton.cdiv(self.batch, ADVANCE_TILE)
+            launch(
+                advance_kernel, programs, self.x.device, self.row, self.rows, self.time,
+                len(self.rows), self.batch, G=self.outputs, TILE=ADVANCE_TILE,
+                COLUMN=self.constants["COLUMN"],
+            )  # fmt: skip
+
+    def _execute(self, gain, outputs, sizes, strides, gain_strides):
+        there = bool(outputs)
+        present = (
+            True, self.operands[2] is not None, True, there, there,
+            *(k < self.slots for k in range(4)), True, True,
+        )  # fmt: skip
+        launch(
+            step_kernel, self.batch * self.tiles, self.x.device,
+            self.x, self.row, self.rows, outputs or None, *self.operands, gain, *self.known,
+            self.threshold, len(self.rows), *self.strides, self.batch, self.numel,
+            sizes, strides, gain_strides,
+            DIMS=len(sizes), SLOTS=self.slots, PRESENT=present, ADVANCE=self.tiles == 1,
+            **self.constants,
+        )  # fmt: skip
+
+    def _find_thresholds(self, outputs, sizes, strides, _):
+        """The q-quantile of |m| over each sample, interpolated as torch.quantile does, within
+        1 and clip_hi. Nothing is asked of the device: samples without a bound compute one, too."""
+        magnitude = torch.zeros_like(self.x)
+        launch(
+            magnitude_kernel, self.batch * self.tiles, self.x.device,
+            magnitude, self.x, self.row, self.rows, outputs or None, self.weights,
+            len(self.rows), *self.strides, self.numel, sizes, strides,
+            DIMS=len(sizes), **self.constants,
+        )  # fmt: skip
+        column = self.constants["COLUMN"]
+        current = self.rows[self.row.clamp(0, len(self.rows) - 1)]
+        q, highest = current[:, column.dynamic].double(), current[:, column.clip_hi]
+        place = q.clamp(0, 1) * (self.numel - 1)
+        below = place.long()
+        pair = torch.stack((below, (below + 1).clamp(max=self.numel - 1)), dim=1)
+        ordered = magnitude.flatten(1).sort(dim=1).values
+        low, high = ordered.gather(1, pair).double().unbind(dim=1)
+        bound = (low + (high - low) * (place - below)).to(self.x.dtype)
+        bound = torch.where(bound > 1, bound, 1.0)
+        bound = torch.where(bound > highest, highest, bound)
+        self.threshold.copy_(torch.where(q > 0, bound, self.threshold))
