@@ -12,7 +12,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 
@@ -110,4 +110,10 @@ def _pure_python(reason):
 
 
 ext_modules, cmdclass = native_extension()
-setup(ext_modules=ext_modules, cmdclass=cmdclass)
+setup(
+    # The Triton kernels lie in kernels/triton, outside of the package that they are imported from.
+    packages=[*find_packages(include=["fastdiff", "fastdiff.*"]), "fastdiff.kernels.triton"],
+    package_dir={"": ".", "fastdiff.kernels.triton": "kernels/triton"},
+    ext_modules=ext_modules,
+    cmdclass=cmdclass,
+)

@@ -3,6 +3,7 @@
 import platform
 
 from .ops.library import native
+from .ops.select import MISSING
 
 
 def build_info() -> dict:
@@ -22,6 +23,6 @@ def build_info() -> dict:
         "cpu_clone": native.cpu_clone() if native else None,
         "cpu_clones": native.cpu_clones() if native else [],
         "cuda_archs": native.cuda_archs.split() if native else [],
-        "backends": ["reference", *(["cpu"] if native else [])],
+        "backends": [name for name, missing in MISSING.items() if not missing],
         "threads": torch.get_num_threads(),
     }

@@ -84,8 +84,9 @@ def draw(keys: torch.Tensor, shape, number: int = 0) -> torch.Tensor:
     numel = 1
     for size in shape:
         numel *= size
-    offset = torch.tensor([0, number * -(-numel // 4)], device=keys.device)
-    return ops.normal(keys + offset, shape)
+    keys = keys.clone()
+    keys[..., 1] += number * -(-numel // 4)
+    return ops.normal(keys, shape)
 
 
 def normal(keys: torch.Tensor, shape, *, dtype=torch.float32, device=None) -> torch.Tensor:

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "fastdiff"
 
 # A module may import those of its own entry and of the lines above.
 LAYERS = [
-    {"row"},
+    {"row", "kernels"},
     {"schedules"},
     {"parameterization", "grids", "processes", "ops"},
     {"solvers"},

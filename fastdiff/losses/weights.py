@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from ..parameterization import exact_output
+from ..processes import Process
 from ..schedules import Schedule
 
 
@@ -29,9 +30,8 @@ def x0_factor(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
 
 
 def log_snr_rate(schedule: Schedule, t: Tensor) -> Tensor:
-    """-d log SNR / dt = gamma'(t) >= 0, [B]."""
-    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-    return 2 * (schedule.dsigma(t) / sigma - schedule.dalpha(t) / alpha)
+    """-d log SNR / dt = gamma'(t) = g^2 / sigma^2 >= 0, [B]."""
+    return Process(schedule).diffusion2(t) / schedule.sigma(t).square()
 
 
 def snr(schedule: Schedule, t: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from ..losses import levels, noise_and_target
 from ..losses.eager import per_sample
 from ..parameterization import exact_output
 from .blocks import timestep_embedding
+from .denoiser import at_unit_scale
 from .family import Batch, Member, Space
 from .mlp import EMBEDDING
 from .sde import PROCESSES
@@ -60,12 +61,9 @@ class Classifier(Member):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Logits [B, classes] of noisy images x [B, C, H, W] at times t [B] of the schedule."""
-        schedule = self.schedule
-        alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-        scale = per_sample(torch.rsqrt(alpha.square() + sigma.square()).to(x.dtype), x)
-        unit = (t - schedule.t_min) / (schedule.t_max - schedule.t_min)
+        x, unit = at_unit_scale(self.schedule, x, t)
         time = self.time(timestep_embedding(unit, EMBEDDING).to(x.dtype))
-        return self.body(self.stem((scale * x).flatten(1)) + time)
+        return self.body(self.stem(x.flatten(1)) + time)
 
     def gradient(self, x: Tensor, t: Tensor, y: Tensor) -> Tensor:
         """grad_x log p(y | x_t), of x's shape."""

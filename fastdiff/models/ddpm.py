@@ -28,8 +28,8 @@ class DDPMConfig:
         weight: of the loss, a name of ``fastdiff.losses.weights`` ("eps" is L_simple).
         variance: "fixed" or "learned" (the range between the two fixed ones).
         vlb: weight of the bound in the loss, per dimension; what teaches the variance.
-        label_dropout: probability of the null class; 1 trains an unconditional model, less one for
-            classifier-free guidance.
+        label_dropout: probability of the null class: 1 trains an unconditional model, less than 1
+            one for classifier-free guidance.
         net: "mlp" or "unet".
         hidden: width of the network.
         blocks: residual blocks (of the UNet: per level).
@@ -75,6 +75,7 @@ class DDPM(Denoiser):
         parts = 2 if config.variance == "learned" else 1
         net = make_net(config, space, parts * space.shape[0])
         super().__init__(config, space, net, schedule, config.prediction)
+        self.label_dropout = config.label_dropout
 
     @property
     def times(self) -> Tensor:
@@ -84,11 +85,10 @@ class DDPM(Denoiser):
     def loss(self, batch: Batch) -> Tensor:
         config, schedule = self.config, self.schedule
         t = (batch.u * config.timesteps).floor().clamp(max=config.timesteps - 1)
-        y = batch.drop_labels(self.space.classes, config.label_dropout)
         x_t, target = noise_and_target(
             batch.x, levels(schedule, t, self.prediction), batch.stream(0)
         )
-        out = self(x_t, t, y)
+        out = self(x_t, t, self.labels(batch))
         weight = target_weight(schedule, t, self.prediction, find(config.weight))
         if config.variance == "fixed":
             return squared_error(out, target, weight) / self.space.dims

@@ -13,6 +13,8 @@ from ..noise import fold_in
 from .mlp import ResidualMLP
 from .unet import UNet, UNetConfig
 
+SMOOTHING = 0.1  # counts added to every level, so that none is impossible
+
 
 @dataclass(frozen=True)
 class Space:
@@ -95,6 +97,13 @@ class Member(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """[B] what training minimises the mean of."""
         raise NotImplementedError
+
+
+def log_histograms(images: Tensor, space: Space) -> Tensor:
+    """[C, H, W, depth] log of the frequency of each level in each pixel of images [N, C, H, W]."""
+    level = space.levels(images)
+    counts = torch.stack([(level == k).sum(0) for k in range(space.depth)], -1) + SMOOTHING
+    return torch.log(counts / counts.sum(-1, keepdim=True))
 
 
 def make_net(config, space: Space, outputs: int | None = None) -> nn.Module:

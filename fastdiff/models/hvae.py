@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..elbo import MarkovBound, markov_bound
+from ..elbo import MarkovBound, bits_per_dim, markov_bound
 from ..losses import standard_normal
 from ..noise import fold_in
 from .family import Batch, Member, Space
@@ -65,6 +65,9 @@ class HVAE(Member):
         )
         self.pixels = mlp(sizes[1], hidden, space.dims * self.likelihood.outputs, dropout)
 
+    def fit(self, images: Tensor) -> None:
+        self.likelihood.fit(images)
+
     def bound(self, x: Tensor, noise: list[Tensor]) -> MarkovBound:
         """The terms of -ELBO at one sample of every latent.
 
@@ -77,7 +80,7 @@ class HVAE(Member):
             return lambda z: net(z).chunk(2, dim=1)
 
         return markov_bound(
-            x.flatten(1),
+            self.likelihood.centred(x).flatten(1),
             [conditional(net) for net in self.up],
             [conditional(net) for net in self.down],
             lambda z: self.likelihood(x, self.pixels(z)),
@@ -85,11 +88,13 @@ class HVAE(Member):
         )
 
     def loss(self, batch: Batch) -> Tensor:
+        """-ELBO in bits per dimension, the levels as the settings weigh them."""
         levels = range(len(self.config.latents))
         bound = self.bound(batch.x, [batch.stream(i) for i in levels])
         costs = [*bound.consistency.unbind(1), bound.prior]
-        total = sum(free(cost, self.config.free_bits) for cost in costs)
-        return bound.reconstruction + warm(self.config, batch.step) * total
+        above = sum(free(cost, self.config.free_bits) for cost in costs)
+        total = bound.reconstruction + warm(self.config, batch.step) * above
+        return bits_per_dim(total, self.space.dims)
 
     @torch.no_grad()
     def sample(self, keys: Tensor) -> Tensor:

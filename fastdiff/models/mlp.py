@@ -14,7 +14,8 @@ EMBEDDING = 64
 
 
 class ResidualMLP(nn.Module):
-    """x + MLP(x) blocks; one vector for time and class is added in each.
+    """x + MLP(x) blocks; one vector for time and class is added in each, and one scales the end:
+    how strong a denoiser's linear part is depends on the noise level above all.
 
     Untrained, it returns zeros: the last layer starts at zero.
 
@@ -38,6 +39,7 @@ class ResidualMLP(nn.Module):
         self.second = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(blocks))
         self.norm = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(blocks))
         self.dropout = nn.Dropout(dropout)
+        self.gate = zero_(nn.Linear(hidden, hidden))
         self.out = zero_(nn.Linear(hidden, math.prod(outputs)))
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:
@@ -51,4 +53,4 @@ class ResidualMLP(nn.Module):
         ):
             inside = F.silu(first(norm(h)) + add(emb))
             h = h + second(self.dropout(inside))
-        return self.out(F.silu(h)).reshape(-1, *self.outputs)
+        return self.out(h * (1 + self.gate(emb))).reshape(-1, *self.outputs)

@@ -34,8 +34,8 @@ class SDEConfig:
             the prediction, "elbo" the likelihood weighting.
         times: "uniform", or "log-snr": uniform in log SNR with the loss reweighted to the same
             mean, the importance sampling that the likelihood weighting needs.
-        label_dropout: probability of the null class; 1 trains an unconditional model, less one for
-            classifier-free guidance.
+        label_dropout: probability of the null class: 1 trains an unconditional model, less than 1
+            one for classifier-free guidance.
         net: "mlp" or "unet".
         hidden: width of the network.
         blocks: residual blocks (of the UNet: per level).
@@ -70,10 +70,10 @@ class ScoreSDE(Denoiser):
             )
         if config.times not in ("uniform", "log-snr"):
             raise ValueError(f'times: expected "uniform" or "log-snr", got {config.times!r}')
-        self_weight = find(config.weight) if config.weight else None
-        schedule = PROCESSES[config.process]
-        super().__init__(config, space, make_net(config, space), schedule, config.prediction)
-        self.weight = self_weight
+        schedule, net = PROCESSES[config.process], make_net(config, space)
+        super().__init__(config, space, net, schedule, config.prediction)
+        self.label_dropout = config.label_dropout
+        self.weight = find(config.weight) if config.weight else None
 
     def times(self, u: Tensor) -> tuple[Tensor, Tensor]:
         """Times [B] from uniform numbers [B], and 1 / (their density times the range)."""
@@ -92,9 +92,8 @@ class ScoreSDE(Denoiser):
 
     def loss(self, batch: Batch) -> Tensor:
         t, importance = self.times(batch.u)
-        y = batch.drop_labels(self.space.classes, self.config.label_dropout)
         loss = denoising_loss(
-            self, batch.x, t, batch.stream(0), y=y, schedule=self.schedule,
+            self, batch.x, t, batch.stream(0), y=self.labels(batch), schedule=self.schedule,
             prediction=self.prediction, weight=self.weight,
         )  # fmt: skip
         return importance * loss / self.space.dims

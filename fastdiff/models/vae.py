@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ..elbo import importance_weighted
+from ..elbo import bits_per_dim, importance_weighted
 from ..losses import (
     bernoulli,
     categorical,
@@ -16,8 +16,7 @@ from ..losses import (
     gaussian_log_prob,
     gaussian_sample_kl,
 )
-from .blocks import zero_
-from .family import Batch, Member, Space
+from .family import Batch, Member, Space, log_histograms
 
 DECODERS = ("categorical", "bernoulli", "logistic", "gaussian")
 
@@ -47,7 +46,11 @@ class VAEConfig:
 
 
 class Likelihood(nn.Module):
-    """log p(x | output) of images, by one of ``DECODERS``."""
+    """log p(x | output) of images, by one of ``DECODERS``.
+
+    Outputs are relative to the best constant one, that of independent pixels; so training starts
+    where their histograms are known, and has the latents to learn only.
+    """
 
     def __init__(self, kind: str, space: Space):
         super().__init__()
@@ -55,15 +58,31 @@ class Likelihood(nn.Module):
             raise ValueError(f"decoder: expected one of {', '.join(DECODERS)}, got {kind!r}")
         self.kind, self.space = kind, space
         self.log_scale = nn.Parameter(torch.tensor(-1.0)) if kind in DECODERS[2:] else None
+        self.register_buffer("mean_image", torch.zeros(space.dims))
+        self.register_buffer("constant", torch.zeros(space.dims * self.outputs))
 
     @property
     def outputs(self) -> int:
         """Numbers that the network has to give for each pixel."""
         return self.space.depth if self.kind == "categorical" else 1
 
+    def fit(self, images: Tensor) -> None:
+        """Take the mean and the histogram of each pixel of images [N, C, H, W]."""
+        self.mean_image.copy_(images.mean(0).flatten())
+        best = self.mean_image
+        if self.kind == "categorical":
+            best = log_histograms(images, self.space).flatten()
+        elif self.kind == "bernoulli":
+            best = torch.special.logit((best + 1) / 2, eps=1e-3)
+        self.constant.copy_(best)
+
+    def centred(self, x: Tensor) -> Tensor:
+        """x [B, C, H, W] without the mean image: what encoders are shown."""
+        return x - self.mean_image.reshape(self.space.shape)
+
     def forward(self, x: Tensor, output: Tensor) -> Tensor:
         """[B] in nats; x [B, C, H, W] in [-1, 1], output [B, dims * outputs]."""
-        flat = x.flatten(1)
+        flat, output = x.flatten(1), output + self.constant
         if self.kind == "categorical":
             logits = output.reshape(len(x), -1, self.space.depth)
             return categorical(self.space.levels(flat), logits)
@@ -75,6 +94,7 @@ class Likelihood(nn.Module):
 
     def mean(self, output: Tensor) -> Tensor:
         """E[x | output], [B, C, H, W] in [-1, 1]."""
+        output = output + self.constant
         if self.kind == "categorical":
             logits = output.reshape(len(output), -1, self.space.depth)
             output = logits.softmax(-1) @ self.space.values.to(output)
@@ -84,7 +104,7 @@ class Likelihood(nn.Module):
 
 
 def mlp(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential:
-    """Two hidden layers; the last layer starts at zero."""
+    """Two hidden layers."""
     return nn.Sequential(
         nn.Linear(inputs, hidden),
         nn.SiLU(),
@@ -92,7 +112,7 @@ def mlp(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential
         nn.Linear(hidden, hidden),
         nn.SiLU(),
         nn.Dropout(dropout),
-        zero_(nn.Linear(hidden, outputs)),
+        nn.Linear(hidden, outputs),
     )
 
 
@@ -117,8 +137,12 @@ class VAE(Member):
         else:
             raise ValueError(f'net: expected "mlp", "conv" or "linear", got {config.net!r}')
 
+    def fit(self, images: Tensor) -> None:
+        self.likelihood.fit(images)
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance [B, latent] of q(z | x)."""
+        x = self.likelihood.centred(x)
         if self.config.net == "linear":
             mean = self.encoder(x.flatten(1))
             return mean, self.log_var.expand_as(mean)
@@ -135,8 +159,10 @@ class VAE(Member):
         return -self.likelihood(x, self.decoder(z)), kl
 
     def loss(self, batch: Batch) -> Tensor:
+        """-ELBO in bits per dimension, the KL as the settings weigh it."""
         reconstruction, kl = self.terms(batch.x, batch.stream(0))
-        return reconstruction + warm(self.config, batch.step) * free(kl, self.config.free_bits)
+        total = reconstruction + warm(self.config, batch.step) * free(kl, self.config.free_bits)
+        return bits_per_dim(total, self.space.dims)
 
     def log_weights(self, x: Tensor, noise: Tensor) -> Tensor:
         """log p(x, z_k) - log q(z_k | x) for K samples, [K, B].
@@ -189,7 +215,7 @@ def conv(config: VAEConfig, space: Space, outputs: int) -> tuple[nn.Module, nn.M
         nn.SiLU(),
         nn.Flatten(),
         nn.Dropout(config.dropout),
-        zero_(nn.Linear(inner, 2 * config.latent)),
+        nn.Linear(inner, 2 * config.latent),
     )
     decoder = nn.Sequential(
         nn.Linear(config.latent, inner),

@@ -12,11 +12,9 @@ from ..elbo import bits_per_dim
 from ..losses import categorical, gaussian_kl, noise_and_target, squared_error
 from ..losses.eager import per_sample
 from ..noise import fold_in
-from .family import Batch, Member, Space
+from .family import Batch, Member, Space, log_histograms
 from .gamma import Gamma, scale_gradient
 from .mlp import ResidualMLP
-
-SMOOTHING = 0.1  # counts added to each level of each pixel's histogram
 
 
 @dataclass(frozen=True)
@@ -100,10 +98,7 @@ class VDM(Member):
         """Take the histogram of each pixel."""
         if self.config.head != "bayes":
             return
-        level = self.space.levels(images)
-        counts = torch.stack([(level == k).sum(0) for k in range(self.space.depth)], -1)
-        counts = counts.double() + SMOOTHING
-        self.log_pmf.copy_(torch.log(counts / counts.sum(-1, keepdim=True)))
+        self.log_pmf.copy_(log_histograms(images, self.space))
 
     @property
     def schedule(self):

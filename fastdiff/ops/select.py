@@ -6,7 +6,8 @@ import torch
 
 from .library import native
 
-HAS_TRITON = importlib.util.find_spec("triton") is not None
+_spec = importlib.util.find_spec("triton")
+HAS_TRITON = _spec is not None and _spec.origin is not None  # not just any folder of that name
 # The native CUDA kernels are NVIDIA's; torch calls devices of ROCm "cuda", too.
 HAS_CUDA = bool(native and native.cuda_archs) and torch.version.hip is None
 

@@ -4,5 +4,7 @@ from .adaptive import RK45 as RK45
 from .adaptive import Solution as Solution
 from .adaptive import sample_adaptive as sample_adaptive
 from .dpm_adaptive import DPMAdaptive as DPMAdaptive
+from .langevin import Langevin as Langevin
+from .langevin import predictor_corrector as predictor_corrector
 from .sample import sample as sample
 from .state import SamplerState as SamplerState

@@ -42,7 +42,7 @@ class Solver:
         quantity: what ``M`` stands for in ``steps``, "x0" or "eps".
         order: the order in the sense of the solver's paper (weak order if stochastic).
         convergence: slope of the global error against the step size, with the solver's own
-            start-up; mostly ``order``.
+            start-up; mostly ``order``, and 0 for samplers that are no integrators.
         stochastic: whether rows draw noise.
         exact_on_point_mass: what the rows do to alpha x0 + sigma eps if the data are the one point
             x0: "full" - they carry it to the next level exactly (noise: in law), "drift" - only the

@@ -144,12 +144,16 @@ def _same(have, expected, where, names):
 def check_point_mass(rows, levels, kind):
     """Run the rows on coefficient vectors and compare each landing with its level.
 
+    Each row starts from its exact level, so that rounding errors do not add up; those of what was
+    saved, which may be the difference of large numbers, count as ``doubt``.
+
     Args:
         kind: "full" or "drift", as in ``Solver.exact_on_point_mass``.
     """
     draws = int(rows[:, COLUMN["draw"]].max())
     basis = np.zeros((_HISTORY + HISTORY, 2 + draws))  # x, s, m, o, u, h_0 .. h_3
     basis[0, :2] = levels[0, 1:3]
+    doubt = np.zeros(len(basis))
     for k, row in enumerate(rows[:-1]):
         draw = int(row[COLUMN["draw"]])
         memory = basis[:, : 2 + draw]  # later draws have not happened
@@ -165,8 +169,8 @@ def check_point_mass(rows, levels, kind):
             u[:] = o  # with one point, every condition has the same answer
             m[:] = row[COLUMN["p_x"]] * x + row[COLUMN["p_o"]] * o
         landed = _combine(row, C, memory, draw)
-        size = np.abs(row[C.vectors]) @ np.sqrt(np.einsum("ij,ij->i", memory, memory))
-        _check_landing(k, landed, levels[k + 1], size, kind, draws)
+        rounding = ROUNDING * np.sqrt(np.einsum("ij,ij->i", memory, memory)) + doubt
+        _check_landing(k, landed, levels[k + 1], np.abs(row[C.vectors]) @ rounding, kind, draws)
         _check_known(k, row, levels[k + 1])
         saved = (
             _combine(row, D, memory, draw)
@@ -177,9 +181,20 @@ def check_point_mass(rows, levels, kind):
         if slot >= 0:
             e_x, e_m, e_o, e_u = row[[COLUMN[f"e_{name}"] for name in "xmou"]]
             history[slot] = e_x * x + e_m * m + e_o * o + e_u * u
-        x[:] = landed
+            doubt[_HISTORY + slot] = np.abs([e_x, e_m, e_o, e_u]) @ rounding[[0, 2, 3, 4]]
+        x[:] = _exact(landed, levels[k + 1], kind)
         if saved is not None:
             memory[1] = saved
+            doubt[1] = np.abs(row[D.vectors]) @ rounding
+
+
+def _exact(landed, level, kind):
+    """What was found to be on a level, without its rounding errors."""
+    noise = np.linalg.norm(landed[1:])
+    if kind == "full" and noise > 0:
+        landed[1:] *= level[2] / noise
+    landed[0] = level[1]
+    return landed
 
 
 def _combine(row, columns, memory, draw):
@@ -199,9 +214,9 @@ def _check_known(k, row, level):
         )
 
 
-def _check_landing(k, landed, level, size, kind, draws):
+def _check_landing(k, landed, level, rounding, kind, draws):
     _, alpha, sigma, *_ = level
-    allowed = TOLERANCE * max(alpha, sigma) + ROUNDING * size
+    allowed = TOLERANCE * max(alpha, sigma) + rounding
     if not abs(landed[0] - alpha) <= allowed:
         raise ValueError(
             f"row {k}: on a point mass the factor of x0 must be alpha = {alpha:.12g} "

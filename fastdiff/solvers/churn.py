@@ -49,6 +49,10 @@ class Churned(Solver):
     def exact_on_point_mass(self):
         return "full" if self.s_churn == 0 or self.s_noise == 1 else "drift"
 
+    @property
+    def convergence(self):
+        return 0 if self.stochastic and self.s_noise != 1 else self.order
+
     def step(self, path: Path, t: Point, s: Point) -> list[Stage]:
         """The stages of one step from t to s."""
         raise NotImplementedError

@@ -1,11 +1,11 @@
 from dataclasses import dataclass
-from math import inf
 
-from .kappa import FirstOrder, check_eta, check_range
+from .ancestral import Ancestral
+from .kappa import FirstOrder
 
 
 @dataclass(frozen=True)
-class EulerAncestralRF(FirstOrder):
+class EulerAncestralRF(Ancestral, FirstOrder):
     """Ancestral sampling of rectified flows; ComfyUI's and LTX's ``euler_ancestral_RF``.
 
     Euler to below the next level tau = sigma / (alpha + sigma), then fresh noise up to it:
@@ -18,21 +18,6 @@ class EulerAncestralRF(FirstOrder):
         eta: noise, 0 to 1.
         s_noise: factor of the fresh noise.
     """
-
-    eta: float = 1.0
-    s_noise: float = 1.0
-
-    def __post_init__(self):
-        check_eta(self)
-        check_range(self, "s_noise", inf)
-
-    @property
-    def stochastic(self):
-        return self.eta > 0 and self.s_noise > 0
-
-    @property
-    def exact_on_point_mass(self):
-        return "full" if self.s_noise == 1 or self.eta == 0 else "drift"
 
     def kappa(self, t, s):
         if s.is_clean or self.eta == 0:

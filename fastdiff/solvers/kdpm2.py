@@ -1,5 +1,4 @@
 from dataclasses import dataclass
-from math import log
 
 from .base import Stage
 from .churn import Churned
@@ -7,13 +6,13 @@ from .kappa import first_order
 from .linear import M, S, X
 
 
-def midpoint(path, t, s, keep=1.0):
-    """Half a step from t in log rho, and x at s with the fraction ``keep`` of the noise of s."""
-    rho = keep * s.rho
-    middle = path.at_lam((t.lam + s.lam - log(keep)) / 2)
+def midpoint(path, t, s, kappa=1.0):
+    """Half a step from t in log rho, and x at s with the fraction ``kappa`` of its noise."""
+    below = s.below(kappa)
+    middle = path.between(t, below, 1 / 2)
     slope = (X / middle.alpha - M) / middle.rho
     half = Stage(x=first_order(t, middle), at=middle, s=X)
-    return half, s.alpha * (S / t.alpha + (rho - t.rho) * slope)
+    return half, s.alpha * (S / t.alpha + (below.rho - t.rho) * slope)
 
 
 @dataclass(frozen=True)

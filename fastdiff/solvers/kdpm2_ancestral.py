@@ -1,14 +1,15 @@
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 
-from .base import Solver, Stage
-from .kappa import check_eta, check_range, first_order, kept
+from .ancestral import Ancestral
+from .base import Stage
+from .kappa import first_order, kept
 from .kdpm2 import midpoint
 from .linear import Z
 
 
 @dataclass(frozen=True)
-class KDPM2Ancestral(Solver):
+class KDPM2Ancestral(Ancestral):
     """``KDPM2`` to below the next noise level, then fresh noise; ``dpm_2_ancestral``.
 
     The levels are those of ``EulerAncestral``. Weak order 2: the midpoint method is the only error,
@@ -19,21 +20,7 @@ class KDPM2Ancestral(Solver):
         s_noise: factor of the fresh noise.
     """
 
-    eta: float = 1.0
-    s_noise: float = 1.0
     order = 2
-
-    def __post_init__(self):
-        check_eta(self)
-        check_range(self, "s_noise", inf)
-
-    @property
-    def stochastic(self):
-        return self.eta > 0 and self.s_noise > 0
-
-    @property
-    def exact_on_point_mass(self):
-        return "full" if self.s_noise == 1 or self.eta == 0 else "drift"
 
     def steps(self, path):
         for _, t, s in path.steps():

@@ -19,15 +19,18 @@ def tile_of(batch: int, numel: int, itemsize: int) -> int:
 def launch(kernel, programs: int, device: torch.device, *arguments, **constants) -> None:
     """Run ``programs`` instances on the device's current stream. They are numbered along the x axis
     alone, which has room for 2^31 - 1 of them."""
-    if device.type == "cpu":
-        if not isinstance(kernel, InterpretedFunction):
-            raise ValueError(
-                'backend: "triton" serves tensors on GPUs (and on the CPU only under '
-                f"TRITON_INTERPRET=1), got one on {device}"
-            )
-        guard = nullcontext()
-    else:
-        guard = torch.get_device_module(device).device(device)
-    with guard:
+    with _on(device, kernel):
         # Rounding is part of the contract: no contraction of products and sums into fma.
         kernel[(programs,)](*arguments, **constants, enable_fp_fusion=False)
+
+
+def _on(device: torch.device, kernel):
+    """Triton launches on the current device, whatever the tensors are on."""
+    if device.type != "cpu":
+        return torch.get_device_module(device).device(device)
+    if not isinstance(kernel, InterpretedFunction):
+        raise ValueError(
+            'backend: "triton" serves tensors on GPUs (and on the CPU only under '
+            f"TRITON_INTERPRET=1), got one on {device}"
+        )
+    return nullcontext()

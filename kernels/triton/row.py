@@ -23,6 +23,13 @@ def read(pointer, at, wanted, dtype: tl.constexpr):
 
 
 @triton.jit
+def only(inside, wanted):
+    """``inside`` where a condition of the whole row holds, else nothing. (Under the interpreter,
+    a scalar condition keeps the dtype of what was compared, and ``&`` refuses it.)"""
+    return tl.where(wanted, inside, False)
+
+
+@triton.jit
 def offsets(place, sample, sizes, strides, DIMS: tl.constexpr):
     """Where the elements ``place`` of a sample lie in a tensor of any strides. ``strides`` are that
     of the samples and those of the dimensions whose ``sizes`` these are."""
@@ -42,7 +49,7 @@ def remembered(
 ):  # fmt: skip
     """Ring slot k, where there is one."""
     if k < SLOTS:
-        wanted = inside & either(here, COLUMN.c_h0 + k, COLUMN.d_h0 + k)
+        wanted = only(inside, either(here, COLUMN.c_h0 + k, COLUMN.d_h0 + k))
         return read(history, k * total + at, wanted, dtype)
     else:
         return tl.zeros(at.shape, dtype)
@@ -99,7 +106,7 @@ def mixes(
         for g in tl.static_range(G):
             w = weight(weights, weight_at, g, dtype)
             v = weight(second_weights, weight_at, g, dtype)
-            wanted = inside & ((reads_o & (w != 0)) | (reads_u & (v != 0)))
+            wanted = only(inside, (reads_o & (w != 0)) | (reads_u & (v != 0)))
             at = offsets(place, sample, sizes, strides[g], DIMS)
             out = read(outputs[g], at, wanted, dtype)
             o = term(o, w, out)
@@ -140,7 +147,7 @@ def gaussian(given, at, inside, wanted, seed, first, TILE: tl.constexpr, dtype: 
             z = normals(seed, first, TILE).to(dtype)
         return z
     else:
-        return read(given, at, inside & wanted, dtype)
+        return read(given, at, only(inside, wanted), dtype)
 
 
 @triton.jit
@@ -148,7 +155,7 @@ def gained(z, here, gain, at, inside, COLUMN: tl.constexpr):
     """z exp(g_0 + g_1 gain)."""
     g_0 = tl.load(here + COLUMN.g_0)
     g_1 = tl.load(here + COLUMN.g_1)
-    operand = read(gain, at, inside & (g_1 != 0), z.dtype)
+    operand = read(gain, at, only(inside, g_1 != 0), z.dtype)
     scaled = z
     if (g_0 != 0) | (g_1 != 0):
         scaled = z * exp(tl.fma(g_1, operand, tl.broadcast_to(g_0, z.shape)))
@@ -189,5 +196,5 @@ def advance(index, row, here, t, live, samples, batch, G: tl.constexpr, COLUMN: 
         scale = tl.load(here + COLUMN.in_scale, mask=live, other=0.0)
         time = tl.load(here + COLUMN.t_next, mask=live, other=0.0).to(t.dtype.element_ty)
         for g in tl.static_range(G):
-            tl.store(t + g * batch.to(tl.int64) + samples, time, mask=live & (scale != 0))
+            tl.store(t + g * batch.to(tl.int64) + samples, time, mask=tl.where(live, scale != 0, False))
     tl.store(row + samples, index + 1, mask=live)

@@ -7,6 +7,7 @@ import triton.language as tl
 from .launch import launch, tile_of
 from .row import (
     advance,
+    any_of,
     blend,
     clip,
     either,
@@ -16,12 +17,16 @@ from .row import (
     mixture,
     narrow,
     offsets,
+    only,
     quantity,
     read,
+    remember,
+    remembered,
 )
 from .views import output_views
 
 ADVANCE_TILE = 128
+RING = 4  # slots of the history that a row can name
 
 
 @triton.jit
@@ -85,8 +90,8 @@ def step_kernel(
     reads_o = either(here, COLUMN.c_o, COLUMN.d_o) | either(here, COLUMN.p_o, COLUMN.e_o)
     reads_u = either(here, COLUMN.c_u, COLUMN.d_u) | (tl.load(here + COLUMN.e_u) != 0)
     reads_z = either(here, COLUMN.c_z, COLUMN.d_z)
-    x_ = read(x, at, inside & reads_x, dtype)
-    s_ = read(saved, at, inside & either(here, COLUMN.c_s, COLUMN.d_s), dtype)
+    x_ = read(x, at, only(inside, reads_x), dtype)
+    s_ = read(saved, at, only(inside, either(here, COLUMN.c_s, COLUMN.d_s)), dtype)
     h0 = remembered(history, 0, at, total, inside, here, SLOTS, dtype, COLUMN)
     h1 = remembered(history, 1, at, total, inside, here, SLOTS, dtype, COLUMN)
     h2 = remembered(history, 2, at, total, inside, here, SLOTS, dtype, COLUMN)
@@ -113,7 +118,7 @@ def step_kernel(
     operands = (x_, s_, m, o, u, h0, h1, h2, h3, zg, zp)
     following = mixture(here, COLUMN.c_x, operands, PRESENT)
     if known is not None:
-        wanted = inside & either(here, COLUMN.k_known, COLUMN.k_z)
+        wanted = only(inside, either(here, COLUMN.k_known, COLUMN.k_z))
         known_ = read(known, at, wanted, dtype)
         mask_ = read(mask, at, wanted, dtype)
         following = blend(following, here, known_, mask_, z_, COLUMN)
@@ -125,15 +130,15 @@ def step_kernel(
     tl.debug_barrier()
     tl.store(x + at, following, mask=inside)
     if saved is not None:
-        tl.store(saved + at, anchor, mask=inside & any_of(here, COLUMN.d_x))
+        tl.store(saved + at, anchor, mask=only(inside, any_of(here, COLUMN.d_x)))
     if history is not None:
         slot = tl.load(here + COLUMN.slot).to(tl.int64)
-        tl.store(history + slot * total + at, memory, mask=inside & (slot >= 0) & (slot < SLOTS))
+        tl.store(history + slot * total + at, memory, mask=only(inside, (slot >= 0) & (slot < SLOTS)))
     if model_input is not None:
         scale = tl.load(here + COLUMN.in_scale)
         y = narrow(scale * following, model_input.dtype.element_ty)
         for g in tl.static_range(G):
-            tl.store(model_input + g * total + at, y, mask=inside & (scale != 0))
+            tl.store(model_input + g * total + at, y, mask=only(inside, scale != 0))
     if ADVANCE:
         advance(index, row, here, t, True, sample, batch, G, COLUMN)
 
@@ -155,31 +160,29 @@ class Step:
     """The operation with its buffers bound; a call takes what changes from row to row.
 
     Args:
-        column: a named tuple, the place of each field in a row, and ``width``.
-        history ...: as ``fastdiff.ops.step_`` describes and has checked them.
+        column: a named tuple, where each field of a row lies, and the ``width`` of a row.
+        x, row, ...: what ``fastdiff.ops.step_`` describes and has checked.
     """
 
     def __init__(
-        self, column, x, row, rows, weights, keys, saved, history, z, z_prev, model_input, t,
-        second_weights, known, mask, threshold,
+        self, column, *, x, row, rows, keys, weights=None, saved=None, history=None, z=None,
+        z_prev=None, model_input=None, t=None, second_weights=None, known=None, mask=None,
+        threshold=None,
     ):  # fmt: skip
         self.x, self.row, self.rows, self.threshold = x, row, rows, threshold
-        self.batch, self.numel = len(x), x[0].numel() if len(x) else 0
-        self.outputs = 1 if weights is None else weights.shape[2]
-        self.written = [v for v in (x, model_input) if v is not None and v.numel()]
-        self.weights = weights
-        self.strides = (0, 0) if weights is None else weights.stride()[:2]
+        self.weights, self.t, self.column = weights, t, column
         self.operands = (weights, keys, saved, history, z, z_prev, model_input, t, second_weights)
-        self.known = (known, mask)
-        self.time = t
+        self.later = (known, mask, threshold)
+        self.saves = saved is not None
+        self.written = [v for v in (x, model_input) if v is not None and v.numel()]
+        self.batch, self.numel = len(x), x.numel() // max(len(x), 1)
+        self.count = 1 if weights is None else weights.shape[2]
+        self.weight_strides = (0, 0) if weights is None else weights.stride()[:2]
         self.slots = 0 if history is None else len(history)
         tile = tile_of(self.batch, self.numel, x.element_size())
         self.tiles = triton.cdiv(self.numel, tile)
         wide = self.numel > 2**31 - 1 - tile
-        self.constants = {
-            "G": self.outputs, "TILE": tile, "INDEX": tl.int64 if wide else tl.int32,
-            "COLUMN": column,
-        }  # fmt: skip
+        self.layout = {"G": self.count, "TILE": tile, "INDEX": tl.int64 if wide else tl.int32}
 
     def __call__(self, outputs, gain=None) -> None:
         """Execute the row that each sample stands on.
@@ -191,31 +194,28 @@ class Step:
         if self.batch == 0 or len(self.rows) == 0:
             return
         if self.numel:
-            views = output_views(self.x, outputs, self.outputs, gain, self.written)
+            views = output_views(self.x, outputs, self.count, gain, self.written)
             if self.threshold is not None:
                 self._find_thresholds(*views)
             self._execute(gain, *views)
         if self.tiles != 1:
-            programs = triton.cdiv(self.batch, ADVANCE_TILE)
             launch(
-                advance_kernel, programs, self.x.device, self.row, self.rows, self.time,
-                len(self.rows), self.batch, G=self.outputs, TILE=ADVANCE_TILE,
-                COLUMN=self.constants["COLUMN"],
+                advance_kernel, triton.cdiv(self.batch, ADVANCE_TILE), self.x.device,
+                self.row, self.rows, self.t, len(self.rows), self.batch,
+                G=self.count, TILE=ADVANCE_TILE, COLUMN=self.column,
             )  # fmt: skip
 
     def _execute(self, gain, outputs, sizes, strides, gain_strides):
-        there = bool(outputs)
-        present = (
-            True, self.operands[2] is not None, True, there, there,
-            *(k < self.slots for k in range(4)), True, True,
-        )  # fmt: skip
+        out = outputs is not None
+        ring = (k < self.slots for k in range(RING))
+        present = (True, self.saves, True, out, out, *ring, True, True)  # x s m o u h.. z zp
         launch(
             step_kernel, self.batch * self.tiles, self.x.device,
-            self.x, self.row, self.rows, outputs or None, *self.operands, gain, *self.known,
-            self.threshold, len(self.rows), *self.strides, self.batch, self.numel,
+            self.x, self.row, self.rows, outputs, *self.operands, gain, *self.later,
+            len(self.rows), *self.weight_strides, self.batch, self.numel,
             sizes, strides, gain_strides,
-            DIMS=len(sizes), SLOTS=self.slots, PRESENT=present, ADVANCE=self.tiles == 1,
-            **self.constants,
+            DIMS=len(sizes), SLOTS=self.slots, PRESENT=present,
+            ADVANCE=self.tiles == 1, COLUMN=self.column, **self.layout,
         )  # fmt: skip
 
     def _find_thresholds(self, outputs, sizes, strides, _):
@@ -224,13 +224,12 @@ class Step:
         magnitude = torch.zeros_like(self.x)
         launch(
             magnitude_kernel, self.batch * self.tiles, self.x.device,
-            magnitude, self.x, self.row, self.rows, outputs or None, self.weights,
-            len(self.rows), *self.strides, self.numel, sizes, strides,
-            DIMS=len(sizes), **self.constants,
+            magnitude, self.x, self.row, self.rows, outputs, self.weights,
+            len(self.rows), *self.weight_strides, self.numel, sizes, strides,
+            DIMS=len(sizes), COLUMN=self.column, **self.layout,
         )  # fmt: skip
-        column = self.constants["COLUMN"]
         current = self.rows[self.row.clamp(0, len(self.rows) - 1)]
-        q, highest = current[:, column.dynamic].double(), current[:, column.clip_hi]
+        q, highest = current[:, self.column.dynamic].double(), current[:, self.column.clip_hi]
         place = q.clamp(0, 1) * (self.numel - 1)
         below = place.long()
         pair = torch.stack((below, (below + 1).clamp(max=self.numel - 1)), dim=1)

@@ -39,7 +39,8 @@ def merged(sizes: tuple, strides: tuple) -> tuple:
 
 
 def output_views(x: torch.Tensor, outputs, count: int, gain, written) -> tuple:
-    """(tensors, sizes, strides, strides of gain): ``count`` model outputs and the gain, in place.
+    """(tensors, sizes, strides, strides of gain): ``count`` model outputs and the gain, in place;
+    tensors is None where there are no outputs.
 
     Args:
         outputs: count tensors [B, ...], one [count * B, ...] or none.
@@ -55,7 +56,7 @@ def output_views(x: torch.Tensor, outputs, count: int, gain, written) -> tuple:
     sizes, strides = merged(tuple(x.shape[1:]), tuple(v.stride()[1:] for v in read))
     strides = [(v.stride(0), *s) for v, s in zip(read, strides, strict=True)]
     gain_strides = (0,) * (len(sizes) + 1) if gain is None else strides.pop()
-    return tuple(parts), sizes, tuple(strides), gain_strides
+    return tuple(parts) or None, sizes, tuple(strides), gain_strides
 
 
 def _refuse_overlap(out: torch.Tensor, buffer: torch.Tensor, total: int) -> None:

@@ -12,9 +12,11 @@ from fastdiff.schedules import (
     EDM,
     VE,
     DiscreteBetas,
+    DiscreteSigmas,
     LogSNR,
     RectifiedFlow,
     SubVP,
+    TrigFlow,
     VarianceExploding,
     VPCosine,
     VPLinear,
@@ -159,6 +161,36 @@ def test_shifted_flow():
     assert schedule.model_time(0.5) == schedule.sigma(0.5)
 
 
+def test_table_of_alphas_cumprod():
+    table = DiscreteBetas.scaled_linear()
+    values = np.float32(table.alpha(np.arange(1000)) ** 2)
+    again = DiscreteBetas.from_alphas_cumprod(values)
+    np.testing.assert_allclose(again.alpha(np.arange(1000)) ** 2, values, rtol=1e-13)
+    zero = DiscreteBetas.from_alphas_cumprod([0.9, 0.5, 0.0])
+    assert zero.alpha(2) == 0 and zero.sigma(2) == 1 and zero.T == 3
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_sigmas_between_timesteps(log):
+    """k-diffusion interpolates the logarithm, diffusers the number."""
+    schedule = DiscreteSigmas([0.1, 0.4, 2.0], log)
+    assert schedule.sigma([-1.0, -0.5, 0, 1, 2]).tolist() == [0, 0.05, 0.1, 0.4, 2.0]
+    assert schedule.sigma(0.5) == pytest.approx(0.2 if log else 0.25)
+    assert schedule.t_of_lam(-np.log(0.2)) == pytest.approx(0.5 if log else 1 / 3)
+    assert schedule.t_of_lam(-np.log(5.0)) == 2 and schedule.T == 3
+    assert schedule.input_scale(1) == pytest.approx(1 / np.sqrt(1.16))
+    at = DiscreteSigmas.of(DiscreteBetas.linear(), log)
+    view = VarianceExploding(DiscreteBetas.linear())
+    np.testing.assert_allclose(at.sigma(np.arange(1000)), view.sigma(np.arange(1000)), rtol=1e-12)
+
+
+def test_trig_flow():
+    schedule = TrigFlow(0.5)
+    assert schedule.alpha(np.pi / 2) == 0 and schedule.sigma(np.pi / 2) == 0.5
+    t = np.linspace(0.1, 1.4, 5)
+    np.testing.assert_allclose(schedule.sigma(t) / schedule.alpha(t), 0.5 * np.tan(t))
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
@@ -176,6 +208,16 @@ def test_shifted_flow():
         (lambda: LogSNR((1, 0)), ValueError, "increase from t = 0 to t = 1"),
         (lambda: LogSNR(3), TypeError, "callable or a pair of numbers, got 3"),
         (lambda: LogSNR(lambda t: -t), ValueError, "increase from t = 0 to t = 1"),
+        (lambda: DiscreteSigmas([0.2, 0.1]), ValueError, "sigmas must be finite, positive and"),
+        (lambda: DiscreteSigmas(0.2), ValueError, r"got shape \(\)"),
+        (lambda: DiscreteSigmas("a"), TypeError, "sigmas must be a sequence of numbers"),
+        (
+            lambda: DiscreteSigmas.of(DiscreteBetas.linear().zero_terminal()),
+            ValueError,
+            "alpha > 0",
+        ),
+        (lambda: DiscreteBetas.from_alphas_cumprod([0.5, 0.6]), ValueError, "must decrease"),
+        (lambda: TrigFlow(0), ValueError, "TrigFlow: sigma_data must be > 0, got 0"),
         (lambda: VarianceExploding(3), TypeError, "base must be a schedule, got 3"),
     ],
 )

@@ -43,10 +43,11 @@ def test_native_sampling_is_the_reference(name, monkeypatch):
             assert_within(native.model_input, plain.model_input, bound + half * size, kind)
             assert torch.equal(native.t, plain.t) and torch.equal(native.row, plain.row)
             plain.x.copy_(native.x)
-            for buffer in ("_saved", "_history"):
-                if getattr(native, buffer) is not None:
-                    assert_within(getattr(native, buffer), getattr(plain, buffer), bound, buffer)
-                    getattr(plain, buffer).copy_(getattr(native, buffer))
+            for buffer in ("saved", "history"):
+                mine, other = getattr(native.buffers, buffer), getattr(plain.buffers, buffer)
+                if mine is not None:
+                    assert_within(mine, other, bound, buffer)
+                    other.copy_(mine)
         assert plain.done
 
 

@@ -1,0 +1,107 @@
+"""Samples of every member of the family, each by its own sampler."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import fastdiff as fd
+from fastdiff.models import DDPM, HVAE, NCSN, VAE, VDM, Member, ScoreSDE
+
+
+def draw(model: Member, count: int, seed: int = 0, y: Tensor | None = None, **options) -> Tensor:
+    """[count, C, H, W] images in about [-1, 1].
+
+    Args:
+        model: any member but a classifier, in eval mode.
+        count: how many.
+        seed: sample b has seed ``seed + b``.
+        y: [count] labels, for models that take them; default: none.
+        options: of the sampler of the member: ``steps`` (VDM, ScoreSDE), ``repeats`` (NCSN),
+            ``solver`` (ScoreSDE), ``scale`` of the guidance (with ``y``).
+    """
+    for member, sampler in SAMPLERS.items():
+        if isinstance(model, member):
+            device = next(model.parameters()).device
+            keys = fd.noise.keys(seed, count, device=device)
+            with torch.no_grad():
+                return sampler(model, keys, y=y, **options).clamp(-1, 1)
+    raise TypeError(f"model: expected a generative member, got {type(model).__name__}")
+
+
+def _vae(model: VAE, keys: Tensor, y=None) -> Tensor:
+    return model.decode(fd.noise.draw(keys, (model.config.latent,)))
+
+
+def _hvae(model: HVAE, keys: Tensor, y=None) -> Tensor:
+    return model.sample(keys)
+
+
+def _vdm(model: VDM, keys: Tensor, y=None, steps: int = 100) -> Tensor:
+    """The generative model p(z_s | z_t) in ``steps``, then the most probable levels."""
+    table = fd.solvers.VDM().lower(
+        model.schedule, steps, prediction=model.prediction, grid=fd.grids.Uniform()
+    )
+    z = fd.sample(model, fd.noise.draw(keys, model.space.shape), table, seeds=keys)
+    return model.values[model.decoder(z).argmax(-1)]
+
+
+def _ddpm(model: DDPM, keys: Tensor, y=None, scale: float = 1.0) -> Tensor:
+    """All timesteps, with the large variance (or, if that is learned, the same: samples differ
+    little, the bound is what gains)."""
+    table = fd.solvers.DDPM("fixed_large").lower(
+        model.schedule, model.config.timesteps, prediction=model.prediction, clip=1.0
+    )
+    return _guided(_prediction_only(model), model, keys, table, y, scale)
+
+
+def _sde(model: ScoreSDE, keys: Tensor, y=None, scale: float = 1.0, steps: int = 20, solver=None):
+    solver = solver or fd.solvers.DPMpp2M()
+    table = solver.lower(model.schedule, steps, prediction=model.prediction)
+    return _guided(model, model, keys, table, y, scale)
+
+
+def _ncsn(model: NCSN, keys: Tensor, y=None, repeats: int = 20) -> Tensor:
+    return fd.sample(model, _start(keys, model, levels_down(model)[0]),
+                     langevin(model, repeats), seeds=keys)  # fmt: skip
+
+
+SAMPLERS = {VAE: _vae, HVAE: _hvae, VDM: _vdm, DDPM: _ddpm, NCSN: _ncsn, ScoreSDE: _sde}
+
+
+def levels_down(model: NCSN) -> np.ndarray:
+    """Times of the ladder, the noisiest first."""
+    return model.times.double().numpy()[::-1].copy()
+
+
+def langevin(model: NCSN, repeats: int):
+    """The table of annealed Langevin dynamics on the model's own ladder, with a last denoising."""
+    return fd.solvers.AnnealedLangevin(repeats=repeats).lower(
+        model.schedule, None, prediction=model.prediction, grid=np.append(levels_down(model), -np.inf)
+    )  # fmt: skip
+
+
+def _start(keys: Tensor, model, t: float) -> Tensor:
+    return float(model.schedule.sigma(t)) * fd.noise.draw(keys, model.space.shape)
+
+
+def _guided(network, model, keys, table, y, scale) -> Tensor:
+    x = _start(keys, model, table.t[0])
+    if y is None:
+        return fd.sample(network, x, table, seeds=keys)
+    null = torch.full_like(y, model.space.classes)
+    return fd.sample(
+        network, x, table, seeds=keys, guidance=fd.guidance.CFG(float(scale)),
+        cond={"y": y}, uncond={"y": null},
+    )  # fmt: skip
+
+
+def _prediction_only(model: DDPM):
+    """The model without the channels of a learned variance."""
+    channels = model.space.shape[0]
+
+    def network(x, t, y=None):
+        return model(x, t, y)[:, :channels]
+
+    return network
