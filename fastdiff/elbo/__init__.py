@@ -14,8 +14,8 @@ from .markov import diffusion_as_markov as diffusion_as_markov
 from .markov import importance_weighted as importance_weighted
 from .markov import markov_bound as markov_bound
 from .posterior import Chain as Chain
-from .posterior import LearnedRange as LearnedRange
 from .posterior import Large as Large
+from .posterior import LearnedRange as LearnedRange
 from .posterior import Optimal as Optimal
 from .posterior import Posterior as Posterior
 from .posterior import Small as Small

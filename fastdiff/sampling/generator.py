@@ -67,8 +67,11 @@ def _generators(source, x):
         return [torch.cuda.default_generators[x.device.index or 0]], True
     if isinstance(source, torch.Generator):
         return [source], True
-    if isinstance(source, Sequence) and not isinstance(source, str) and len(source) == len(x) and all(
-        isinstance(g, torch.Generator) for g in source
+    if (
+        isinstance(source, Sequence)
+        and not isinstance(source, str)
+        and len(source) == len(x)
+        and all(isinstance(g, torch.Generator) for g in source)
     ):
         return list(source), False
     return [], False

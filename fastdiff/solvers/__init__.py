@@ -6,6 +6,7 @@ from .base import Solver as Solver
 from .base import Stage as Stage
 from .consistency import Consistency as Consistency
 from .ddim import DDIM as DDIM
+from .ddim_cfgpp import DDIMCFGpp as DDIMCFGpp
 from .ddim_inverse import DDIMInverse as DDIMInverse
 from .ddpm import DDPM as DDPM
 from .deis import DEIS as DEIS
@@ -28,12 +29,14 @@ from .flow_heun import FlowHeun as FlowHeun
 from .flow_lcm import FlowLCM as FlowLCM
 from .flow_map import FlowMap as FlowMap
 from .heun import Heun as Heun
+from .inpaint import Inpaint as Inpaint
 from .ipndm import IPNDM as IPNDM
 from .kdpm2 import KDPM2 as KDPM2
 from .kdpm2_ancestral import KDPM2Ancestral as KDPM2Ancestral
 from .lcm import LCM as LCM
 from .lms import LMS as LMS
 from .plms import PLMS as PLMS
+from .repaint import RePaint as RePaint
 from .reverse_diffusion import ReverseDiffusion as ReverseDiffusion
 from .sa_solver import SASolver as SASolver
 from .scm import SCM as SCM

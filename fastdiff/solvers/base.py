@@ -47,6 +47,7 @@ class Solver:
         exact_on_point_mass: what the rows do to alpha x0 + sigma eps if the data are the one point
             x0: "full" - they carry it to the next level exactly (noise: in law), "drift" - only the
             factor of x0 is right, "none".
+        inpaints: whether known data are blended in, so that sampling needs ``known`` and ``mask``.
         starts_clean: whether the steps are defined from sigma = 0 on (towards noise).
     """
 
@@ -54,6 +55,7 @@ class Solver:
     order = 1
     stochastic = False
     exact_on_point_mass = "full"
+    inpaints = False
     starts_clean = False
 
     @property

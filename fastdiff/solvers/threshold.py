@@ -20,9 +20,7 @@ class DynamicThreshold:
 
     def __post_init__(self):
         if not 0 < self.quantile <= 1:
-            raise ValueError(
-                f"DynamicThreshold: quantile must be in (0, 1], got {self.quantile!r}"
-            )
+            raise ValueError(f"DynamicThreshold: quantile must be in (0, 1], got {self.quantile!r}")
         if not self.highest >= 1:
             raise ValueError(f"DynamicThreshold: highest must be at least 1, got {self.highest!r}")
 

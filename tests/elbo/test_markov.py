@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from oracles import GaussianData, cubature
+from oracles import cubature
 from torch.distributions import MultivariateNormal, Normal
 
 from fastdiff import elbo, noise, schedules

@@ -1,9 +1,12 @@
 """Runs the schedulers of diffusers, and fastdiff's tables beside them, on a model of unit-variance
 data with something nonlinear in it."""
 
+import copy
+import functools
 import sys
 
 import numpy as np
+import pytest
 import torch
 from interpreter import run
 
@@ -17,6 +20,19 @@ DOUBLE = 1e-9
 def start(scale=1.0):
     x = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     return scale * x
+
+
+@functools.cache
+def _made(name, config):
+    diffusers = pytest.importorskip("diffusers")
+    return getattr(diffusers, name)(**dict(config))
+
+
+def build(name, steps, **config):
+    """A scheduler with its timesteps set. Some take a second to make, so they are copied."""
+    scheduler = copy.deepcopy(_made(name, tuple(config.items())))
+    scheduler.set_timesteps(steps)
+    return scheduler
 
 
 def widen(scheduler):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from examples import label
-from stock import SINGLE, assert_same, raw, start, theirs, variance_preserving, velocity
+from stock import SINGLE, assert_same, build, raw, start, theirs, variance_preserving, velocity
 
 import fastdiff as fd
 from fastdiff import grids
@@ -64,8 +64,7 @@ DISCRETE = [
     ("name", "solver", "prediction", "config", "grid", "step"), DISCRETE, ids=label
 )
 def test_discrete(monkeypatch, name, solver, prediction, config, grid, step, steps):
-    scheduler = getattr(diffusers, name)(prediction_type=NAMES[prediction], **BETAS, **config)
-    scheduler.set_timesteps(steps)
+    scheduler = build(name, steps, prediction_type=NAMES[prediction], **BETAS, **config)
     schedule = DiscreteBetas.from_alphas_cumprod(scheduler.alphas_cumprod)
     table = solver.lower(schedule, steps, prediction=prediction, grid=grid)
     compare(monkeypatch, scheduler, table, variance_preserving(schedule, prediction), **step)
@@ -85,8 +84,7 @@ SIGMAS = {
 def test_sigmas(monkeypatch, name, steps):
     if steps == 2 and "KDPM2A" in name:
         pytest.skip("its sigma_down is off by 1 %: a difference in float32")
-    scheduler = getattr(diffusers, name)(**BETAS, **TRAILING)
-    scheduler.set_timesteps(steps)
+    scheduler = build(name, steps, **BETAS, **TRAILING)
     values = scheduler.alphas_cumprod
     model = variance_preserving(DiscreteBetas.from_alphas_cumprod(values), "eps")
     table = SIGMAS[name].lower(
@@ -106,8 +104,7 @@ def test_flow_matching(monkeypatch, steps):
 
 @every_steps
 def test_edm(monkeypatch, steps):
-    scheduler = diffusers.EDMEulerScheduler()
-    scheduler.set_timesteps(steps)
+    scheduler = build("EDMEulerScheduler", steps)
     grid = grids.Karras(parity=True)
     table = Euler().lower(EDM(precondition=True), steps, prediction="edm", grid=grid)
     compare(monkeypatch, scheduler, table, raw, scale=80.0)

@@ -53,16 +53,15 @@ from fastdiff.solvers import (
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:__array__:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning"),
-    pytest.mark.filterwarnings("ignore:algorithm_type:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:.algorithm_type:FutureWarning"),
 ]
 
 NAMES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 BETAS = [
     {"beta_schedule": "linear"},
     {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
-    {"beta_schedule": "squaredcos_cap_v2"},
 ]
 MIN = {"final_sigmas_type": "sigma_min"}
 LOWER = {"lower_order_final": True}
@@ -90,9 +89,10 @@ def on_its_levels(scheduler):
 def compare(
     monkeypatch, name, solver, prediction, steps, *, tolerance=DOUBLE, numbers=None, **config
 ):
-    config = {**BETAS[steps % 3], "prediction_type": NAMES[prediction], **config}
+    config = {**BETAS[steps % 2], "prediction_type": NAMES[prediction], **config}
     scheduler = getattr(diffusers, name)(**config)
     scheduler.set_timesteps(steps)
+    scheduler.set_begin_index(0)  # else it looks for its timesteps, of which two may be the same
     schedule, times, told = on_its_levels(widen(scheduler))
     model = variance_preserving(DiscreteBetas.linear(), prediction)
     stock, draws = theirs(monkeypatch, scheduler, model, start())
@@ -148,7 +148,7 @@ GRIDS = [
     {"use_exponential_sigmas": True},
     {"use_beta_sigmas": True},
     {"use_lu_lambdas": True},
-    {"lambda_min_clipped": -5.1},
+    {"lambda_min_clipped": -5.1, "beta_schedule": "squaredcos_cap_v2"},
 ]
 
 
@@ -157,9 +157,7 @@ GRIDS = [
 @pytest.mark.parametrize("grid", GRIDS, ids=label)
 def test_grids_of_dpm_solver(monkeypatch, grid, prediction, steps):
     solver = DPMpp3M(lower_order_final=steps < 15)
-    compare(
-        monkeypatch, DPM, solver, prediction, steps, tolerance=SINGLE, solver_order=3, **grid
-    )
+    compare(monkeypatch, DPM, solver, prediction, steps, tolerance=SINGLE, solver_order=3, **grid)
 
 
 @pytest.mark.parametrize("steps", [2, 5, 20])
@@ -295,9 +293,7 @@ def test_sa_solver(monkeypatch, predictor, corrector, quantity, tau, steps):
 @every_prediction
 @pytest.mark.parametrize("steps", [2, 5, 20])
 @pytest.mark.parametrize("grid", GRIDS[2:5], ids=label)
-def test_sa_solver_corrects_where_the_last_level_is_repeated(
-    monkeypatch, grid, prediction, steps
-):
+def test_sa_solver_corrects_where_the_last_level_is_repeated(monkeypatch, grid, prediction, steps):
     compare(
         monkeypatch, "SASolverScheduler", SASolver(3, 3, 1.0, None, "x0", True, True), prediction,
         steps, numbers=drawn_in, predictor_order=3, corrector_order=3, tau_func=lambda t: 1, **grid,

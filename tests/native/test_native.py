@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLAGS = ["-std=c++17", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Icsrc", "-Itests/native"]
+FLAGS = [
+    "-std=c++17",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Icsrc",
+    "-Itests/native",
+]
 CLONES = [f"csrc/cpu/{name}.cpp" for name in ("backend", "clone_avx2", "clone_avx512")]
 CLONES.append("csrc/cpu/clone_baseline.cpp")
-
 
 
 def run(program: Path) -> None:

@@ -1,0 +1,37 @@
+"""Under Triton's interpreter: it has to be chosen before triton is imported, so these files run in
+processes of their own (``test_interpreted.py`` starts them)."""
+
+import os
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+from triton.runtime.interpreter import InterpreterBuilder, TensorHandle, tl
+
+import fastdiff
+
+assert os.environ.get("TRITON_INTERPRET") == "1", "run by test_interpreted.py"
+
+settings.register_profile("interpreted", settings.get_profile("fastdiff"), max_examples=15)
+settings.load_profile("interpreted")
+
+
+@pytest.fixture(autouse=True)
+def on_triton():
+    with fastdiff.backend("triton"):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def rounding_of_a_device(monkeypatch):
+    """The interpreter truncates where devices round to bfloat16."""
+    cast = InterpreterBuilder.cast_impl
+
+    def rounded(self, source, to):
+        if to.scalar != tl.bfloat16 or source.dtype.scalar != tl.float32:
+            return cast(self, source, to)
+        bits = torch.from_numpy(np.ascontiguousarray(source.data)).bfloat16().view(torch.int16)
+        return TensorHandle(bits.numpy().view(np.uint16), tl.bfloat16)
+
+    monkeypatch.setattr(InterpreterBuilder, "cast_impl", rounded)
