@@ -2,6 +2,7 @@
 
 import typer
 
+from .evaluate import evaluate
 from .info import info
 from .sample import sample
 from .train import app as train
@@ -14,4 +15,5 @@ app = typer.Typer(
 )
 app.command()(sample)
 app.command()(info)
+app.command()(evaluate)
 app.add_typer(train, name="train")

@@ -1,24 +1,20 @@
-"""``fastdiff train``: train the packaged models from scratch."""
+"""``fastdiff train``: train a member of the family, or the packaged digit model, from scratch."""
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from fastdiff.training.config import TrainConfig
+from fastdiff.models import FAMILY
 
-app = typer.Typer(help="Train a model from scratch.", no_args_is_help=True)
+from .options import command, parameters, values
 
 EXTRA = 'pip install "fastdiff[train]"'
 
-
-@app.callback()
-def _group() -> None:
-    # With a callback typer keeps `digits` as a subcommand although it is the only one.
-    """Train a model from scratch."""
+app = typer.Typer(help="Train a model from scratch.", no_args_is_help=True)
 
 
 @app.command()
@@ -32,7 +28,7 @@ def digits(
     ema: Annotated[float, typer.Option(help="Decay of the average of the weights.")] = 0.999,
     label_dropout: Annotated[float, typer.Option(help="Probability of the null class.")] = 0.1,
     bf16: Annotated[bool, typer.Option(help="Run the network under bfloat16 autocast.")] = True,
-    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, ...")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, ...")] = "cpu",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 250,
 ) -> None:
     """Train the class-conditional UNet on 5,000 MNIST digits.
@@ -40,39 +36,103 @@ def digits(
     Writes checkpoint.safetensors, loss.csv, loss.png and, at the end, digits.safetensors (the
     averaged weights, which fastdiff.models.load reads) into --out.
     """
-    try:
-        # The libraries of the extra are imported here, so that the rest of the command line
-        # works without them.
-        from fastdiff.training import TrainConfig, export, load_digits, train
 
-        config = TrainConfig(
-            steps=steps,
-            batch=batch,
-            lr=lr,
-            ema=ema,
-            label_dropout=label_dropout,
-            seed=seed,
-            bf16=bf16,
-        )
-        data, test = load_digits()
-        state = train(config, data, test, out, device, resume, every)
+    def run() -> str:
+        from dataclasses import replace
+
+        from fastdiff.training import config as configs
+        from fastdiff.training import export
+
+        config = configs.digits(steps=steps, batch=batch, lr=lr, ema=ema, seed=seed, bf16=bf16)
+        config = replace(config, model=replace(config.model, label_dropout=label_dropout))
         target = out / "digits.safetensors"
-        meta = export(target, state, config, data, test, command(config))
-    except ModuleNotFoundError as error:
-        hint = "" if EXTRA in str(error) else f"; run: {EXTRA}"
-        raise _failure(f"{error}{hint}") from error
-    except (ValueError, OSError) as error:
-        raise _failure(str(error)) from error
-    typer.echo(f"{target}: train loss {meta['train_loss']:.4f}, test loss {meta['test_loss']:.4f}")
+        trained = _train(config, out, device, resume, every)
+        if trained is None:
+            return ""
+        state, data, test = trained
+        meta = export(target, state, config, data, test, _digits_command(config))
+        return f"{target}: train loss {meta['train_loss']:.4f}, test loss {meta['test_loss']:.4f}"
+
+    _report(run)
 
 
-def command(config: TrainConfig) -> str:
+def _digits_command(config: Any) -> str:
     """The full command line of a run: all options that determine its result."""
     return (
         f"fastdiff train digits --steps {config.steps} --seed {config.seed} "
         f"--batch {config.batch} --lr {config.lr} --ema {config.ema} "
-        f"--label-dropout {config.label_dropout} {'--bf16' if config.bf16 else '--no-bf16'}"
+        f"--label-dropout {config.model.label_dropout} {'--bf16' if config.bf16 else '--no-bf16'}"
     )
+
+
+def _member(family: str) -> None:
+    """Add the command that trains one member of the family."""
+    member = FAMILY[family]
+
+    def run(given: dict[str, Any]) -> None:
+        def work() -> str:
+            from fastdiff.training import TrainConfig, preset
+
+            out, device, resume, every = (
+                given.pop(name) for name in ("out", "device", "resume", "every")
+            )
+            model = member.Config(**values(member.Config, given))
+            config = preset(family, model=model, **values(TrainConfig, given))
+            out = out or Path("runs") / family
+            trained = _train(config, out, device, resume, every)
+            return "" if trained is None else f"{out}: trained for {trained[0].step} steps"
+
+        _report(work)
+
+    app.command(name=family)(command(run, family, inspect.getdoc(member), _options(family)))
+
+
+def _options(family: str) -> list[inspect.Parameter]:
+    from fastdiff.training.config import PRESETS, TrainConfig
+
+    own = parameters(FAMILY[family].Config, {}, set())
+    run = parameters(TrainConfig, PRESETS.get(family, {}), {"family", "model"})
+    extra = [
+        ("out", Path | None, None, "Folder of the results; default: runs/FAMILY."),
+        ("device", str, "auto", "Where to train: auto, cpu, cuda, ..."),
+        ("resume", bool, False, "Continue the run in --out."),
+        ("every", int, 250, "Steps between checkpoints."),
+    ]
+    return own + run + [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=default,
+            annotation=Annotated[kind, typer.Option(help=text)],
+        )
+        for name, kind, default, text in extra
+    ]  # fmt: skip
+
+
+def _train(config: Any, out: Path, device: str, resume: bool, every: int) -> tuple | None:
+    """Train; the state and the data, or None in a process that is not the first."""
+    # The libraries of the extra are imported here, so that the rest of the command line works
+    # without them.
+    from fastdiff.training import load, train
+    from fastdiff.training.distributed import world
+
+    if every < 1:
+        raise ValueError(f"every: expected at least 1, got {every}")
+    data, test = load(config.data, config.pad)
+    with world(device) as (ranks, chosen):
+        state = train(config, data, test, out, chosen, resume, every, ranks)
+        return (state, data, test) if ranks.first else None
+
+
+def _report(work: Any) -> None:
+    """Run, print the result, and turn errors into one line."""
+    try:
+        said = work()
+    except ModuleNotFoundError as error:
+        hint = "" if EXTRA in str(error) else f"; run: {EXTRA}"
+        raise _failure(f"{error}{hint}") from error
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        raise _failure(str(error)) from error
+    if said:
+        typer.echo(said)
 
 
 def _failure(message: str) -> typer.Exit:
@@ -80,5 +140,5 @@ def _failure(message: str) -> typer.Exit:
     return typer.Exit(1)
 
 
-if __name__ == "__main__":
-    app()
+for _family in FAMILY:
+    _member(_family)

@@ -137,4 +137,3 @@ def importance_weighted(log_weights: Tensor) -> Tensor:
         log_weights: log p(x, z_k) - log q(z_k | x), [K, B].
     """
     return log_weights.logsumexp(0) - math.log(len(log_weights))
-

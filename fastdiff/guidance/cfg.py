@@ -56,8 +56,8 @@ class CFG:
 
     @staticmethod
     def second_weights() -> np.ndarray:
-        """[2] weights of the second mix: the unconditional output alone ("CFG++: Manifold-constrained
-        classifier free guidance", Chung et al. 2024)."""
+        """[2] weights of the second mix: the unconditional output alone (Chung et al. 2024,
+        "CFG++: manifold-constrained classifier free guidance")."""
         return np.array([1.0, 0.0])
 
     def weights(self, noise_levels: np.ndarray, batch: int) -> np.ndarray:

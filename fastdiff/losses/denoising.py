@@ -84,4 +84,3 @@ def edm_times(u: Tensor, mean: float = -1.2, std: float = 1.2) -> Tensor:
     """
     margin = torch.finfo(u.dtype).eps
     return mean + std * torch.special.ndtri(u.clamp(margin, 1 - margin))
-

@@ -35,8 +35,11 @@ class ClassifierConfig:
 
 
 class Classifier(Member):
-    """p(y | x_t) at every noise level: Dhariwal and Nichol 2021, "Diffusion models beat GANs on
-    image synthesis", sec. 4.1."""
+    """Classifier of noisy images, for classifier guidance.
+
+    p(y | x_t) at every noise level: Dhariwal and Nichol 2021, "Diffusion models beat GANs on image
+    synthesis", sec. 4.1.
+    """
 
     Config = ClassifierConfig
 

@@ -50,11 +50,12 @@ class DDPMConfig:
 
 
 class DDPM(Denoiser):
-    """Ho et al. 2020, "Denoising diffusion probabilistic models"; with ``variance="learned"`` the
-    hybrid loss L_simple + vlb T L_vlb of Nichol and Dhariwal 2021, eq. 16.
+    """Denoising diffusion probabilistic model, in discrete time.
 
-    The network's output is the prediction; with a learned variance the second half of its channels
-    is the fraction between small and large variance, from -1 to 1.
+    Ho et al. 2020, "Denoising diffusion probabilistic models"; with ``variance="learned"`` the
+    hybrid loss L_simple + vlb T L_vlb of Nichol and Dhariwal 2021, eq. 16. The
+    network's output is the prediction; with a learned variance the second half of its channels is
+    the fraction between small and large variance, from -1 to 1.
     """
 
     Config = DDPMConfig

@@ -25,7 +25,7 @@ class HVAEConfig:
         dropout: dropout probability.
         free_bits: nats of each level, on average over the batch, that cost nothing: what keeps the
             upper levels from collapsing onto the prior.
-        warmup: steps over which the weight of the levels grows from 0 to 1.
+        kl_warmup: steps over which the weight of the levels grows from 0 to 1.
     """
 
     latents: tuple[int, ...] = (24, 8)
@@ -33,7 +33,7 @@ class HVAEConfig:
     hidden: int = 256
     dropout: float = 0.2
     free_bits: float = 3.0
-    warmup: int = 300
+    kl_warmup: int = 300
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "latents", tuple(int(n) for n in self.latents))
@@ -42,11 +42,12 @@ class HVAEConfig:
 
 
 class HVAE(Member):
-    """q(z_t | z_{t-1}) up, p(z_{t-1} | z_t) down: Luo 2022, "Understanding diffusion models: a
-    unified perspective", "Hierarchical variational autoencoders".
+    """Markovian hierarchical variational auto-encoder.
 
-    With latents of the data's dimension, a fixed Gaussian q and a last latent that is pure noise
-    this is a diffusion model: ``fastdiff.elbo.diffusion_as_markov``.
+    q(z_t | z_{t-1}) up, p(z_{t-1} | z_t) down: Luo 2022, "Understanding diffusion models: a unified
+    perspective", "Hierarchical variational autoencoders". With latents of the data's
+    dimension, a fixed Gaussian q and a last latent that is pure noise this is a diffusion model:
+    ``fastdiff.elbo.diffusion_as_markov``.
     """
 
     Config = HVAEConfig

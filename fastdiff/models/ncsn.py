@@ -40,8 +40,9 @@ class NCSNConfig:
 
 
 class NCSN(Denoiser):
-    """Song and Ermon 2019, "Generative modeling by estimating gradients of the data distribution".
+    """Noise-conditional score network, for annealed Langevin dynamics.
 
+    Song and Ermon 2019, "Generative modeling by estimating gradients of the data distribution".
     The score of x0 + sigma eps is -net / sigma, so the weight sigma^2 of its eq. 6 makes the loss
     of every level that of eps. With ``objective="sliced"`` the same scores are learned from the
     noisy images alone: Song et al. 2019, "Sliced score matching", eq. 8.

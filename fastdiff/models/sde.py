@@ -54,8 +54,11 @@ class SDEConfig:
 
 
 class ScoreSDE(Denoiser):
-    """Denoising score matching over a continuum of noise levels: Song et al. 2021, "Score-based
-    generative modeling through stochastic differential equations", eq. 7."""
+    """Score-based model in continuous time; with labels, for classifier-free guidance.
+
+    Denoising score matching over a continuum of noise levels: Song et al. 2021, "Score-based
+    generative modeling through stochastic differential equations", eq. 7.
+    """
 
     Config = SDEConfig
 

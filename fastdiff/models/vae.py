@@ -33,16 +33,16 @@ class VAEConfig:
         hidden: width of the networks.
         dropout: dropout probability.
         free_bits: nats of the KL, on average over the batch, that cost nothing.
-        warmup: steps over which the weight of the KL grows from 0 to 1.
+        kl_warmup: steps over which the weight of the KL grows from 0 to 1.
     """
 
     latent: int = 16
     decoder: str = "categorical"
     net: str = "mlp"
     hidden: int = 256
-    dropout: float = 0.1
+    dropout: float = 0.2
     free_bits: float = 0.0
-    warmup: int = 0
+    kl_warmup: int = 0
 
 
 class Likelihood(nn.Module):
@@ -117,7 +117,10 @@ def mlp(inputs: int, hidden: int, outputs: int, dropout: float) -> nn.Sequential
 
 
 class VAE(Member):
-    """Kingma and Welling 2014, "Auto-encoding variational Bayes", with prior N(0, I)."""
+    """Variational auto-encoder with prior N(0, I).
+
+    Kingma and Welling 2014, "Auto-encoding variational Bayes".
+    """
 
     Config = VAEConfig
 
@@ -189,8 +192,8 @@ class VAE(Member):
 
 
 def warm(config, step: int) -> float:
-    """Weight of the KL: grows to 1 over ``config.warmup`` steps (Bowman et al. 2016, sec. 3.1)."""
-    return min(1.0, step / config.warmup) if config.warmup else 1.0
+    """Weight of the KL: grows to 1 over ``kl_warmup`` steps (Bowman et al. 2016, sec. 3.1)."""
+    return min(1.0, step / config.kl_warmup) if config.kl_warmup else 1.0
 
 
 def free(kl: Tensor, nats: float) -> Tensor:

@@ -63,12 +63,14 @@ class VDMBound:
 
 
 class VDM(Member):
-    """Kingma et al. 2021, "Variational diffusion models", continuous time.
+    """Variational diffusion model in continuous time, with a learned noise schedule.
 
-    alpha^2 = sigmoid(-gamma), sigma^2 = sigmoid(gamma); the decoder is p(x | z_0) = softmax of
-    -1/2 SNR(0) (z_0 / alpha_0 - level)^2 over the grey levels of each pixel. With head "bayes"
+    Kingma et al. 2021, "Variational diffusion models": alpha^2 = sigmoid(-gamma), sigma^2 =
+    sigmoid(gamma); the decoder p(x | z_0) is the softmax of -1/2 SNR(0) (z_0 / alpha_0 - level)^2
+    over the grey levels of each pixel. With head "bayes"
 
-        x0_hat = sum_k level_k softmax_k(log pmf + net_k(z, gamma) - 1/2 SNR (z / alpha - level_k)^2)
+        x0_hat = sum_k level_k p_k,
+        p = softmax(log pmf + net(z, gamma) - 1/2 SNR (z / alpha - level)^2)
 
     where pmf is the histogram of the pixel over the training images. Untrained, the bound is then
     the cross-entropy of independent pixels: whatever training gains is told off it.
@@ -126,7 +128,7 @@ class VDM(Member):
         return logits.softmax(-1) @ self.values
 
     def level_logits(self, z: Tensor, gamma: Tensor) -> Tensor:
-        """-1/2 SNR (z / alpha - level)^2, [B, C, H, W, depth]: log q(z | level) up to a constant."""
+        """log q(z | level) = -1/2 SNR (z / alpha - level)^2 + const, [B, C, H, W, depth]."""
         alpha, snr = torch.sigmoid(-gamma).sqrt(), torch.exp(-gamma)
         gap = (z / per_sample(alpha, z))[..., None] - self.values
         return -0.5 * per_sample(snr, gap) * gap.square()

@@ -192,8 +192,8 @@ def unfinished(active: Tensor, collapsed: Tensor, lam: Tensor) -> bool:
     if bad:
         b = int((active & collapsed).nonzero()[0])
         raise FloatingPointError(
-            f"the step size of sample {b} collapsed at lam = {float(lam[b]):g}: the tolerance is too "
-            "small for the dtype, or the model's output is not finite"
+            f"the step size of sample {b} collapsed at lam = {float(lam[b]):g}: the tolerance is "
+            "too small for the dtype, or the model's output is not finite"
         )
     return some
 

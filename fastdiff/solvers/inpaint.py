@@ -6,8 +6,8 @@ from .ddim import DDIM
 
 @dataclass(frozen=True)
 class Inpaint(Solver):
-    """Any solver, with the known part of the sample put back at every noise level. Song et al. 2021,
-    "Score-based generative modeling through SDEs", appendix I.2 (imputation).
+    """Any solver, with the known part of the sample put back at every noise level. Song et al.
+    2021, "Score-based generative modeling through SDEs", appendix I.2 (imputation).
 
     x_s <- mask (alpha_s known + sigma_s z) + (1 - mask) x_s
 

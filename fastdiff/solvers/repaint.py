@@ -8,8 +8,8 @@ from .linear import Z
 
 @dataclass(frozen=True)
 class RePaint(FirstOrder):
-    """Inpainting that goes back and forth. Lugmayr et al. 2022, "RePaint: inpainting using denoising
-    diffusion probabilistic models", algorithm 1.
+    """Inpainting that goes back and forth. Lugmayr et al. 2022, "RePaint: inpainting using
+    denoising diffusion probabilistic models", algorithm 1.
 
     Every ``jump_length`` steps the sample is noised again by as many levels, ``jumps - 1`` times,
     so that the unknown part can fit itself to the known one. Noising again follows the step in

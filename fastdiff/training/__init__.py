@@ -2,7 +2,7 @@
 
 from .batch import batch_seed, make_batch
 from .checkpoint import TrainState, load_checkpoint, load_model, save_checkpoint
-from .config import TrainConfig, digits
+from .config import TrainConfig, preset
 from .data import Images, load, load_digits
 from .export import export
 from .loop import Diverged, evaluate, new_state, train, train_step
@@ -13,7 +13,6 @@ __all__ = [
     "TrainConfig",
     "TrainState",
     "batch_seed",
-    "digits",
     "evaluate",
     "export",
     "load",
@@ -22,6 +21,7 @@ __all__ = [
     "load_model",
     "make_batch",
     "new_state",
+    "preset",
     "save_checkpoint",
     "train",
     "train_step",

@@ -77,9 +77,8 @@ def levels_down(model: NCSN) -> np.ndarray:
 
 def langevin(model: NCSN, repeats: int):
     """The table of annealed Langevin dynamics on the model's own ladder, with a last denoising."""
-    return fd.solvers.AnnealedLangevin(repeats=repeats).lower(
-        model.schedule, None, prediction=model.prediction, grid=np.append(levels_down(model), -np.inf)
-    )  # fmt: skip
+    solver, grid = fd.solvers.AnnealedLangevin(repeats=repeats), [*levels_down(model), -np.inf]
+    return solver.lower(model.schedule, None, prediction=model.prediction, grid=grid)
 
 
 def _start(keys: Tensor, model, t: float) -> Tensor:

@@ -25,7 +25,8 @@ def load_folder(path: str | Path) -> tuple[Images, Images]:
     path = Path(path)
     if not path.is_dir():
         raise ValueError(
-            f"data: expected digits8, mnist5k or a folder of images, got {str(path)!r}: no such folder"
+            "data: expected digits8, mnist5k or a folder of images, "
+            f"got {str(path)!r}: no such folder"
         )
     names = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
     groups = [_images_in(folder) for folder in names]

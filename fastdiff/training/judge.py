@@ -143,7 +143,7 @@ def judge(
         network.load_state_dict(load_file(str(cache)))
         network.eval()
     else:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), torch.enable_grad():
             network = fit(train, device, seed, epochs, features)
         if cache is not None:
             save_file(network.state_dict(), str(cache))

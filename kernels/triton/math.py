@@ -60,7 +60,7 @@ def polynomial(c: tl.constexpr, size: tl.constexpr, z):
     """Horner's scheme: c[0] + z (c[1] + z (...))."""
     value = tl.full(z.shape, c[size - 1], z.dtype)
     for i in tl.static_range(1, size):
-        value = fma(value, z, c[size - 1 - i])
+        value = tl.fma(value, z, tl.full(z.shape, c[size - 1 - i], z.dtype))
     return value
 
 

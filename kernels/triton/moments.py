@@ -2,6 +2,7 @@
 which depends on the element's index alone: the same bits on every backend."""
 
 import torch
+
 import triton
 import triton.language as tl
 

@@ -196,5 +196,7 @@ def advance(index, row, here, t, live, samples, batch, G: tl.constexpr, COLUMN: 
         scale = tl.load(here + COLUMN.in_scale, mask=live, other=0.0)
         time = tl.load(here + COLUMN.t_next, mask=live, other=0.0).to(t.dtype.element_ty)
         for g in tl.static_range(G):
-            tl.store(t + g * batch.to(tl.int64) + samples, time, mask=tl.where(live, scale != 0, False))
+            tl.store(
+                t + g * batch.to(tl.int64) + samples, time, mask=tl.where(live, scale != 0, False)
+            )
     tl.store(row + samples, index + 1, mask=live)

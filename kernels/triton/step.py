@@ -1,6 +1,7 @@
 """One row for every sample of a batch: guidance, solver update, noise, next model input."""
 
 import torch
+
 import triton
 import triton.language as tl
 
@@ -133,7 +134,9 @@ def step_kernel(
         tl.store(saved + at, anchor, mask=only(inside, any_of(here, COLUMN.d_x)))
     if history is not None:
         slot = tl.load(here + COLUMN.slot).to(tl.int64)
-        tl.store(history + slot * total + at, memory, mask=only(inside, (slot >= 0) & (slot < SLOTS)))
+        tl.store(
+            history + slot * total + at, memory, mask=only(inside, (slot >= 0) & (slot < SLOTS))
+        )
     if model_input is not None:
         scale = tl.load(here + COLUMN.in_scale)
         y = narrow(scale * following, model_input.dtype.element_ty)
@@ -228,7 +231,8 @@ class Step:
             len(self.rows), *self.weight_strides, self.numel, sizes, strides,
             DIMS=len(sizes), COLUMN=self.column, **self.layout,
         )  # fmt: skip
-        current = self.rows[self.row.clamp(0, len(self.rows) - 1)]
+        inside = self.row.clamp(0, len(self.rows) - 1)
+        current = self.rows[inside]
         q, highest = current[:, self.column.dynamic].double(), current[:, self.column.clip_hi]
         place = q.clamp(0, 1) * (self.numel - 1)
         below = place.long()
@@ -238,4 +242,4 @@ class Step:
         bound = (low + (high - low) * (place - below)).to(self.x.dtype)
         bound = torch.where(bound > 1, bound, 1.0)
         bound = torch.where(bound > highest, highest, bound)
-        self.threshold.copy_(torch.where(q > 0, bound, self.threshold))
+        self.threshold.copy_(torch.where((q > 0) & (inside == self.row), bound, self.threshold))

@@ -36,7 +36,7 @@ LAYOUTS = {
 
 
 def random_rows(count, g, zeros=0.3, slots=HISTORY, saved=True, clip=None):
-    """[count + 1, WIDTH] float64: rows of normal coefficients, a part ``zeros`` of them 0, and END."""
+    """[count + 1, WIDTH] float64: rows of normal coefficients, a part ``zeros`` of them 0; END."""
     rows = torch.zeros(count + 1, WIDTH, dtype=torch.float64)
     body = rows[:-1]
     values = torch.randn(count, len(COEFFICIENTS), generator=g, dtype=torch.float64)
@@ -109,7 +109,7 @@ def random_call(seed, **fixed):
     time = torch.float64 if model == torch.float64 else torch.float32
     return dict.fromkeys(ARGUMENTS) | {
         "x": like_x(),
-        "row": choose("row", [None]) or torch.randint(0, len(rows), (batch,), generator=g),
+        "row": fixed.get("row", torch.randint(0, len(rows), (batch,), generator=g)),
         "rows": rows.to(state),
         "outputs": [layout(randn(*part, dtype=out)) for part in parts],
         "weights": weights,

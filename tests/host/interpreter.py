@@ -10,7 +10,7 @@ def run(packed, model, x, draw=None):
     """Execute a packed table.
 
     Args:
-        packed: float [N + 2, 32].
+        packed: float [N + 2, 40], without a learned variance, known data or a dynamic threshold.
         model: callable (model_input, timestep) -> output, arrays of x's shape.
         x: the initial state.
         draw: callable n -> standard normal number n >= 1, an array of x's shape; not needed if the
@@ -34,7 +34,7 @@ def run(packed, model, x, draw=None):
         m = None
         if field["p_x"] != 0 or field["p_o"] != 0:
             m = np.clip(mix("p", {"x": x, "o": out}), field["clip_lo"], field["clip_hi"])
-        operands = {"x": x, "s": s, "m": m, "o": out}
+        operands = {"x": x, "s": s, "m": m, "o": out, "u": out}
         operands |= {f"h{k}": value for k, value in enumerate(ring)}
         for name, number in (("z", field["draw"]), ("zp", field["draw"] - 1)):
             if field[f"c_{name}"] != 0 or field[f"d_{name}"] != 0:
@@ -42,7 +42,7 @@ def run(packed, model, x, draw=None):
         saves = any(field[f"d_{name}"] != 0 for name in operands)
         new_x, new_s = mix("c", operands), mix("d", operands) if saves else s
         if field["slot"] >= 0:
-            ring[int(field["slot"])] = mix("e", {"x": x, "m": m, "o": out})
+            ring[int(field["slot"])] = mix("e", {"x": x, "m": m, "o": out, "u": out})
         x, s = new_x, new_s
         if field["in_scale"] != 0:
             visited.append(x)

@@ -158,7 +158,7 @@ def test_arrays_are_read_only_and_pack_copies():
 
 def test_metadata():
     table = DPMpp2MSDE().lower(DiscreteBetas.linear(), 10, clip=1)
-    assert (table.nfe, table.noise_draws, table.stochastic, table.clip) == (10, 9, True, (-1, 1))
+    assert (table.nfe, table.noise_draws, table.stochastic, table.clip) == (10, 9, True, (-1, 1, 0))
     assert table.model_t.tolist() == [999, 899, 799, 699, 599, 499, 399, 299, 199, 99]
     assert table.solver == repr(DPMpp2MSDE()) and table.prediction == "eps"
     draws = table.rows[1:-1, COLUMN["draw"]]
@@ -178,7 +178,7 @@ def test_save_and_load(solver, tmp_path):
     path = tmp_path / "table.fd"
     table.save(path)
     assert StepTable.load(path) == table
-    assert StepTable.load(str(path)).clip == (-1.0, 2.0)
+    assert StepTable.load(str(path)).clip == (-1.0, 2.0, 0.0)
 
 
 def test_loading_refuses_what_is_not_a_table(tmp_path):
@@ -228,13 +228,13 @@ def test_loading_refuses_other_versions_and_wrong_rows(tmp_path):
         with open(path, "wb") as file:
             np.savez(file, rows=rows, levels=table.levels, meta=np.array(meta))
 
-    write(table.rows, '{"format": "fastdiff.StepTable", "version": 2}')
-    with pytest.raises(ValueError, match="expected StepTable version 1, got version 2"):
+    write(table.rows, '{"format": "fastdiff.StepTable", "version": 1}')
+    with pytest.raises(ValueError, match="expected StepTable version 2, got version 1"):
         StepTable.load(path)
     write(table.rows, '{"format": "something"}')
     with pytest.raises(ValueError, match="a file of another format"):
         StepTable.load(path)
-    meta = json.dumps({"format": "fastdiff.StepTable", "version": 1, **table._meta()})
+    meta = json.dumps({"format": "fastdiff.StepTable", "version": 2, **table._meta()})
     write(table.rows, meta)
     assert StepTable.load(path).nfe == 4
     write(table.rows * 1.001, meta)

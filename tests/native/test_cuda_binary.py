@@ -1,4 +1,4 @@
-"""What was linked into the module for CUDA devices: architectures, registers, spills, wide accesses.
+"""What was linked into the module for CUDA devices: architectures, registers, wide accesses.
 
 Needs no device: the binary is taken apart with cuobjdump (of the toolkit, or the one that the
 triton package brings along).

@@ -11,6 +11,7 @@ from fastdiff import grids, schedules, solvers
 from fastdiff.sampling import Langevin, predictor_corrector
 
 VE = schedules.VE(0.01, 10.0)
+VIEW = schedules.VarianceExploding(schedules.VPLinear())  # the model is fed alpha x
 BETAS = schedules.DiscreteBetas.linear(40, 2.5e-3, 0.5)
 
 
@@ -52,7 +53,7 @@ def published(table, x, z, snr, count, norm):
             sizes = [v.flatten(1).norm(dim=1) for v in (grad, noise)]
             if norm == "batch":
                 sizes = [s.mean() for s in sizes]
-            r = sizes[1] / sizes[0] if norm != "level" else torch.tensor(sigma)
+            r = sizes[1] / sizes[0] if norm != "level" else torch.tensor(sigma, dtype=x.dtype)
             a = (2 * ratio**2 * (snr * r) ** 2).reshape(-1, 1, 1)
             x = x + a * grad + (2 * a).sqrt() * noise
         variance = sigma**2 - (ratio * sigma_s) ** 2
@@ -65,7 +66,7 @@ def published(table, x, z, snr, count, norm):
 @pytest.mark.parametrize("norm", ["sample", "batch", "level"])
 @pytest.mark.parametrize("count", [0, 1, 3])
 @pytest.mark.parametrize("prediction", ["score", "eps", "v", "x0"])
-@pytest.mark.parametrize("schedule", [VE, BETAS], ids=repr)
+@pytest.mark.parametrize("schedule", [VE, BETAS, VIEW], ids=repr)
 def test_the_published_loop(schedule, prediction, count, norm):
     table = table_of(schedule, prediction=prediction)
     x = start(scale=table.sigma[0])

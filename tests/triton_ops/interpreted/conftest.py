@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 import torch
+from fastdiff.kernels.triton import launch
 from hypothesis import settings
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle, tl
 
@@ -13,8 +14,18 @@ import fastdiff
 
 assert os.environ.get("TRITON_INTERPRET") == "1", "run by test_interpreted.py"
 
-settings.register_profile("interpreted", settings.get_profile("fastdiff"), max_examples=15)
+settings.register_profile("interpreted", settings.get_profile("fastdiff"), max_examples=10)
 settings.load_profile("interpreted")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "ignore:.* encountered in :RuntimeWarning")
+
+
+@pytest.fixture(autouse=True)
+def few_programs(monkeypatch):
+    """What the interpreter takes goes by programs, not by elements."""
+    monkeypatch.setattr(launch, "SMALL_TILE_BYTES", 8192)
 
 
 @pytest.fixture(autouse=True)
