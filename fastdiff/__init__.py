@@ -2,8 +2,11 @@
 
 import importlib
 
+from . import elbo as elbo
 from . import grids as grids
 from . import guidance as guidance
+from . import likelihood as likelihood
+from . import losses as losses
 from . import models as models
 from . import noise as noise
 from . import ops as ops

@@ -76,7 +76,6 @@ class DDPM(Denoiser):
         parts = 2 if config.variance == "learned" else 1
         net = make_net(config, space, parts * space.shape[0])
         super().__init__(config, space, net, schedule, config.prediction)
-        self.label_dropout = config.label_dropout
 
     @property
     def times(self) -> Tensor:

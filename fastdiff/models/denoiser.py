@@ -28,10 +28,13 @@ class Denoiser(Member):
         label_dropout: probability of the null class in training; 1: no labels at all.
     """
 
-    label_dropout = 1.0
-
     def __init__(self, config, space: Space, net: nn.Module, schedule: Schedule, prediction: str):
         super().__init__(config, space)
+        self.label_dropout = getattr(config, "label_dropout", 1.0)
+        if not 0 <= self.label_dropout <= 1:
+            raise ValueError(
+                f"label_dropout: expected a number in [0, 1], got {self.label_dropout!r}"
+            )
         self.net, self.schedule, self.prediction = net, schedule, prediction
 
     def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None) -> Tensor:

@@ -75,7 +75,6 @@ class ScoreSDE(Denoiser):
             raise ValueError(f'times: expected "uniform" or "log-snr", got {config.times!r}')
         schedule, net = PROCESSES[config.process], make_net(config, space)
         super().__init__(config, space, net, schedule, config.prediction)
-        self.label_dropout = config.label_dropout
         self.weight = find(config.weight) if config.weight else None
 
     def times(self, u: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,8 @@
 """torch's own noise, drawn inside the kernel: the numbers of torch.randn from CUDA generators.
 
 torch fills a tensor with one Philox subsequence per thread of its launch, so that its numbers
-depend on the device and on its version. The mapping is probed once per process and device, and left alone
-(torch draws the noise itself, as for any other source) where the probe fails.
+depend on the device and on its version. The mapping is probed once per process and device, and not
+used where the probe fails: torch then draws the noise itself, as for any other source.
 """
 
 import functools

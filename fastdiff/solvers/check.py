@@ -48,7 +48,7 @@ class Columns(NamedTuple):
 C, D = Columns.of("c"), Columns.of("d")
 
 
-def check_structure(rows, levels, clip, deterministic_levels):
+def check_structure(rows, levels, clip):
     """Shapes, finiteness, slots, draws, frame, and that nothing is read before it was written."""
     if rows.ndim != 2 or rows.shape[1] != len(FIELDS) or len(rows) < 3:
         raise ValueError(
@@ -57,7 +57,7 @@ def check_structure(rows, levels, clip, deterministic_levels):
     if levels.shape != (len(rows), len(LEVEL)):
         raise ValueError(f"levels must have shape [{len(rows)}, {len(LEVEL)}], got {levels.shape}")
     _check_finite(rows, levels, clip)
-    _check_levels(levels, deterministic_levels)
+    _check_levels(levels, decreasing=not rows[:, [C.z, D.z, COLUMN["k_z"]]].any())
     end = np.zeros(len(FIELDS))
     end[COLUMN["slot"]] = -1
     _same(rows[-1], end, "END row", FIELDS)

@@ -18,8 +18,10 @@ class DPMSolverSinglestep(Exponential):
 
     Attributes:
         order: 1, 2 or 3.
-        kind: "midpoint": stage two enters with half of the zeroth integral, stage three alone, as
-            in the papers; or "heun": the integrals of the polynomial through all stages.
+        kind: how the stages enter. "heun": by the integrals of the polynomial through all of them.
+            "midpoint": with two, half of the zeroth integral in the place of the first; with three,
+            the last stage beside the start, but the last is reached by "midpoint" (diffusers).
+            "paper": the same, but it is reached by "heun" (algorithm 2 of the papers).
         quantity: "x0" (DPM-Solver++) or "eps" (DPM-Solver).
         eta, s_noise: noise (``Exponential``), none by default. It is fresh at every stage, also at
             those within one step, as in diffusers; ``DPMppSDE`` does it on one Brownian path.
@@ -34,7 +36,7 @@ class DPMSolverSinglestep(Exponential):
     def __post_init__(self):
         super().__post_init__()
         self.check_choice("order", 1, 2, 3)
-        self.check_choice("kind", "midpoint", "heun")
+        self.check_choice("kind", "midpoint", "heun", "paper")
         self.check_choice("quantity", "x0", "eps")
 
     @property
@@ -55,16 +57,17 @@ class DPMSolverSinglestep(Exponential):
         for size in self.sizes(path):
             for stage in range(1, size + 1):
                 step = self.step(path[start], path[start + stage])
-                x = self._stage(step, path[start + 1 : start + stage])
+                x = self._stage(step, path[start + 1 : start + stage], last=stage == size)
                 x += self.s_noise * step.noise
                 yield Stage(x=x, at=step.s, s=X if stage == 1 else None, remember=M)
             start += size
 
-    def _stage(self, step, inside):
+    def _stage(self, step, inside, last):
         """From the start of the step with the outputs there and at the points ``inside`` it."""
         if not inside:
             return step.drift()
         if len(inside) == 1:
-            return step.drift([(inside[0], M)], S, H(1), self.kind)
+            exact = self.kind == "heun" or (self.kind == "paper" and not last)
+            return step.drift([(inside[0], M)], S, H(1), "heun" if exact else "midpoint")
         first = [(inside[0], H(1))] if self.kind == "heun" else []
         return step.drift([*first, (inside[1], M)], S, H(2))

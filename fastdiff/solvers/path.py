@@ -67,7 +67,7 @@ class Path:
         """The number of steps."""
         return len(self.points) - 1
 
-    def __getitem__(self, i: int) -> Point:
+    def __getitem__(self, i: int | slice) -> Point | tuple[Point, ...]:
         return self.points[i]
 
     @property

@@ -1,9 +1,10 @@
 """The operations of fastdiff in Triton, one per file, for every device that Triton compiles for.
 
-Imported as ``fastdiff.kernels.triton`` when first used. The functions here launch kernels on tensors
-that ``fastdiff.ops`` has checked; they are compiled on their first call, for what decides the
-code (dtypes, which operands there are, how outputs lie in memory) and not for seeds, rows or batch
-sizes. Normals are those of every other backend: the same Philox words, the same polynomials.
+Imported as ``fastdiff.kernels.triton`` when first used. The functions here launch kernels on
+tensors that ``fastdiff.ops`` has checked. A kernel is compiled on its first call, for what decides
+its code (dtypes, which operands there are, how outputs lie in memory), not for seeds, rows or batch
+sizes. The arithmetic is that of csrc/core, operation by operation: what can differ from the native
+kernels is how a device rounds, not what is computed.
 """
 
 import triton

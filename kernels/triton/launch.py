@@ -3,7 +3,6 @@
 from contextlib import nullcontext
 
 import torch
-
 from triton.runtime.interpreter import InterpretedFunction
 
 # Elements that one program covers, in bytes of the state: four 16-byte accesses of a thread where

@@ -1,8 +1,7 @@
-"""The five sums behind every quadratic guidance, in float64 and in the order of csrc/core/moments.h,
-which depends on the element's index alone: the same bits on every backend."""
+"""The five sums behind every quadratic guidance, in float64 and in the order of
+csrc/core/moments.h, which depends on the element's index alone: the same bits on every backend."""
 
 import torch
-
 import triton
 import triton.language as tl
 

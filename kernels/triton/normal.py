@@ -1,7 +1,6 @@
 """Standard normals as a pure function of keys: Box-Muller on Philox words, cosine first."""
 
 import torch
-
 import triton
 import triton.language as tl
 

@@ -138,13 +138,18 @@ def clip(m, here, threshold, sample, COLUMN: tl.constexpr):
 
 
 @triton.jit
-def gaussian(given, at, inside, wanted, seed, first, TILE: tl.constexpr, dtype: tl.constexpr):
-    """A draw of the tile: given by the caller, or that of the stream from block ``first`` on. The
-    float32 normals, whatever the state: a seed means one path."""
+def draw(
+    given, number, wanted, keys, sample, tile, numel, at, inside,
+    TILE: tl.constexpr, dtype: tl.constexpr,
+):  # fmt: skip
+    """Draw ``number`` of a sample, on its tile: given by the caller, or from its stream, where a
+    draw takes whole blocks. Float32 normals, whatever the state: a seed means one path."""
     if given is None:
         z = tl.zeros([TILE], dtype)
         if wanted:
-            z = normals(seed, first, TILE).to(dtype)
+            seed = tl.load(keys + 2 * sample)
+            first = tl.load(keys + 2 * sample + 1) + number * ((numel - 1) // 4 + 1)
+            z = normals(seed, first + tile * (TILE // 4), TILE).to(dtype)
         return z
     else:
         return read(given, at, only(inside, wanted), dtype)

@@ -1,7 +1,6 @@
 """One row for every sample of a batch: guidance, solver update, noise, next model input."""
 
 import torch
-
 import triton
 import triton.language as tl
 
@@ -11,9 +10,9 @@ from .row import (
     any_of,
     blend,
     clip,
+    draw,
     either,
     gained,
-    gaussian,
     mixes,
     mixture,
     narrow,
@@ -60,9 +59,7 @@ def magnitude_kernel(
     tl.store(magnitude + at, tl.abs(quantity(here, read(x, at, inside, dtype), o, COLUMN)), inside)
 
 
-@triton.jit(
-    do_not_specialize=["n_rows", "batch", "weight_row_stride", "weight_sample_stride"]
-)  # fmt: skip
+@triton.jit(do_not_specialize=["n_rows", "weight_row_stride", "weight_sample_stride", "batch"])
 def step_kernel(
     x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
     second_weights, gain, known, mask, threshold,
@@ -90,7 +87,6 @@ def step_kernel(
     reads_x = either(here, COLUMN.c_x, COLUMN.d_x) | either(here, COLUMN.p_x, COLUMN.e_x)
     reads_o = either(here, COLUMN.c_o, COLUMN.d_o) | either(here, COLUMN.p_o, COLUMN.e_o)
     reads_u = either(here, COLUMN.c_u, COLUMN.d_u) | (tl.load(here + COLUMN.e_u) != 0)
-    reads_z = either(here, COLUMN.c_z, COLUMN.d_z)
     x_ = read(x, at, only(inside, reads_x), dtype)
     s_ = read(saved, at, only(inside, either(here, COLUMN.c_s, COLUMN.d_s)), dtype)
     h0 = remembered(history, 0, at, total, inside, here, SLOTS, dtype, COLUMN)
@@ -108,12 +104,9 @@ def step_kernel(
     if known is not None:
         reads_z = reads_z | either(here, COLUMN.k_known, COLUMN.k_z)
     reads_zp = either(here, COLUMN.c_zp, COLUMN.d_zp)
-    seed = tl.load(keys + 2 * sample)
-    blocks = (numel - 1) // 4 + 1  # of one draw
-    draw = tl.load(here + COLUMN.draw).to(tl.int64)
-    first = tl.load(keys + 2 * sample + 1) + tile * (TILE // 4)
-    z_ = gaussian(z, at, inside, reads_z, seed, first + draw * blocks, TILE, dtype)
-    zp = gaussian(z_prev, at, inside, reads_zp, seed, first + (draw - 1) * blocks, TILE, dtype)
+    number = tl.load(here + COLUMN.draw).to(tl.int64)
+    z_ = draw(z, number, reads_z, keys, sample, tile, numel, at, inside, TILE, dtype)
+    zp = draw(z_prev, number - 1, reads_zp, keys, sample, tile, numel, at, inside, TILE, dtype)
     zg = gained(z_, here, gain, offsets(place, sample, sizes, gain_strides, DIMS), inside, COLUMN)
 
     operands = (x_, s_, m, o, u, h0, h1, h2, h3, zg, zp)
@@ -134,9 +127,8 @@ def step_kernel(
         tl.store(saved + at, anchor, mask=only(inside, any_of(here, COLUMN.d_x)))
     if history is not None:
         slot = tl.load(here + COLUMN.slot).to(tl.int64)
-        tl.store(
-            history + slot * total + at, memory, mask=only(inside, (slot >= 0) & (slot < SLOTS))
-        )
+        there = (slot >= 0) & (slot < SLOTS)
+        tl.store(history + slot * total + at, memory, mask=only(inside, there))
     if model_input is not None:
         scale = tl.load(here + COLUMN.in_scale)
         y = narrow(scale * following, model_input.dtype.element_ty)

@@ -192,6 +192,7 @@ def test_bound_is_below_the_log_likelihood():
 
 def test_learned_range_spans_small_to_large():
     for fraction, end in ((0.0, elbo.Small()), (1.0, elbo.Large())):
+
         def denoise(x, t, fraction=fraction):
             estimate = DATA.denoiser(BETAS)(x, t)
             return elbo.Estimate(estimate.x0, torch.full_like(x, fraction))

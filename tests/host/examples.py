@@ -66,6 +66,7 @@ _SOLVERS = {
             for kind in ("midpoint", "heun")
             for quantity in ("x0", "eps")
         ),
+        solvers.DPMSolverSinglestep(3, "paper"),
         solvers.DPMSolverSinglestep(3, lower_order_final=True),
         solvers.DPMSolverSinglestep(2, eta=1),
         solvers.DPMSolverSinglestep(3, "heun", eta=1),

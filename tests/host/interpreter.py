@@ -6,7 +6,7 @@ import numpy as np
 from fastdiff.row import COLUMN, HISTORY
 
 
-def run(packed, model, x, draw=None):
+def run(packed, model, x, draw=None, given=()):
     """Execute a packed table.
 
     Args:
@@ -15,6 +15,7 @@ def run(packed, model, x, draw=None):
         x: the initial state.
         draw: callable n -> standard normal number n >= 1, an array of x's shape; not needed if the
             table is deterministic.
+        given: states to take at the first evaluations instead of what the rows make of them.
 
     Returns:
         The final state; the final anchor (None if never saved); the states at the evaluations.
@@ -45,6 +46,7 @@ def run(packed, model, x, draw=None):
             ring[int(field["slot"])] = mix("e", {"x": x, "m": m, "o": out, "u": out})
         x, s = new_x, new_s
         if field["in_scale"] != 0:
+            x = given[len(visited)] if len(visited) < len(given) else x
             visited.append(x)
             out = model(field["in_scale"] * x, field["t_next"])
     return x, s, visited

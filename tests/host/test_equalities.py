@@ -13,14 +13,22 @@ from fastdiff.solvers import (
     DDIM,
     DDPM,
     DEIS,
+    IPNDM,
+    KDPM2,
+    LMS,
+    DPMFast,
     DPMpp2M,
     DPMpp2MSDE,
+    DPMpp2S,
     DPMpp3M,
     DPMpp3MSDE,
+    DPMppSDE,
     DPMSolver,
+    DPMSolverSinglestep,
     Euler,
     EulerAncestral,
     Heun,
+    SASolver,
     UniPC,
 )
 from fastdiff.solvers.exponential import Step
@@ -45,6 +53,14 @@ SAME = [
     (DDIM(), DEIS(1)),
     (DPMSolver(2, "heun"), DEIS(2)),
     (DPMSolver(3, "heun", "corrected"), DEIS(3)),
+    (DPMSolver(3, "heun", "corrected", eta=0.49), SASolver(3, 0, 0.7, quantity="eps")),
+    (DDIM(1), SASolver(1, 0)),
+    (UniPC(2, "bh1"), SASolver(2, 3, 0.0)),
+    (UniPC(3, "bh1"), SASolver(3, 4, 0.0)),
+    (DDIM(), DPMSolverSinglestep(1)),
+    (DDIM(), LMS(1)),
+    (DDIM(), IPNDM(1)),
+    (DPMpp2S(), DPMppSDE(eta=0)),
 ]
 
 
@@ -65,6 +81,36 @@ def test_same_rows(one, other, schedule, prediction):
     b = other.lower(schedule, steps, prediction=prediction)
     np.testing.assert_allclose(a.rows, b.rows, rtol=1e-11, atol=1e-13)
     np.testing.assert_array_equal(a.levels, b.levels)
+
+
+@pytest.mark.parametrize(
+    ("two_stages", "singlestep"),
+    [
+        (DPMpp2S(), DPMSolverSinglestep(2, "midpoint", "x0")),
+        (KDPM2(), DPMSolverSinglestep(2, "midpoint", "eps")),
+        (DPMFast(2), DPMSolverSinglestep(3, "paper", "eps")),
+    ],
+    ids=label,
+)
+def test_singlestep_on_a_grid_with_the_stages_in_it(two_stages, singlestep):
+    schedule, model, start = Mixture.schedule, Mixture().eps, Mixture.start
+    coarse = np.array([0.9, 0.5, 0.3])
+    order = singlestep.order
+    first = np.linspace(*schedule.lam(coarse[:2]), order + 1)
+    second = np.linspace(*schedule.lam(coarse[1:]), 3)  # DPMFast(2) ends with order two
+    fine = schedule.t_of_lam(np.append(first, second[1:]))
+    a = two_stages.lower(schedule, None, grid=coarse)
+    b = singlestep.lower(schedule, None, grid=fine)
+    np.testing.assert_allclose(a.t, b.t, rtol=1e-12)
+    x, y = (run(table.rows, model, start)[0] for table in (a, b))
+    np.testing.assert_allclose(x, y, rtol=1e-12)
+
+
+def test_linear_multistep_with_even_steps_is_ipndm():
+    rho = np.linspace(2.0, 0.2, 8)
+    grid = VPLinear().t_of_lam(-np.log(rho))
+    a, b = (kind(4).lower(VPLinear(), None, grid=grid) for kind in (LMS, IPNDM))
+    np.testing.assert_allclose(a.rows, b.rows, rtol=1e-9, atol=1e-12)
 
 
 def column(table, name):

@@ -4,16 +4,24 @@ import numpy as np
 import pytest
 from examples import SOLVERS, label
 from interpreter import run
-from problems import Mixture, gaussian_variance
+from problems import Mixture, Trimodal, gaussian_variance
 
 from fastdiff import grids
 from fastdiff.schedules import LogSNR, VPCosine
 from fastdiff.solvers import (
     DDIM,
     DDPM,
+    DEIS,
+    IPNDM,
     KDPM2,
+    LMS,
     DPMpp2M,
     DPMpp2MSDE,
+    DPMpp2S,
+    DPMpp3M,
+    DPMpp3MSDE,
+    DPMSolver,
+    DPMSolverSinglestep,
     Euler,
     EulerAncestral,
     Heun,
@@ -25,36 +33,40 @@ PROBLEM = Mixture()
 EXACT = PROBLEM.flow_map()
 
 
-def error(solver, steps):
+def error(solver, steps, problem=PROBLEM, exact=EXACT):
+    table = solver.lower(problem.schedule, steps, grid=grids.Uniform())
+    x, *_ = run(table.rows, problem.eps, problem.start)
+    return np.abs(x - exact).max()
+
+
+def exact_start(solver, steps):
+    """The same with exact states at the first evaluations: without the errors of the start-up."""
     table = solver.lower(PROBLEM.schedule, steps, grid=grids.Uniform())
-    x, *_ = run(table.rows, PROBLEM.eps, PROBLEM.start)
+    given = [PROBLEM.flow_map(t) for t in table.t[1 : 1 + solver.order]]
+    x, *_ = run(table.rows, PROBLEM.eps, PROBLEM.start, given=given)
     return np.abs(x - EXACT).max()
 
 
-def corrected_error(solver, steps):
-    """The same for a predictor-corrector whose last point is corrected too, with one more
-    evaluation.
-
-    Two further steps make the table save that corrected point, as the anchor of its last row but
-    one.
-    """
-    schedule = LogSNR((-5.0 - 14.0 / steps, 2.0))
-    table = solver.lower(schedule, steps + 2, grid=grids.Uniform())
-    _, anchor, _ = run(
-        table.rows[: steps + 2], lambda x, t: PROBLEM.eps(x, t, schedule), PROBLEM.start
-    )
-    return np.abs(anchor - EXACT).max()
+def stages(solver, steps):
+    """The same for steps of as many intervals as the order, even in lam."""
+    return error(solver, solver.order * steps)
 
 
 def slopes(values):
     return np.log2(np.divide(values[:-1], values[1:]))
 
 
-@pytest.mark.parametrize("solver", [s for s in SOLVERS if not s.stochastic], ids=label)
-def test_deterministic_order(solver):
-    if getattr(solver, "lower_order_final", False):
-        pytest.skip("first order on the last steps")
-    measured = slopes([error(solver, n) for n in STEPS])
+# not those of first order on the last steps
+DETERMINISTIC = [
+    s for s in SOLVERS if not s.stochastic and not getattr(s, "lower_order_final", False)
+]
+
+
+@pytest.mark.parametrize("problem", [PROBLEM, Trimodal()], ids=lambda p: type(p).__name__)
+@pytest.mark.parametrize("solver", DETERMINISTIC, ids=label)
+def test_deterministic_order(solver, problem):
+    exact = problem.flow_map()
+    measured = slopes([error(solver, n, problem, exact) for n in STEPS])
     p = solver.convergence
     assert (measured > p - 0.15).all() and (measured < p + 0.3).all(), measured
 
@@ -66,11 +78,25 @@ GOLDEN = [
     (error, KDPM2(), 2.47e-3, 9.13e-6),
     (error, DPMpp2M(), 1.97e-3, 7.49e-6),
     (error, DPMpp2M("heun"), 3.41e-3, 1.26e-5),
-    (corrected_error, UniPC(1, "bh1"), 5.62e-3, 2.12e-5),
-    (corrected_error, UniPC(1, "bh2"), 9.57e-3, 3.88e-5),
-    (corrected_error, UniPC(2, "bh1"), 9.85e-4, 2.86e-7),
-    (corrected_error, UniPC(2, "bh2"), 3.31e-4, 8.52e-8),
-    (corrected_error, UniPC(3, "bh2"), 1.61e-4, 1.76e-8),
+    (error, UniPC(1, "bh1", correct_final=True), 5.62e-3, 2.12e-5),
+    (error, UniPC(1, "bh2", correct_final=True), 9.57e-3, 3.88e-5),
+    (error, UniPC(2, "bh1", correct_final=True), 9.85e-4, 2.86e-7),
+    (error, UniPC(2, "bh2", correct_final=True), 3.31e-4, 8.52e-8),
+    (error, UniPC(3, "bh2", correct_final=True), 1.61e-4, 1.76e-8),
+    (exact_start, UniPC(3, disable_corrector=(0, 1), correct_final=True), 1.14e-4, 2.90e-9),
+    (error, DPMpp2S(), 3.05e-3, 1.28e-5),
+    (stages, DPMSolverSinglestep(2), 3.05e-3, 1.28e-5),
+    (stages, DPMSolverSinglestep(3, "paper"), 4.47e-5, 1.11e-8),
+    (stages, DPMSolverSinglestep(3, "paper", "eps"), 2.54e-5, 6.77e-9),
+    (error, DPMSolver(), 4.94e-3, 2.05e-5),
+    (exact_start, DPMpp3M("published"), 1.20e-3, 4.27e-6),
+    (exact_start, DPMpp3M("corrected"), 2.37e-4, 8.87e-8),
+    (error, DPMpp3M("corrected", "heun"), 2.94e-3, 8.84e-6),
+    (error, DEIS(2), 6.25e-3, 2.63e-5),
+    (exact_start, DEIS(3), 6.23e-4, 1.42e-7),
+    (error, LMS(), 3.91e-3, 8.95e-6),
+    (exact_start, LMS(), 1.10e-3, 3.57e-8),
+    (exact_start, IPNDM(), 1.50e-3, 5.89e-6),
 ]
 
 
@@ -78,6 +104,25 @@ GOLDEN = [
 def test_golden_errors(measure, solver, e20, e320):
     assert measure(solver, 20) == pytest.approx(e20, rel=0.01)
     assert measure(solver, 320) == pytest.approx(e320, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("solver", "order"),
+    [
+        (DPMpp3M("published"), 2),
+        (DPMpp3M("corrected"), 3),
+        (DPMSolver(3, form="published"), 2),
+        (DPMSolver(3, form="corrected"), 3),
+        *((DEIS(order), order) for order in (2, 3, 4)),
+        *((LMS(order), order) for order in (2, 3, 4)),
+        (IPNDM(4), 2),
+    ],
+    ids=label,
+)
+def test_order_from_an_exact_start(solver, order):
+    """What the lower-order first steps hide."""
+    measured = slopes([exact_start(solver, n) for n in STEPS])
+    assert (measured > order - 0.15).all() and (measured < order + 0.3).all(), measured
 
 
 def weak_error(solver, steps):
@@ -107,6 +152,8 @@ def test_weak_order(solver):
         (DDPM("fixed_large"), 1.96e-1, 5.6e-3),
         (DPMpp2MSDE(), 2.5e-2, 4.1e-5),
         (DPMpp2MSDE("heun"), 8.9e-2, 9.2e-5),
+        (DPMpp3MSDE(), 7.3e-2, 3.2e-5),
+        (DPMpp3MSDE("corrected"), 6.8e-2, 1.7e-5),
     ],
     ids=label,
 )

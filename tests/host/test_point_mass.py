@@ -70,6 +70,8 @@ class Point:
 @pytest.mark.parametrize("clip", [None, (-0.5, 2.0)])
 def test_rows_carry_a_point_to_its_next_level(solver, clip):
     x0, eps = 0.6, np.array([-1.3, 0.0, 0.4, 2.1])
+    # a Runge-Kutta step from almost pure noise goes there and back four times
+    tolerance = 1e-6 if solver == solvers.PLMS("prk") else 1e-9
     for schedule, prediction in CASES if clip is None else CASES[::4]:
         table = solver.lower(schedule, 5, prediction=prediction, clip=clip)
         model = Point(table, schedule, x0)
@@ -82,7 +84,7 @@ def test_rows_carry_a_point_to_its_next_level(solver, clip):
             for k, state in enumerate(visited, start=1):
                 expected = table.alpha[k] * x0 + table.sigma[k] * eps
                 scale = max(table.alpha[k], table.sigma[k])
-                np.testing.assert_allclose(state, expected, atol=1e-9 * scale)
+                np.testing.assert_allclose(state, expected, atol=tolerance * scale)
 
 
 @pytest.mark.parametrize("clip", [0.5, (-0.5, 0.1)])
@@ -154,7 +156,7 @@ def test_the_default_grid_of_a_view_is_that_of_its_base():
         (lambda: DDIM().lower(VPLinear(), 2, grid=[1, np.nan, 0]), ValueError, "must lie in"),
         (lambda: DDIM(eta=1.5), ValueError, r"DDIM: eta must be a number in \[0, 1\], got 1.5"),
         (lambda: DDIM(eta="a"), ValueError, "eta must be a number"),
-        (lambda: DDPM("learned"), ValueError, "variance must be one of 'fixed_small'"),
+        (lambda: DDPM("learned_small"), ValueError, "variance must be one of 'fixed_small'"),
         (lambda: solvers.DPMpp2M("mid"), ValueError, 'kind must be "midpoint" or "heun"'),
         (lambda: solvers.DPMpp2MSDE(eta=-1), ValueError, "DPMpp2MSDE: eta must be"),
         (lambda: solvers.DPMpp2MSDE(eta=np.inf), ValueError, "DPMpp2MSDE: eta must be"),

@@ -28,9 +28,9 @@ def with_rows(table, rows):
 
 
 def test_layout():
-    assert WIDTH == len(FIELDS) == 32 and HISTORY == 4
+    assert WIDTH == len(FIELDS) == 40 and HISTORY == 4
     assert FIELDS[COLUMN["c_x"]] == "c_x"
-    expected = {"p_x": 0, "c_x": 4, "c_h0": 8, "c_zp": 13, "d_x": 14, "e_x": 24, "live": 31}
+    expected = {"p_x": 0, "c_x": 5, "c_h0": 10, "c_zp": 15, "d_x": 16, "e_x": 27, "live": 39}
     assert {name: COLUMN[name] for name in expected} == expected
 
 
@@ -136,7 +136,7 @@ def test_levels_are_checked():
 def test_shapes_and_metadata_are_checked():
     table = DDIM().lower(VPLinear(), 4)
     for change, error, message in [
-        ({"rows": table.rows[:, :30]}, ValueError, r"rows must have shape \[N \+ 2, 32\]"),
+        ({"rows": table.rows[:, :30]}, ValueError, r"rows must have shape \[N \+ 2, 40\]"),
         ({"rows": table.rows[:2]}, ValueError, "with N >= 1"),
         ({"levels": table.levels[1:]}, ValueError, r"levels must have shape \[6, 7\]"),
         ({"order": 0}, ValueError, "order must be a positive integer"),

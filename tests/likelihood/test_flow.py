@@ -110,9 +110,7 @@ def test_hutchinson_agrees_on_average():
     x = torch.tensor([[0.3, -1.0, 0.2, 0.8, -0.4]], dtype=torch.float64).expand(600, 5)
     options = OPTIONS | {"solver": RK45(1e-6, 1e-6)}
     exact = log_likelihood(model, x[:1], SCHEDULE, **options).log_prob
-    guesses = log_likelihood(
-        model, x, SCHEDULE, divergence=Hutchinson(seeds=9), **options
-    ).log_prob
+    guesses = log_likelihood(model, x, SCHEDULE, divergence=Hutchinson(seeds=9), **options).log_prob
     assert guesses.std() > 0.1
     assert abs(guesses.mean() - exact) < 5 * guesses.std() / 600**0.5
     more = log_likelihood(

@@ -93,7 +93,9 @@ def test_flow_matching_is_the_loss_of_the_velocity():
     torch.testing.assert_close(weights.find("flow")(schedule, t), 1 / t**2)
 
 
-@pytest.mark.parametrize("schedule", [SCHEDULES[i] for i in (0, 1, 2, 4)], ids=lambda s: repr(s)[:9])
+@pytest.mark.parametrize(
+    "schedule", [SCHEDULES[i] for i in (0, 1, 2, 4)], ids=lambda s: repr(s)[:9]
+)
 def test_the_elbo_weight_integrates_to_the_same_for_every_schedule(schedule):
     """For Gaussian data it is 1/2 log((1 + c snr_max) / (1 + c snr_min)) per dimension."""
     data, ends = GaussianData(), (0.05, 0.95)

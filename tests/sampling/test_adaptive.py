@@ -211,7 +211,9 @@ def test_what_cannot_be_solved_says_so():
         return torch.where(t[:, None] < 0.5, torch.nan, EPS(x, t))
 
     for solver in (RK45(), DPMAdaptive()):
-        with pytest.raises(FloatingPointError, match="step size of sample [0-4] collapsed at lam = "):
+        with pytest.raises(
+            FloatingPointError, match="step size of sample [0-4] collapsed at lam = "
+        ):
             sample_adaptive(broken, PROBLEM.points, SCHEDULE, solver, start=1.0, end=0.0)
     for solver in (RK45(1e-8, 1e-8, max_steps=3), DPMAdaptive(max_steps=3)):
         with pytest.raises(RuntimeError, match="max_steps: not every sample arrived within 3"):

@@ -16,7 +16,8 @@ BETAS = schedules.DiscreteBetas.linear(40, 2.5e-3, 0.5)
 
 
 def score(x, sigma):
-    return -x / (0.3 + sigma**2) + 0.1 * torch.cos(x)
+    size = (0.3 + sigma**2) ** 0.5
+    return (0.1 * torch.cos(x / size) - x / size) / size
 
 
 def table_of(schedule, solver=None, steps=4, prediction="score", grid=None):

@@ -81,14 +81,18 @@ def test_properties_of_moments(name):
 
 @native_only
 @pytest.mark.parametrize("dtype", test_moments.DTYPES)
-@pytest.mark.parametrize("shape", [(3, 1), (2, 4096), (2, 4097), (1, 40_001)])
-def test_native_moments(dtype, shape):
-    a, b = test_moments.pair(0, shape, dtype)
+def test_native_moments(dtype):
+    for shape in ((3, 1), (1, 4096), (2, 4097), (1, 9 * 4096 - 5)):
+        check_moments(*test_moments.pair(0, shape, dtype))
+
+
+def check_moments(a, b):
     with fastdiff.backend("cpu"):
         expected = ops.moments(a, b)
+    got = ops.moments(a, b)
+    test_moments.check(got, a, b)
     if FUSES:
-        assert same_bits(ops.moments(a, b), expected)
-    test_moments.check(ops.moments(a, b), a, b)
+        assert same_bits(got, expected)
 
 
 def test_empty():

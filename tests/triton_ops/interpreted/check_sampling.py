@@ -1,4 +1,4 @@
-"""Whole loops on Triton: the samples of the native backend, to the bit where the interpreter fuses."""
+"""Whole loops on Triton: the samples of the native backend, to the bit where tl.fma rounds once."""
 
 import pytest
 import torch
@@ -23,8 +23,7 @@ def samples(solver, dtype=torch.float32, **options):
 
 @native_only
 @pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("guided", [False, True])
+@pytest.mark.parametrize(("dtype", "guided"), [(torch.float32, False), (torch.bfloat16, True)])
 def test_native(solver, dtype, guided):
     options = {"guidance": fd.guidance.CFG(2.0), "cond": {}, "uncond": {}} if guided else {}
     got = samples(solver, dtype, **options)

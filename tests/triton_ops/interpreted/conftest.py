@@ -14,8 +14,9 @@ import fastdiff
 
 assert os.environ.get("TRITON_INTERPRET") == "1", "run by test_interpreted.py"
 
-settings.register_profile("interpreted", settings.get_profile("fastdiff"), max_examples=10)
-settings.load_profile("interpreted")
+for profile, examples in (("interpreted", 8), ("thorough", 100)):
+    settings.register_profile(profile, settings.get_profile("fastdiff"), max_examples=examples)
+settings.load_profile("interpreted")  # unless --hypothesis-profile=thorough
 
 
 def pytest_configure(config):

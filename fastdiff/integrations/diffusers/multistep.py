@@ -1,0 +1,145 @@
+"""Plans of the schedulers in lam = log(alpha / sigma) that look back."""
+
+from ...solvers import (
+    DDIM,
+    DEIS,
+    DPMpp2M,
+    DPMpp3M,
+    DPMSolver,
+    DPMSolverSinglestep,
+    SASolver,
+    UniPC,
+)
+from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, threshold, times_of_rho, walk
+from .quirks import Taus
+from .sigmas import edm_frame
+
+FEW = 15  # steps below which ``lower_order_final`` applies
+
+
+def frame(scheduler, begin) -> dict:
+    """Schedule, prediction and levels of a scheduler with ``sigmas``."""
+    levels, config = sigmas_of(scheduler, begin), scheduler.config
+    prediction = name_of(config)
+    if config.use_flow_sigmas:
+        if prediction == "v":
+            raise Unfit("a v model on flow sigmas")
+        return {"schedule": FLOW, "prediction": prediction, "walks": walk(levels.tolist())}
+    if prediction == "flow":
+        raise Unfit("a flow model on sigmas that are not those of a flow")
+    return {"schedule": VP, "prediction": prediction, "walks": walk(times_of_rho(levels))}
+
+
+def is_learned(config) -> bool:
+    """Whether the model has a second half of channels that the step cuts off."""
+    return getattr(config, "variance_type", None) in ("learned", "learned_range")
+
+
+def dpm_solver(scheduler, begin) -> Plan:
+    config = scheduler.config
+    if is_learned(config):
+        raise Unfit(f"variance_type {config.variance_type!r}")
+    solver = _of_order(config, len(scheduler.timesteps))
+    return Plan(
+        solver, **frame(scheduler, begin), clip=threshold(config),
+        draws=_every(scheduler, begin, solver.stochastic),
+    )  # fmt: skip
+
+
+def edm_dpm_solver(scheduler, begin) -> Plan:
+    config = scheduler.config
+    solver = _of_order(config, len(scheduler.timesteps))
+    return Plan(
+        solver, walks=walk(sigmas_of(scheduler, begin).tolist()), **edm_frame(scheduler),
+        clip=threshold(config), draws=_every(scheduler, begin, solver.stochastic),
+    )  # fmt: skip
+
+
+def _of_order(config, steps):
+    order, kind, algorithm = config.solver_order, config.solver_type, config.algorithm_type
+    eta = 1.0 if algorithm.startswith("sde") else 0.0
+    taper = config.lower_order_final and steps < FEW
+    options = {"eta": eta, "lower_order_final": taper, "euler_at_final": config.euler_at_final}
+    if order == 3 and eta:
+        raise Unfit("solver_order 3 of an SDE, where the last term has the wrong sign")
+    if not algorithm.endswith("++"):
+        return DPMSolver(order, kind, **options)
+    if order == 1:
+        return DDIM(eta)
+    if order == 3:
+        return DPMpp3M("published", kind, **options)
+    return DPMpp2M(kind, **options)
+
+
+def singlestep(scheduler, begin) -> Plan:
+    config, order = scheduler.config, scheduler.config.solver_order
+    if is_learned(config):
+        raise Unfit(f"variance_type {config.variance_type!r}")
+    eta = 1.0 if config.algorithm_type.startswith("sde") else 0.0
+    if eta and order == 3 and config.solver_type == "heun":
+        raise Unfit("solver_order 3 and solver_type 'heun' of an SDE, which has a wrong sign")
+    quantity = "x0" if config.algorithm_type.endswith("++") else "eps"
+    if quantity == "eps" and config.thresholding:
+        raise Unfit("thresholding of a model of eps")
+    solver = DPMSolverSinglestep(
+        order, config.solver_type, quantity, config.lower_order_final, eta=eta
+    )
+    plan = Plan(
+        solver, **frame(scheduler, begin), clip=threshold(config),
+        draws=_every(scheduler, begin, solver.stochastic),
+    )  # fmt: skip
+    wanted = scheduler.order_list[begin:]
+    if _orders(plan) != wanted:
+        raise Unfit(f"the orders {wanted}")
+    return plan
+
+
+def _orders(plan):
+    """What the stages of a plan are in ``order_list``: 1, 2, 3, 1, 2, ..."""
+    from ...solvers.path import Path
+
+    sizes = plan.solver.sizes(Path.along(plan.schedule, plan.walks[0]))
+    return [stage for size in sizes for stage in range(1, size + 1)]
+
+
+def deis(scheduler, begin) -> Plan:
+    config = scheduler.config
+    taper = config.lower_order_final and len(scheduler.timesteps) < FEW
+    solver = DEIS(config.solver_order, lower_order_final=taper)
+    return Plan(solver, **frame(scheduler, begin), clip=threshold(config))
+
+
+def unipc(scheduler, begin) -> Plan:
+    config = scheduler.config
+    if scheduler.solver_p:
+        raise Unfit("solver_p")
+    solver = UniPC(
+        config.solver_order, config.solver_type, config.lower_order_final,
+        "x0" if scheduler.predict_x0 else "eps",
+        tuple(k - begin for k in scheduler.disable_corrector),
+    )  # fmt: skip
+    clip = threshold(config) if scheduler.predict_x0 else None
+    return Plan(solver, **frame(scheduler, begin), clip=clip)
+
+
+def sa_solver(scheduler, begin) -> Plan:
+    config = scheduler.config
+    if is_learned(config):
+        raise Unfit(f"variance_type {config.variance_type!r}")
+    quantity = "x0" if scheduler.predict_x0 else "eps"
+    if quantity == "eps" and config.thresholding:
+        raise Unfit("thresholding of a model of eps")
+    options = frame(scheduler, begin)
+    walked = options["walks"][0]
+    told = scheduler.timesteps[begin:].cpu()
+    taus = Taus(walked[:-1], tuple(float(scheduler.tau_func(t)) for t in told))
+    solver = SASolver(
+        config.predictor_order, config.corrector_order, taus, None, quantity,
+        config.lower_order_final,
+    )  # fmt: skip
+    draws = _every(scheduler, begin, True)
+    return Plan(solver, **options, clip=threshold(config), draws=draws)
+
+
+def _every(scheduler, begin, draws):
+    return (bool(draws),) * (len(scheduler.sigmas) - 1 - begin)

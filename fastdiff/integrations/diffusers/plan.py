@@ -1,0 +1,222 @@
+"""What a scheduler does once its timesteps are set, in fastdiff's words, and the rows of that.
+
+A plan is the arguments of ``Solver.lower``: this is the only mapping from the configuration of a
+scheduler to a solver. Noise levels are read off the scheduler (they are float32 numbers), not
+computed again, so that every spacing and every family of sigmas is covered. Where a scheduler is
+the published method, the solver is the one of ``fastdiff.solvers``; where it is not, the difference
+is a small solver of ``quirks.py``.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ...grids import Reversed
+from ...parameterization import read
+from ...row import COLUMN, HISTORY, WIDTH
+from ...schedules import RectifiedFlow, Schedule, VarianceExploding, VPCosine
+from ...solvers import DynamicThreshold, Solver, StepTable
+
+#: Schedules that have every noise level of their kind: a level is a time of one of them.
+VP, FLOW = VPCosine(), RectifiedFlow()
+VE = VarianceExploding(VP)
+
+NAMES = {"epsilon": "eps", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
+
+#: By how much a level that is repeated is put below itself.
+APART = 1e-9
+
+
+class Unfit(ValueError):
+    """The scheduler has an option that no row stands for; the message says which."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One row for each call of the scheduler's ``step``.
+
+    Attributes:
+        solver, schedule, prediction, clip: as ``Solver.lower`` takes them.
+        walks: times of the schedule. One walk for a method that looks back; others have several
+            where a step does not start where the one before it ended.
+        draws: for each row, whether the scheduler draws noise; () for never. Where it does not, the
+            row adds none.
+        second: what the step returns besides the sample: "x0"; "churned", x0 of a state that
+            ``Euler(late=True)`` has raised; or factors that turn the row's mean into it.
+        turned: the model's output has the other sign.
+    """
+
+    solver: Solver
+    schedule: Schedule
+    prediction: str
+    walks: tuple[tuple[float, ...], ...]
+    clip: float | DynamicThreshold | None = None
+    draws: tuple[bool, ...] = ()
+    second: str | tuple[float, ...] | None = None
+    turned: bool = False
+
+    def tables(self) -> list[StepTable]:
+        """One table for each walk."""
+        return [
+            self.solver.lower(
+                self.schedule,
+                None,
+                prediction=self.prediction,
+                grid=Reversed(walk[::-1]) if walk[-1] > walk[0] else walk,
+                clip=self.clip,
+            )
+            for walk in self.walks
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Packed rows, and what a kernel needs to execute them.
+
+    Attributes:
+        rows: [N + 1, 40] float64, the last an END row.
+        slots: of the history.
+        uses_saved, looks_back, dynamic, gain: whether the anchor is in use, rows depend on the ones
+            before, x0 is clipped to quantiles, the noise is scaled by a learned variance.
+        second: where the row leaves the second result: "saved", a slot, or None.
+        draws: [N] whether the scheduler draws noise.
+    """
+
+    rows: np.ndarray
+    slots: int
+    uses_saved: bool
+    looks_back: bool
+    dynamic: bool
+    gain: bool
+    second: str | int | None
+    draws: tuple[bool, ...]
+
+
+def name_of(config) -> str:
+    """fastdiff's name of what the model predicts."""
+    if config.prediction_type not in NAMES:
+        raise Unfit(f"prediction_type {config.prediction_type!r}")
+    return NAMES[config.prediction_type]
+
+
+def threshold(config) -> DynamicThreshold | None:
+    if not config.thresholding:
+        return None
+    return DynamicThreshold(config.dynamic_thresholding_ratio, config.sample_max_value)
+
+
+def times_of_alpha2(alpha2) -> list[float]:
+    """Times of ``VP`` with alpha^2 = alpha2."""
+    alpha2 = np.asarray(alpha2, dtype=np.float64)
+    return (2 / np.pi * np.arctan2(np.sqrt(1 - alpha2), np.sqrt(alpha2))).tolist()
+
+
+def times_of_rho(rho) -> list[float]:
+    """Times of ``VP`` and ``VE`` with sigma / alpha = rho."""
+    return (2 / np.pi * np.arctan2(np.asarray(rho, dtype=np.float64), 1.0)).tolist()
+
+
+def sigmas_of(scheduler, begin: int = 0) -> np.ndarray:
+    """float64 [N + 1 - begin] the sigmas of a scheduler."""
+    return scheduler.sigmas[begin:].detach().cpu().double().numpy()
+
+
+def walk(times) -> tuple[tuple[float, ...]]:
+    """One walk through all times. A level that is the same as the one before is moved a little: the
+    step between them does nothing."""
+    sign = 1 if times[-1] > times[0] else -1
+    walked = [times[0]]
+    for t in times[1:]:
+        walked.append(_apart(walked[-1], t, sign))
+    return (tuple(walked),)
+
+
+def pairs(starts, ends) -> tuple[tuple[float, ...], ...]:
+    """As few walks as there can be for steps from ``starts`` to ``ends``."""
+    sign = 1 if ends[0] > starts[0] else -1
+    walks = []
+    for t, s in zip(starts, ends, strict=True):
+        if not walks or walks[-1][-1] != t:
+            walks.append([t])
+        walks[-1].append(_apart(t, s, sign))
+    return tuple(map(tuple, walks))
+
+
+def _apart(t, s, sign):
+    return t * (1 + sign * APART) if s == t else s
+
+
+@lru_cache(maxsize=128)
+def rows_of(plan: Plan) -> Rows:
+    """The rows of a plan.
+
+    Raises:
+        ValueError: the solver refuses the levels, the prediction or the options.
+    """
+    tables = plan.tables()
+    rows = np.concatenate([*(table.rows[1:-1] for table in tables), np.zeros((1, WIDTH))])
+    rows[-1, COLUMN["slot"]] = -1
+    rows[:, [COLUMN["in_scale"], COLUMN["t_next"]]] = 0  # the pipeline makes the model's input
+    noises = [COLUMN["c_z"], COLUMN["d_z"]]
+    draws = plan.draws or (False,) * (len(rows) - 1)
+    rows[:-1][~np.array(draws)[:, None] & np.isin(np.arange(WIDTH), noises)] = 0
+    if len(tables) > 1:
+        drawn = (rows[:, noises] != 0).any(axis=1)
+        rows[:, COLUMN["draw"]] = np.cumsum(drawn) * drawn
+    second = _write_second(rows[:-1], plan, tables)
+    if plan.turned:
+        rows[:, [COLUMN[name] for name in ("p_o", "c_o", "d_o", "e_o")]] *= -1
+    slots = max(table.history for table in tables)
+    saved = any(table.uses_saved for table in tables)
+    rows.setflags(write=False)
+    return Rows(
+        rows=rows,
+        slots=slots + isinstance(second, int),
+        uses_saved=saved or second == "saved",
+        looks_back=saved or slots > 0,
+        dynamic=any(table.dynamic for table in tables),
+        gain=any(table.uses_gain for table in tables),
+        second=second,
+        draws=draws,
+    )
+
+
+def _write_second(rows, plan, tables):
+    """Make the rows leave the second result in the anchor, or in the history if that is in use."""
+    if plan.second is None:
+        return None
+    saved = not any(table.uses_saved for table in tables)
+    slot = max(table.history for table in tables)
+    if not saved and slot not in (0, *range(1, HISTORY)):
+        raise Unfit("no place for a second result")
+    operands = ("x", "m", "o", "z") if saved else ("x", "m", "o")
+    into = [COLUMN[f"{'d' if saved else 'e'}_{name}"] for name in operands]
+    rows[:, into] = _second(rows, plan, tables)[:, : len(operands)]
+    if not saved:
+        rows[:, COLUMN["slot"]] = slot
+    return "saved" if saved else slot
+
+
+def _second(rows, plan, tables):
+    """[N, 4] factors of x, m, o, z in the second result."""
+    columns = [COLUMN[f"c_{name}"] for name in ("x", "m", "o", "z")]
+    if plan.second == "churned":  # x' = x0 + sigma' eps, in the same operands
+        if plan.schedule is not VE or plan.prediction != "eps":
+            raise Unfit("churn with a model that does not predict eps")
+        factors = rows[:, columns]
+        factors[:, 2] -= np.concatenate([table.sigma[2:] for table in tables])
+        return factors
+    if isinstance(plan.second, tuple):
+        factors = rows[:, columns] * np.array(plan.second)[:, None]
+        factors[:, 3] = 0
+        return factors
+    factors = np.zeros((len(rows), 4))
+    at = np.concatenate([table.t[1:-1] for table in tables])
+    reading = read(plan.prediction, plan.schedule, at)
+    if plan.clip is None:
+        factors[:, 0], factors[:, 2] = reading.x0_x, reading.x0_out
+    else:
+        rows[:, COLUMN["p_x"]], rows[:, COLUMN["p_o"]] = reading.x0_x, reading.x0_out
+        factors[:, 1] = 1
+    return factors

@@ -1,0 +1,127 @@
+"""Schedulers of diffusers that differ from the method they are named after: the difference."""
+
+from dataclasses import dataclass
+from math import log, sqrt
+
+from ...solvers import DDPM, IPNDM, KDPM2Ancestral, LCM, PLMS, Stage
+from ...solvers.kappa import FirstOrder, first_order
+from ...solvers.kdpm2 import midpoint
+from ...solvers.linear import H, M, O, S, X, Z
+from ...solvers.lms import along, bashforth
+from ...solvers.path import decay
+
+SMALLEST = 1e-20  # variance that is added where there is none
+
+
+@dataclass(frozen=True)
+class Posterior(DDPM):
+    """DDPM that adds noise on a step to clean data, too: of the variances of ``DDPM`` as they are
+    there, but at least 1e-20."""
+
+    exact_on_point_mass = "drift"
+
+    def noise(self, t, s):
+        if self.is_large:
+            return self.large(t, s)
+        return max(s.sigma * sqrt(1 - decay(t, s) ** 2), sqrt(SMALLEST))
+
+    def gain(self, t, s):
+        small, large = log(Posterior().noise(t, s)), log(self.large(t, s))
+        return (large + small) / 2, (large - small) / 2
+
+    def steps(self, path):
+        for _, t, s in path.steps():
+            mean = first_order(t, s, decay(t, s))
+            if self.variance == "learned_range":
+                yield Stage(x=mean + Z, at=s, gain=self.gain(t, s))
+            else:
+                yield Stage(x=mean + self.noise(t, s) * Z, at=s)
+
+
+@dataclass(frozen=True)
+class Told(LCM):
+    """LCM where the times that the model is told are not those of the schedule."""
+
+    told: tuple[float, ...] = ()
+
+    def steps(self, path):
+        for (_, t, s), told in zip(path.steps(), self.told, strict=True):
+            u = self.timestep_scaling * told
+            total = u * u + self.sigma_data**2
+            x0 = self.sigma_data**2 / total * X + u / sqrt(total) * M
+            yield Stage(x=s.alpha * x0 + self.noise(t, s) * Z, at=s)
+
+
+@dataclass(frozen=True)
+class Beyond(FirstOrder):
+    """TCD where the time to which each step goes first is given."""
+
+    beyond: tuple[float, ...] = ()
+    stochastic = True
+
+    def steps(self, path):
+        for (_, t, s), time in zip(path.steps(), self.beyond, strict=True):
+            kappa = 1.0 if s.is_clean else min(decay(s, path.at(time)), 1.0)
+            noise = s.sigma * sqrt(1 - kappa * kappa)
+            yield Stage(x=first_order(t, s, kappa) + noise * Z, at=s)
+
+
+@dataclass(frozen=True)
+class Below(KDPM2Ancestral):
+    """KDPM2Ancestral with sigma_down as it was computed, in float32: a difference that has lost its
+    digits where a step is long."""
+
+    kept: tuple[float, ...] = ()  # sigma_down / sigma of each step
+
+    def steps(self, path):
+        for i, t, s in path.steps():
+            if s.is_clean:
+                yield Stage(x=first_order(t, s), at=s)
+                continue
+            half, x = midpoint(path, t, s, self.kept[i])
+            yield half
+            yield Stage(x=x + s.sigma * sqrt(1 - self.kept[i] ** 2) * Z, at=s)
+
+
+@dataclass(frozen=True)
+class VelocityPLMS(PLMS):
+    """PLMS that extrapolates the outputs of a v model, and turns the result to eps."""
+
+    exact_on_point_mass = "none"
+
+    def steps(self, path):
+        for i, t, s in path.steps():
+            if i == 0 and len(path) > 1:
+                yield Stage(x=self._to(t, s, O), at=s, s=X, remember=O)
+                yield Stage(x=self._to(t, s, (H(1) + O) / 2, S), at=s)
+            else:
+                nodes = [(-k, H(k)) for k in range(1, min(4, i + 1))]
+                mean = bashforth(nodes).substitute("m", O)
+                yield Stage(x=self._to(t, s, mean), at=s, remember=O)
+
+    def _to(self, t, s, v, base=X):
+        return along(t, s, t.alpha * v + t.sigma * base, base)
+
+
+@dataclass(frozen=True)
+class FromNoise(IPNDM):
+    """IPNDM that takes x0 = 0 on a first step from pure noise, and remembers it."""
+
+    exact_on_point_mass = "none"
+
+    def steps(self, path):
+        for i, t, s in path.steps():
+            nodes = [(-k, H(k)) for k in range(1, min(self.order, i + 1))]
+            x = s.sigma * M if t.is_pure_noise else along(t, s, bashforth(nodes))
+            yield Stage(x=x, at=s, remember=M)
+
+
+@dataclass(frozen=True)
+class Taus:
+    """tau of SASolver, known at the times of a walk."""
+
+    times: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def __call__(self, t):
+        return self.values[self.times.index(t)]

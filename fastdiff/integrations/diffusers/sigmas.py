@@ -1,0 +1,105 @@
+"""Plans of the schedulers in rho = sigma / alpha: those of k-diffusion and of EDM."""
+
+import numpy as np
+
+from ...schedules import EDM
+from ...solvers import KDPM2, LMS, Euler, EulerAncestral, Heun
+from .plan import VE, Plan, Unfit, name_of, sigmas_of, times_of_rho, walk
+from .quirks import Below, FromNoise
+
+PREDICTIONS = {"original_sample": "x0"}
+
+
+def euler(scheduler, s_churn=0.0, s_tmin=0.0, s_tmax=float("inf"), s_noise=1.0) -> Plan:
+    levels = sigmas_of(scheduler)
+    prediction = PREDICTIONS.get(scheduler.config.prediction_type) or name_of(scheduler.config)
+    churned = (s_churn > 0) & (s_tmin <= levels[:-1]) & (levels[:-1] <= s_tmax)
+    if not churned.any():
+        return _walk(Euler(), prediction, levels, second="x0")
+    solver = Euler(float(s_churn), float(s_tmin), float(s_tmax), float(s_noise), late=True)
+    return _walk(solver, prediction, levels, second="churned", draws=tuple(churned.tolist()))
+
+
+def euler_ancestral(scheduler) -> Plan:
+    levels = sigmas_of(scheduler)
+    _refuse_sample(scheduler)
+    draws = (True,) * (len(levels) - 1)
+    return _walk(EulerAncestral(), name_of(scheduler.config), levels, second="x0", draws=draws)
+
+
+def heun(scheduler, begin) -> Plan:
+    config = scheduler.config
+    clip = config.clip_sample_range if config.clip_sample else None
+    levels = _two_stage(scheduler, begin)
+    return _walk(Heun(), name_of(config), levels, clip=clip, second="x0")
+
+
+def kdpm2(scheduler, begin) -> Plan:
+    _refuse_sample(scheduler)
+    levels = _two_stage(scheduler, begin)
+    return _walk(KDPM2(), name_of(scheduler.config), levels, second="x0")
+
+
+def kdpm2_ancestral(scheduler, begin) -> Plan:
+    _refuse_sample(scheduler)
+    levels = _two_stage(scheduler, begin)
+    down = scheduler.sigmas_down.cpu().double().numpy()
+    # of the step from sigmas[k]: 0, 2, 4, ...
+    down = down[[0, *range(2, len(scheduler.sigmas) - 2, 2)]][begin // 2 :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kept = np.where(levels[1:] > 0, down / levels[1:], 0.0)
+    steps = len(levels) - 1
+    draws = (False, True) * (steps - 1) + (False,)
+    return _walk(
+        Below(kept=tuple(kept.tolist())), name_of(scheduler.config), levels, second="x0",
+        draws=draws,
+    )  # fmt: skip
+
+
+def lms(scheduler, begin, order=4) -> Plan:
+    if begin > 0:
+        raise Unfit("LMS from the middle: it weighs outputs that it has not seen")
+    levels = sigmas_of(scheduler)
+    return _walk(LMS(order), name_of(scheduler.config), levels, second="x0")
+
+
+def ipndm(scheduler, begin) -> Plan:
+    angle = np.arctan2(scheduler.betas.cpu().double(), scheduler.alphas.cpu().double()).numpy()
+    return Plan(FromNoise(), VE.base, "v", walk((2 / np.pi * angle[begin:]).tolist()))
+
+
+def edm_frame(scheduler) -> dict:
+    """Schedule, prediction and sign of a model with EDM's preconditioning."""
+    config = scheduler.config
+    if config.prediction_type not in ("epsilon", "v_prediction"):
+        raise Unfit(f"prediction_type {config.prediction_type!r}")
+    highest = max(float(scheduler.sigmas.max()), config.sigma_max)
+    return {
+        "schedule": EDM(config.sigma_min, highest, config.sigma_data, precondition=True),
+        "prediction": "edm",
+        "turned": config.prediction_type == "v_prediction",
+    }
+
+
+def edm_euler(scheduler, s_churn=0.0) -> Plan:
+    if s_churn > 0:
+        raise Unfit("s_churn: it is added after the model")
+    levels = sigmas_of(scheduler)
+    return Plan(Euler(), walks=walk(levels.tolist()), second="x0", **edm_frame(scheduler))
+
+
+def _walk(solver, prediction, levels, **options):
+    return Plan(solver, VE, prediction, walk(times_of_rho(levels)), **options)
+
+
+def _refuse_sample(scheduler):
+    if scheduler.config.prediction_type == "sample":
+        raise Unfit("prediction_type 'sample'")
+
+
+def _two_stage(scheduler, begin):
+    """The different sigmas: all but the first are there twice."""
+    if begin % 2:
+        raise Unfit("a start in the middle of a step")
+    levels = sigmas_of(scheduler)[begin:]
+    return np.append(levels[0], levels[1::2])
