@@ -37,7 +37,7 @@ class Draws:
             or callable(source)
         ):
             raise ValueError(
-                'noise: expected "philox", "torch", a torch.Generator or one per sample, a tensor '
+                'noise: expected "philox", "brownian", "torch", a torch.Generator or one per sample, a tensor '
                 f"or a callable, got {source!r}"
             )
 

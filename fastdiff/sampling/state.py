@@ -8,6 +8,7 @@ from .. import guidance as guidance_
 from .. import noise as noise_
 from .. import ops
 from ..row import COLUMN
+from .brownian import BrownianDraws
 from .buffers import Buffers, mixing_weights, packed_rows
 from .draws import Draws
 from .generator import GeneratorStream
@@ -39,7 +40,8 @@ class SamplerState:
         model_dtype: dtype of ``model_input``; default: x's dtype.
         known, mask: data that the sample is known to have, and where (1: known); expand to x's
             shape. For tables that blend them in, such as those of ``Inpaint`` and ``RePaint``.
-        noise: "philox" (drawn in the kernel), or what ``Draws`` accepts: "torch", a torch.Generator
+        noise: "philox" (drawn in the kernel), "brownian" (the same path for a seed, whatever the
+            number of steps), or what ``Draws`` accepts: "torch", a torch.Generator
             or one per sample, a tensor [draws, *x.shape], a callable.
 
     Attributes:
@@ -121,6 +123,10 @@ class SamplerState:
     def _set_noise(self, noise):
         self._stream = self._draws = None
         if isinstance(noise, str) and noise == "philox":
+            return
+        if isinstance(noise, str) and noise == "brownian":
+            self._draws = BrownianDraws(self.program, self.x, self.keys)
+            self.buffers.z, self.buffers.z_prev = self._draws.z, self._draws.z_prev
             return
         self._stream = GeneratorStream.of(noise, self.program, self.buffers)
         if self._stream is not None:

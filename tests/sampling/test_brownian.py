@@ -1,0 +1,78 @@
+"""noise="brownian": one path for a seed, whatever the number of steps."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from helpers import same_bits
+from hypothesis import given
+from hypothesis import strategies as st
+from toy import model, start, table_of
+
+import fastdiff as fd
+from fastdiff.sampling.brownian import DEPTH, path_at
+
+STEP = 2**DEPTH
+
+
+def test_the_path_is_a_brownian_motion():
+    """Increments over disjoint stretches: independent, variance their length. Five sigma."""
+    points = [0, STEP // 7, STEP // 3, STEP // 2, STEP // 2 + 5, STEP]
+    keys = fd.noise.keys(0, 4)
+    path = torch.stack([path_at(p, keys, (20_000,)).flatten() for p in points])
+    assert (path[0] == 0).all()
+    lengths = torch.tensor(np.diff(points) / STEP)
+    z = path.diff(dim=0) / lengths.sqrt()[:, None]
+    n = z.shape[1]
+    assert (z.mean(dim=1).abs() < 5 / math.sqrt(n)).all()
+    correlation = z @ z.T / n
+    spread = torch.where(torch.eye(len(z)) == 1, math.sqrt(2 / n), math.sqrt(1 / n))
+    assert ((correlation - torch.eye(len(z))).abs() < 5 * spread).all()
+
+
+@given(point=st.integers(0, STEP), b=st.integers(0, 2))
+def test_a_sample_has_its_own_path(point, b):
+    keys = fd.noise.keys(7, 3)
+    alone = path_at(point, keys[b : b + 1], (5, 3))
+    assert same_bits(alone[0], path_at(point, keys, (5, 3))[b])
+
+
+@pytest.mark.parametrize("name", ["DPMpp2MSDE", "EulerAncestral", "DPMppSDE", "DDPM"])
+def test_more_steps_refine_the_same_sample(name):
+    """The distance to a fine run falls with the steps; with ordinary noise it does not."""
+    schedule = fd.schedules.VPLinear()
+    x = start(2, (40,), dtype=torch.float64)
+
+    def gaussian(steps, noise):
+        table = fd.solvers.get(name)().lower(schedule, steps)
+        levels = iter(table.levels[1:-1])
+
+        def eps(y, t):  # exact for data N(0, 0.25)
+            _, alpha, sigma, *_ = next(levels)
+            return y * sigma / (0.25 * alpha**2 + sigma**2)
+
+        return fd.sample(eps, x, table, seeds=3, noise=noise)
+
+    fine = gaussian(400, "brownian")
+    far = [float((gaussian(n, "brownian") - fine).square().mean().sqrt()) for n in (10, 40, 160)]
+    assert far[0] > far[1] > far[2] and far[2] < 0.1, far
+    other = float((gaussian(160, "philox") - gaussian(400, "philox")).square().mean().sqrt())
+    assert other > 3 * far[2]
+
+
+def test_batches_restarts_and_mixed_tables():
+    """A sample alone equals the same one in a batch of other tables."""
+    tables = [table_of("DDPM", 7), table_of("DPMpp2MSDE", 4), table_of("DDPM", 3)]
+    x = start()
+    together = fd.sample(model, x, tables, seeds=5, noise="brownian")
+    for b, table in enumerate(tables):
+        alone = fd.sample(model, x[b : b + 1], table, seeds=[5 + b], noise="brownian")
+        assert same_bits(alone[0], together[b])
+
+
+def test_churn_has_no_place_on_a_path():
+    table = table_of("EDMHeun", 5)
+    assert table.stochastic
+    with pytest.raises(ValueError, match='^noise: "brownian" needs a table whose draws go down'):
+        fd.SamplerState(table, start(), noise="brownian")
