@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..schedules import LogSNR
@@ -13,8 +14,9 @@ from ..schedules import LogSNR
 class Gamma(nn.Module):
     """gamma(t) = gamma_0 + (gamma_1 - gamma_0) (m(t) - m(0)) / (m(1) - m(0)) with increasing m.
 
-    m(t) = a t + sum_j c_j sigmoid(w_j t + b_j) with positive a, c, w: Kingma et al. 2021,
-    "Variational diffusion models", appendix H, with one hidden layer. It starts (nearly) linear.
+    m(t) = t + sum_j c_j sigmoid(w_j (t - t_j)) with positive c and w: Kingma et al. 2021,
+    "Variational diffusion models", appendix H, with one hidden layer and the positive weights as
+    exponentials, so that steps of an optimizer are relative ones. It starts (nearly) linear.
 
     The ends and the shape are trained by different losses: see ``fraction``.
 
@@ -32,10 +34,9 @@ class Gamma(nn.Module):
         self.ends = nn.Parameter(torch.tensor([low, high]), requires_grad=learned)
         self.learned = learned
         if learned:
-            self.slope = nn.Parameter(torch.tensor(0.54))  # softplus of it is 1
-            self.height = nn.Parameter(torch.full((hidden,), -6.0))
-            self.width = nn.Parameter(torch.full((hidden,), 10.0))
-            self.shift = nn.Parameter(-10.0 * torch.linspace(0, 1, hidden))
+            self.log_height = nn.Parameter(torch.full((hidden,), -math.log(4 * hidden)))
+            self.log_width = nn.Parameter(torch.full((hidden,), math.log(10.0)))
+            self.centre = nn.Parameter(torch.linspace(0, 1, hidden))
 
     def fraction(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(gamma - gamma_0) / (gamma_1 - gamma_0) and its derivative in t, both of t's shape.
@@ -49,9 +50,9 @@ class Gamma(nn.Module):
         return (m - low) / (high - low), dm / (high - low)
 
     def _m(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        a, c, w = F.softplus(self.slope), F.softplus(self.height), F.softplus(self.width)
-        s = torch.sigmoid(w * t[..., None] + self.shift)
-        return a * t + s @ c, a + (s * (1 - s)) @ (c * w)
+        height, width = torch.exp(self.log_height), torch.exp(self.log_width)
+        s = torch.sigmoid(width * (t[..., None] - self.centre))
+        return t + s @ height, 1 + (s * (1 - s)) @ (height * width)
 
     def forward(self, t: Tensor) -> Tensor:
         """gamma(t)."""
@@ -60,7 +61,7 @@ class Gamma(nn.Module):
     def schedule(self) -> LogSNR:
         """The schedule as it is now, for sampling and evaluation."""
         frozen = {name: value.detach().double().cpu() for name, value in self.state_dict().items()}
-        copy = Gamma((-1.0, 1.0), len(frozen.get("height", [])), self.learned).double()
+        copy = Gamma((-1.0, 1.0), len(frozen.get("centre", [])), self.learned).double()
         copy.load_state_dict(frozen)
         copy.requires_grad_(False)
 

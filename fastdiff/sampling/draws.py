@@ -37,8 +37,8 @@ class Draws:
             or callable(source)
         ):
             raise ValueError(
-                'noise: expected "philox", "brownian", "torch", a torch.Generator or one per sample, a tensor '
-                f"or a callable, got {source!r}"
+                'noise: expected "philox", "brownian", "torch", a torch.Generator or one per '
+                f"sample, a tensor or a callable, got {source!r}"
             )
 
     @property

@@ -66,7 +66,7 @@ def test_the_averaged_kl_is_not_the_bound():
 
 
 def test_the_collapse_holds_for_samples_too():
-    """Large batch, discretised decoder: the two estimates differ by five standard errors at most."""
+    """Many samples, discretised decoder: the estimates differ by five standard errors at most."""
     x0 = torch.full((40_000, 1), 0.25, dtype=torch.float64)
     keys = noise.keys(3, len(x0))
     chain_noise = [noise.fold_in(keys, 100 + i) for i in range(LEVELS)]

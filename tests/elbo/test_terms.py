@@ -211,7 +211,7 @@ def test_learned_range_spans_small_to_large():
 
 
 def test_more_steps_tighten_the_bound():
-    """L_T decreases under T -> 2 T to L_inf = 1/2 log((1 + c snr_max) / (1 + c snr_min)), O(1/T)."""
+    """L_T falls like 1 / T to L_inf = 1/2 log((1 + c snr_max) / (1 + c snr_min))."""
     schedule, points = schedules.LogSNR((-6.0, 4.0)), cubature(2)
     x0 = DATA.mean + DATA.c**0.5 * points[:, :1]
     limit = 0.5 * math.log((1 + DATA.c * math.exp(6)) / (1 + DATA.c * math.exp(-4)))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from calls import DEVICE, WRITTEN, assert_equal, at, needs_cuda, random_call
+from device_calls import DEVICE, WRITTEN, assert_equal, at, needs_cuda, random_call
 
 from fastdiff import noise, ops
 from fastdiff.ops.step import ARGUMENTS

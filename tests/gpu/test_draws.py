@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from calls import DEVICE, LAYOUTS, assert_equal, at, needs_cuda
+from device_calls import DEVICE, LAYOUTS, assert_equal, at, needs_cuda
 
 from fastdiff import noise, ops
 

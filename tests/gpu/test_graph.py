@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from calls import DEVICE, Net, assert_equal, needs_cuda
+from device_calls import DEVICE, Net, assert_equal, needs_cuda
 from toy import start, table_of
 
 import fastdiff as fd

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from calls import DEVICE, assert_equal, needs_cuda
+from device_calls import DEVICE, assert_equal, needs_cuda
 
 import fastdiff as fd
 from fastdiff import ops

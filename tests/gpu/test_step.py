@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from calls import (
+from device_calls import (
     DEVICE,
     LAYOUTS,
     WRITTEN,

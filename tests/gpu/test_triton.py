@@ -3,7 +3,7 @@ units in the last place, and the reference."""
 
 import pytest
 import torch
-from calls import DEVICE, MISSING, Net, assert_equal, at, random_call, run
+from device_calls import DEVICE, MISSING, Net, assert_equal, at, random_call, run
 from helpers import assert_within
 from toy import TABLES, start
 

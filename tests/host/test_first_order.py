@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from examples import label
 from interpreter import run
-from problems import Mixture, gaussian_variance
+from problems import Mixture
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
@@ -30,11 +30,8 @@ from fastdiff.solvers import (
     VDM,
     AncestralSDE,
     Consistency,
-    DDIMInverse,
-    DPMpp2M,
     EDMHeun,
     Euler,
-    EulerAncestral,
     EulerAncestralRF,
     FlowEuler,
     FlowHeun,
@@ -233,109 +230,3 @@ def test_consistency_network():
         Consistency().lower(schedule, 3, prediction="consistency")
     with pytest.raises(ValueError, match='"consistency" needs schedule EDM'):
         Consistency().lower(EDM(), 3, prediction="consistency")
-
-
-# --- towards noise ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("prediction", ["eps", "v"])
-@pytest.mark.parametrize("clip", [None, 1.0])
-def test_inversion_tells_the_next_time_and_starts_at_data(prediction, clip):
-    schedule = DiscreteBetas.linear()
-    table = DDIMInverse().lower(schedule, 4, prediction=prediction, clip=clip)
-    assert table.t.tolist() == [-1, -1, 249, 499, 749, 999]
-    assert table.model_t.tolist() == [249, 499, 749, 999] and table.rows[1, COLUMN["draw"]] == 0
-    assert DDIMInverse(shifted=False).lower(schedule, 4).model_t.tolist() == [249, 249, 499, 749]
-
-
-@pytest.mark.parametrize("solver", [DDIM(), Euler(), Heun(), KDPM2(), FlowHeun()], ids=label)
-def test_there_and_back(solver):
-    """Towards noise and back the errors are those of the order."""
-    problem = Mixture()
-
-    def gap(steps):
-        away = solver.lower(problem.schedule, steps, grid=grids.Reversed(grids.Uniform()))
-        back = solver.lower(problem.schedule, steps, grid=grids.Uniform())
-        assert away.sigma[-1] == back.sigma[0] and away.sigma[0] == back.sigma[-1]
-        x = 0.3 * problem.start
-        noise, *_ = run(away.rows, problem.eps, x)
-        return np.abs(run(back.rows, problem.eps, noise)[0] - x).max()
-
-    assert np.log2(gap(40) / gap(80)) > solver.order - 0.2
-
-
-@pytest.mark.parametrize("solver", [FlowHeun(), Heun(), KDPM2(), DPMpp2M(), DDIM()], ids=label)
-def test_inversion_up_to_pure_noise(solver):
-    grid = grids.Reversed(grids.Uniform(end=0.1))
-    table = solver.lower(RectifiedFlow(), 5, prediction="flow", grid=grid)
-    assert table.alpha[-1] == 0 and np.isfinite(table.rows[:-1, 5:]).all()
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "message"),
-    [
-        (lambda: DDPM().lower(VPLinear(), 3, grid=grids.Reversed(grids.Uniform(end=0.1))),
-         ValueError, "times must decrease for the stochastic DDPM"),
-        (lambda: Heun().lower(VPLinear(), 3, grid=grids.Reversed(grids.Uniform())),
-         ValueError, r'must start at sigma > 0 \(final="min"\) for Heun'),
-        (lambda: DDIMInverse().lower(VPLinear(), 3, prediction="x0"),
-         ValueError, '"x0" is undefined at sigma = 0 .*clean data do not determine eps'),
-        (lambda: DDIMInverse(eta=0.5), ValueError, "DDIMInverse: eta must be 0, got 0.5"),
-        (lambda: grids.Reversed("leading"), TypeError, "Reversed: grid must be a fastdiff grid"),
-        (lambda: grids.Reversed([1, 0.5, 0.7])(VPLinear(), 2), ValueError, "times must decrease"),
-        (lambda: EulerAncestral(s_noise=-1), ValueError, "s_noise must be a finite number >= 0"),
-        (lambda: EulerAncestralRF(2.0), ValueError, r"eta must be a number in \[0, 1\]"),
-        (lambda: TCD(gamma=1.2), ValueError, r"TCD: gamma must be a number in \[0, 1\], got 1.2"),
-        (lambda: Consistency(sigma_min=inf), ValueError, "sigma_min must be a finite number >= 0"),
-        (lambda: Heun(s_churn=-1), ValueError, "Heun: s_churn must be a finite number >= 0"),
-        (lambda: Heun(1, 2, 1), ValueError, "s_tmax must be >= s_tmin = 2, got 1"),
-    ],
-)  # fmt: skip
-def test_errors(call, error, message):
-    with pytest.raises(error, match=message):
-        call()
-
-
-# --- churn ------------------------------------------------------------------------------------
-
-
-def test_churn_stays_within_the_schedule():
-    """A discrete table cannot tell a noise level above its last."""
-    schedule = DiscreteBetas.linear()
-    table = Euler(s_churn=50.0).lower(schedule, 5)
-    assert table.rows[0, COLUMN["c_z"]] == 0 and table.t[1] == 999
-    assert (table.rows[1:-2, COLUMN["c_z"]] > 0).all()
-    assert EDMHeun(50, 0.0, inf, 1.0).lower(EDM(), 5).sigma[1] == pytest.approx(80 * sqrt(2))
-
-
-@pytest.mark.parametrize("s_tmax", [1.0, 30.0])
-def test_churn_only_in_its_range(s_tmax):
-    table = Euler(10.0, 0.1, s_tmax).lower(EDM(), 20)
-    start = np.append(table.t[0], grids.Karras()(EDM(), 20)[1:-1])
-    churned = table.rows[:-2, COLUMN["c_z"]] > 0
-    np.testing.assert_array_equal(churned, (start >= 0.1) & (start <= s_tmax))
-    assert table.noise_draws == churned.sum()
-
-
-def test_churn_ends_where_the_grid_does():
-    table = Heun(10.0).lower(VPLinear(), 5, grid=grids.Uniform(end=0.1))
-    assert table.t[-1] == 0.1 and table.rows[-2, COLUMN["c_z"]] == 0 < table.rows[-4, COLUMN["c_z"]]
-
-
-def test_two_stage_methods_halve_nothing_at_infinite_gaps():
-    """Pure noise at the start, clean data at the end, both at once."""
-    for solver in (Heun(), KDPM2(), KDPM2Ancestral(), Heun(20.0), FlowHeun()):
-        one = solver.lower(VPCosine(), 1, prediction="v")
-        assert one.nfe == 1 and np.isfinite(one.rows[:-1, 5:]).all()
-
-
-def test_the_midpoint_makes_ancestral_sampling_second_order():
-    c, schedule = 0.25, LogSNR((-5.0, 3.0))
-
-    def error(solver):
-        table = solver.lower(schedule, 320, grid=grids.Uniform())
-        v = table.alpha[-1] ** 2 * c + table.sigma[-1] ** 2
-        return abs(gaussian_variance(table, c) / v - 1)
-
-    assert error(EulerAncestral()) == pytest.approx(1.21e-2, rel=0.01)
-    assert error(KDPM2Ancestral()) < error(EulerAncestral()) / 100

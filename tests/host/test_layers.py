@@ -13,7 +13,8 @@ import sys, types
 package = types.ModuleType("fastdiff")  # the package itself, without what its __init__ pulls in
 package.__path__ = [{str(PACKAGE)!r}]
 sys.modules["fastdiff"] = package
-import fastdiff.grids, fastdiff.parameterization, fastdiff.schedules, fastdiff.solvers
+import fastdiff.grids, fastdiff.parameterization, fastdiff.processes, fastdiff.schedules
+import fastdiff.solvers
 fastdiff.solvers.UniPC().lower(fastdiff.schedules.VPLinear(), 5)
 roots = {{name.partition(".")[0] for name in sys.modules}}
 assert not roots & {{"torch", "scipy", "triton", "diffusers"}}, roots

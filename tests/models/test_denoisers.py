@@ -106,7 +106,7 @@ def test_ncsn_learns_the_score_of_a_gaussian(objective):
     model = make("ncsn", settings | {"hidden": 32}, space, wake=False)
     optimizer = torch.optim.Adam(model.parameters(), 5e-3)
     rng = torch.Generator().manual_seed(0)
-    for step in range(250):
+    for step in range(250 if objective == "denoising" else 500):
         x, u = 0.5 * torch.randn((128, 1, 1, 2), generator=rng), torch.rand(128, generator=rng)
         b = Batch(x, torch.zeros(128), u, noise.keys(1000 * step, 128))
         optimizer.zero_grad()
@@ -186,7 +186,7 @@ class Constant(torch.nn.Module):
 def test_guidance_at_pure_noise_moves_nothing():
     x, t = torch.zeros(2, 3, dtype=torch.float64), torch.tensor([0.5, 1.0], dtype=torch.float64)
     moved = Guided(Constant(), Constant(), 2.0)(x, t, torch.tensor([0, 1]))
-    # v = alpha eps - sigma x0 and alpha = sigma: eps falls by 2 sigma, x0 rises by 2 sigma^2 / alpha
+    # v = alpha eps - sigma x0; eps falls by 2 sigma, x0 rises by 2 sigma^2 / alpha
     assert torch.allclose(moved[0], torch.full((3,), -2.0).double()) and not moved[1].any()
 
 

@@ -63,7 +63,7 @@ def test_the_continuous_bound_is_the_limit_of_the_discrete_one():
 def test_gamma_is_monotone_with_exact_derivative():
     gamma = Gamma((-7.0, 4.0)).double()
     rng = torch.Generator().manual_seed(0)
-    for parameter in (gamma.height, gamma.width, gamma.shift):
+    for parameter in (gamma.log_height, gamma.log_width, gamma.centre):
         parameter.data += torch.randn(parameter.shape, generator=rng, dtype=torch.float64)
     t = torch.linspace(0, 1, 101, dtype=torch.float64, requires_grad=True)
     part, rate = gamma.fraction(t)
@@ -96,7 +96,7 @@ def test_ends_learn_by_the_bound_and_the_inside_by_its_variance():
     b = batch()
     bound = model.bound(b.x, b.u, b.keys)
     ends = torch.autograd.grad(bound.total.mean(), model.gamma.ends, retain_graph=True)[0]
-    (inner,) = torch.autograd.grad(bound.diffusion.mean(), model.gamma.shift)
+    (inner,) = torch.autograd.grad(bound.diffusion.mean(), model.gamma.centre)
     # The same two by hand, through the definition.
     plain = model.bound(b.x, b.u, b.keys).diffusion
     factor = 2 * plain.detach() / plain.detach().mean()
@@ -105,7 +105,7 @@ def test_ends_learn_by_the_bound_and_the_inside_by_its_variance():
     for i in range(6):
         one = type(b)(b.x[i : i + 1], b.y[i : i + 1], b.u[i : i + 1], b.keys[i : i + 1])
         own = model.bound(one.x, one.u, one.keys).diffusion  # alone, its factor is 2
-        expected.append(torch.autograd.grad(own.sum(), model.gamma.shift)[0] / 2 * factor[i])
+        expected.append(torch.autograd.grad(own.sum(), model.gamma.centre)[0] / 2 * factor[i])
     torch.testing.assert_close(inner, torch.stack(expected).mean(0), rtol=1e-3, atol=1e-6)
 
 
@@ -122,7 +122,7 @@ def exact_eps(c):
 def test_the_schedule_learns_to_minimise_the_variance():
     """Gaussian data: with log(1 + c e^-gamma) linear in t every t costs the same, and the variance
     of the estimate is L^2 2 / d; the straight line is far from it."""
-    c, space = 0.3, type(SPACE)((1, 8, 8), 256, 1)
+    c, space = 0.3, type(SPACE)((1, 8, 8), 2, 1)
     model = make("vdm", {"head": "eps", "gamma_min": -8.0}, space)
     model.predict = exact_eps(c)
     low, high = (math.log1p(c * math.exp(-g)) for g in (-8.0, 5.0))

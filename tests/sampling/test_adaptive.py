@@ -1,4 +1,4 @@
-"""Adaptive solvers: exact flows, scipy's and the published step control, independence of samples."""
+"""Adaptive solvers: exact flows, scipy's and the published step control, lone samples."""
 
 import math
 import sys

@@ -1,8 +1,6 @@
 """Under Triton's interpreter: it has to be chosen before triton is imported, so these files run in
 processes of their own (``test_interpreted.py`` starts them)."""
 
-import os
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,6 @@ from hypothesis import settings
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle, tl
 
 import fastdiff
-
-assert os.environ.get("TRITON_INTERPRET") == "1", "run by test_interpreted.py"
 
 for profile, examples in (("interpreted", 8), ("thorough", 100)):
     settings.register_profile(profile, settings.get_profile("fastdiff"), max_examples=examples)

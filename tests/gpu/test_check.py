@@ -1,0 +1,63 @@
+"""benchmarks/gpu_check.py without a GPU: its stages here are commands of the shell."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from helpers import run_python
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+from gpu_check import Stage, collect, run, table  # noqa: E402
+
+
+def shell(name, command, limit=20.0, **options):
+    return Stage(name, ["bash", "-c", command], limit, **options)
+
+
+def test_a_bad_stage_does_not_stop_the_others(tmp_path):
+    begin = time.monotonic()
+    outcomes = run(
+        [
+            shell("good", "echo first; echo $WORD", environment={"WORD": "last"}),
+            shell("bad", "echo broken; exit 3"),
+            shell("all skipped", "echo 5 skipped", proof=r"\d+ passed"),
+            shell("hangs", "echo begun; sleep 60 & sleep 60", limit=0.5),
+            shell("absent", "exit 1", missing="there is no such tool"),
+            Stage("no such program", [str(tmp_path / "none")], 5.0),
+            shell("sweep", "echo begin; echo '{\"words\": 3}'"),
+        ],
+        30,
+        tmp_path / "log",
+    )
+    assert time.monotonic() - begin < 20, "the children of a stage die with it"
+    assert [o.status for o in outcomes] == [
+        "passed", "failed", "failed", "timed out", "skipped", "failed", "passed",
+    ]  # fmt: skip
+    assert [o.bad for o in outcomes] == [False, True, True, True, False, True, False]
+    assert outcomes[0].summary == "last" and "begun" in outcomes[3].summary
+    assert "broken" in (tmp_path / "log").read_text()
+    assert len(table(outcomes).splitlines()) == len(outcomes)
+    assert collect(outcomes, {"device": "x"})["sweep"] == {"words": 3}
+
+
+def test_no_stage_outlives_the_budget(tmp_path):
+    outcomes = run([shell("long", "sleep 60"), shell("next", "true")], 0.5, tmp_path / "log")
+    assert [o.status for o in outcomes] == ["timed out", "not run"]
+    assert all(o.bad for o in outcomes)
+
+
+def test_a_dry_run_names_every_stage(tmp_path):
+    options = ["--dry-run", "--commit", "abc", "--results", tmp_path, "--log", tmp_path / "log"]
+    done = run_python(ROOT / "benchmarks" / "gpu_check.py", *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = tmp_path.glob("gpu-*.json")
+    written = json.loads(file.read_text())
+    assert written["machine"]["commit"] == "abc"
+    assert {s["name"] for s in written["stages"]} >= {
+        "build", "tests/gpu", "tests/triton_ops", "memcheck", "racecheck", "sweep", "benchmarks",
+    }  # fmt: skip
+    assert "setup.py" in (tmp_path / "log").read_text()
+    assert len(done.stdout.splitlines()) > len(written["stages"])

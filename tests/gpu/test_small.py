@@ -1,0 +1,35 @@
+"""A little of everything that runs on a device, small enough for compute-sanitizer."""
+
+import torch
+from device_calls import DEVICE, assert_equal, assert_same, at, needs_cuda, random_call, run
+
+from fastdiff import noise, ops
+
+pytestmark = needs_cuda
+
+
+def test_steps():
+    for seed in range(12):
+        shape = (1029,) if seed % 3 == 0 else (4, 7, 9)
+        call = random_call(seed, shape=shape, threshold=seed % 2 == 0)
+        assert_same(run(at(call)), run(at(call, "cpu")), f"seed {seed}")
+
+
+def test_a_bound_step():
+    """Several blocks for a sample, so that the last of them advances it."""
+    call = random_call(1, rows=2, row=torch.zeros(2, dtype=torch.int64), batch=2, shape=(2053,))
+    both = at(call), at(call, "cpu")
+    for one in both:
+        step = ops.bind(**{k: v for k, v in one.items() if k not in ("outputs", "gain")})
+        for _ in range(3):
+            step(one["outputs"], one["gain"])
+    assert_same(*both)
+
+
+def test_draws():
+    keys = noise.keys(3, 3)
+    for dtype in (torch.float32, torch.float64):
+        drawn = ops.normal(keys, (1027,), dtype=dtype)
+        assert_equal(ops.normal(keys.to(DEVICE), (1027,), dtype=dtype), drawn)
+        sums = ops.moments(drawn, 2 * drawn)
+        assert_equal(ops.moments(drawn.to(DEVICE), 2 * drawn.to(DEVICE)), sums)
