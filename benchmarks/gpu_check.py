@@ -4,8 +4,8 @@
 
 Builds the extension in place with the python that runs it. Stages run one after the other, each
 within its own time and all within ``--budget``; a stage that fails does not stop the others. A
-table is printed last and written as JSON. The exit status is 1 if anything failed. Works from a copy
-of the tree without .git: the commit is then ``--commit``, or the first line of a file COMMIT.
+table is printed last and written as JSON. The exit status is 1 if anything failed. Works from a
+copy of the tree without .git: the commit is then ``--commit``, or the first line of a file COMMIT.
 """
 
 import argparse
@@ -108,11 +108,9 @@ def table(outcomes: list[Outcome]) -> str:
     )
 
 
-def stages(device: dict, commit: str | None) -> list[Stage]:
-    python, pytest = (
-        sys.executable,
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"],
-    )
+def stages(capability: str, commit: str | None) -> list[Stage]:
+    python = sys.executable
+    pytest = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     pytest += ["-W", "default::DeprecationWarning", "-W", "default::FutureWarning"]
     # The conftest.py of tests/ needs hypothesis, those of tests/gpu do not.
     hypothesis = importlib.util.find_spec("hypothesis") is not None

@@ -22,9 +22,11 @@ class EulerAncestralRF(Ancestral, FirstOrder):
     def kappa(self, t, s):
         if s.is_clean or self.eta == 0:
             return 1.0
-        tau_t, tau_s = (p.sigma / (p.alpha + p.sigma) for p in (t, s))
-        ratio = 1 + self.eta * (tau_s / tau_t - 1)  # tau_down / tau_s
-        return ratio * (1 - tau_s) / (1 - ratio * tau_s)
+        (tau_t, rest_t), (tau_s, rest_s) = (
+            (p.sigma / (p.alpha + p.sigma), p.alpha / (p.alpha + p.sigma)) for p in (t, s)
+        )
+        below = self.eta * (rest_s - rest_t) / tau_t  # 1 - tau_down / tau_s
+        return (1 - below) * rest_s / (rest_s + below * tau_s)
 
     def noise(self, t, s):
         return self.s_noise * super().noise(t, s)

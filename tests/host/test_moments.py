@@ -32,7 +32,7 @@ from fastdiff.solvers.linear import H, M
 from fastdiff.solvers.lms import bashforth
 
 SCHEDULE = VPLinear()
-TIMES = np.array([0.9, 0.74, 0.66, 0.5, 0.44, 0.3, 0.21])  # six steps, of uneven length in lam
+TIMES = np.array([0.6, 0.53, 0.49, 0.4, 0.37, 0.3, 0.26])  # six steps, of uneven length in lam
 ETA = 0.6
 
 

@@ -8,7 +8,7 @@ from interpreter import run
 
 from fastdiff import grids, solvers
 from fastdiff.row import COLUMN, HISTORY
-from fastdiff.schedules import EDM, DiscreteBetas, VarianceExploding, VPLinear
+from fastdiff.schedules import EDM, VE, DiscreteBetas, RectifiedFlow, VarianceExploding, VPLinear
 from fastdiff.solvers import DDIM, DDPM, Heun, UniPC
 
 every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=label)
@@ -98,6 +98,16 @@ def test_clip_bounds_the_sample(clip):
         x, *_ = run(table.rows, lambda y, t: 3 * y + 9, np.ones(3), lambda n: np.ones(3))
         high = clip if np.ndim(clip) == 0 else clip[1]
         np.testing.assert_allclose(x, high, rtol=1e-12)
+
+
+@every_solver
+@pytest.mark.parametrize("steps", [1, 2, 7])
+@pytest.mark.parametrize("final", ["clean", "min"])
+def test_extreme_levels(solver, steps, final):
+    for schedule in (EDM(1e-6, 1e8), VE(0.01, 1e4)):
+        solver.lower(schedule, steps, prediction="x0", grid=grids.Karras(final=final))
+    end = 0.0 if final == "clean" else 1e-6
+    solver.lower(RectifiedFlow(1e3), steps, prediction="flow", grid=grids.Uniform(end=end))
 
 
 @every_solver

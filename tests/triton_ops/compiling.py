@@ -6,9 +6,10 @@ from typing import NamedTuple
 import pytest
 import torch
 import triton
-from fastdiff.kernels.triton import launch
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
+
+from fastdiff.kernels.triton import launch
 
 CUDA = {f"sm_{cc}": GPUTarget("cuda", cc, 32) for cc in (80, 90, 100)}
 HIP = {"gfx942": GPUTarget("hip", "gfx942", 64), "gfx1100": GPUTarget("hip", "gfx1100", 32)}

@@ -4,7 +4,7 @@ import numpy as np
 
 from ...schedules import EDM, TrigFlow
 from ...solvers import SCM, Consistency, EulerAncestralRF, FlowEuler, FlowHeun, FlowLCM, FlowMap
-from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, times_of_alpha2, walk
+from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, walk
 from .quirks import Beyond, Told
 from .sigmas import _two_stage
 from .timesteps import clip_of, levels, timesteps_of
@@ -50,7 +50,7 @@ def flow_match_heun(scheduler, begin, s_churn=0.0) -> Plan:
 
 
 def scm(scheduler) -> Plan:
-    times = scheduler.timesteps.detach().cpu().double().numpy()
+    times = scheduler.timesteps.double().numpy()
     times = np.minimum(times, np.pi / 2)  # its default goes 4e-6 beyond
     schedule = TrigFlow(scheduler.config.sigma_data)
     draws = (True,) * (len(times) - 1)

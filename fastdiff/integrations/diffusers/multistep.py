@@ -131,7 +131,7 @@ def sa_solver(scheduler, begin) -> Plan:
         raise Unfit("thresholding of a model of eps")
     options = frame(scheduler, begin)
     walked = options["walks"][0]
-    told = scheduler.timesteps[begin:].cpu()
+    told = scheduler.timesteps[begin:]
     taus = Taus(walked[:-1], tuple(float(scheduler.tau_func(t)) for t in told))
     solver = SASolver(
         config.predictor_order, config.corrector_order, taus, None, quantity,

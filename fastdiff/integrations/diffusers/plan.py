@@ -7,10 +7,11 @@ the published method, the solver is the one of ``fastdiff.solvers``; where it is
 is a small solver of ``quirks.py``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
+import torch
 
 from ...grids import Reversed
 from ...parameterization import read
@@ -91,6 +92,18 @@ class Rows:
     gain: bool
     second: str | int | None
     draws: tuple[bool, ...]
+    packed: dict = field(default_factory=dict, repr=False)
+
+    def on(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """The rows as a kernel reads them, shared by all who do."""
+        key = dtype, device
+        if key not in self.packed:
+            rows = torch.tensor(self.rows, dtype=dtype)
+            self.packed[key] = rows.to(device, non_blocking=True)
+        return self.packed[key]
+
+    def __deepcopy__(self, memo):
+        return self  # never written
 
 
 def name_of(config) -> str:
@@ -119,7 +132,7 @@ def times_of_rho(rho) -> list[float]:
 
 def sigmas_of(scheduler, begin: int = 0) -> np.ndarray:
     """float64 [N + 1 - begin] the sigmas of a scheduler."""
-    return scheduler.sigmas[begin:].detach().cpu().double().numpy()
+    return scheduler.sigmas[begin:].double().numpy()
 
 
 def walk(times) -> tuple[tuple[float, ...]]:

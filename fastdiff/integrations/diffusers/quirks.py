@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import log, sqrt
 
-from ...solvers import DDPM, IPNDM, KDPM2Ancestral, LCM, PLMS, Stage
+from ...solvers import DDPM, IPNDM, LCM, PLMS, KDPM2Ancestral, Stage
 from ...solvers.kappa import FirstOrder, first_order
 from ...solvers.kdpm2 import midpoint
 from ...solvers.linear import H, M, O, S, X, Z

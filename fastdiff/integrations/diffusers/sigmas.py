@@ -43,7 +43,7 @@ def kdpm2(scheduler, begin) -> Plan:
 def kdpm2_ancestral(scheduler, begin) -> Plan:
     _refuse_sample(scheduler)
     levels = _two_stage(scheduler, begin)
-    down = scheduler.sigmas_down.cpu().double().numpy()
+    down = scheduler.sigmas_down.double().numpy()
     # of the step from sigmas[k]: 0, 2, 4, ...
     down = down[[0, *range(2, len(scheduler.sigmas) - 2, 2)]][begin // 2 :]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -64,7 +64,7 @@ def lms(scheduler, begin, order=4) -> Plan:
 
 
 def ipndm(scheduler, begin) -> Plan:
-    angle = np.arctan2(scheduler.betas.cpu().double(), scheduler.alphas.cpu().double()).numpy()
+    angle = np.arctan2(scheduler.betas.double(), scheduler.alphas.double()).numpy()
     return Plan(FromNoise(), VE.base, "v", walk((2 / np.pi * angle[begin:]).tolist()))
 
 

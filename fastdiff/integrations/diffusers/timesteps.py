@@ -14,7 +14,7 @@ def timesteps_of(scheduler) -> list:
 
 def levels(scheduler, timesteps, clean=None) -> list[float]:
     """Times of ``VP`` of the timesteps, those below 0 the scheduler's clean end (or ``clean``)."""
-    table = scheduler.alphas_cumprod.detach().cpu().double().numpy()
+    table = scheduler.alphas_cumprod.double().numpy()
     timesteps = np.asarray(timesteps, dtype=np.int64)
     if clean is None:
         clean = float(getattr(scheduler, "final_alpha_cumprod", 1.0))
@@ -118,7 +118,7 @@ def pndm(scheduler) -> Plan:
 
 
 def wuerstchen(scheduler) -> Plan:
-    values = scheduler._alpha_cumprod(scheduler.timesteps.detach().cpu(), "cpu")
+    values = scheduler._alpha_cumprod(scheduler.timesteps, "cpu")
     times, count = times_of_alpha2(values), len(values) - 1
     return Plan(
         Posterior(), VP, "eps", pairs(times[:-1], times[1:]),

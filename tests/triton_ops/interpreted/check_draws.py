@@ -8,8 +8,6 @@ import test_normals
 import torch
 import triton
 import triton.language as tl
-from fastdiff.kernels.triton import launch
-from fastdiff.kernels.triton.philox import words
 from helpers import native_only, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +15,8 @@ from probe import FUSES
 
 import fastdiff
 from fastdiff import noise, ops
+from fastdiff.kernels.triton import launch
+from fastdiff.kernels.triton.philox import words
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 

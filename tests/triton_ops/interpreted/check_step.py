@@ -5,8 +5,6 @@ import test_step_special
 import test_threshold
 import torch
 from calls import call, drawn
-from fastdiff.kernels.triton import launch
-from fastdiff.kernels.triton import step as kernels
 from helpers import native_only, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +14,8 @@ from step_cases import ARGUMENTS, assert_same, cases
 
 import fastdiff
 from fastdiff import noise, ops
+from fastdiff.kernels.triton import launch
+from fastdiff.kernels.triton import step as kernels
 from fastdiff.ops import reference
 from fastdiff.row import COLUMN, WIDTH
 

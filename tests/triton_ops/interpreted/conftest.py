@@ -4,11 +4,11 @@ processes of their own (``test_interpreted.py`` starts them)."""
 import numpy as np
 import pytest
 import torch
-from fastdiff.kernels.triton import launch
 from hypothesis import settings
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle, tl
 
 import fastdiff
+from fastdiff.kernels.triton import launch
 
 for profile, examples in (("interpreted", 8), ("thorough", 100)):
     settings.register_profile(profile, settings.get_profile("fastdiff"), max_examples=examples)

@@ -1,0 +1,33 @@
+"""Noise as diffusers draws it."""
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+
+def draw(z: torch.Tensor, generator, dtype: torch.dtype) -> None:
+    """Fill ``z`` with what ``randn_tensor`` draws from the generator, or the generators."""
+    single = generator is None or isinstance(generator, torch.Generator)
+    if single and dtype is z.dtype and (generator is None or generator.device == z.device):
+        z.normal_(generator=generator)
+    else:
+        z.copy_(randn_tensor(z.shape, generator=generator, device=z.device, dtype=dtype))
+
+
+def take_keys(keys: torch.Tensor, generator) -> None:
+    """Philox keys [B, 2] from where generators stand, which are moved on: a generator per sample,
+    or one from which sample b has the key with seed + b. Does not wait for a device."""
+    if isinstance(generator, (list, tuple)) and len(generator) > 1:
+        seeds = [_seed(g) for g in generator]
+    else:
+        first = _seed(generator[0] if isinstance(generator, (list, tuple)) else generator)
+        seeds = [first + b for b in range(len(keys))]
+    host = torch.tensor([[seed % 2**63, 0] for seed in seeds])
+    keys.copy_(host, non_blocking=True)
+
+
+def _seed(generator) -> int:
+    if generator is None or generator.device.type == "cpu":
+        return int(torch.randint(2**63 - 1, (), generator=generator))
+    seed, offset = generator.initial_seed(), generator.get_offset()
+    generator.set_offset(offset + 4)
+    return seed + (offset << 40)

@@ -1,0 +1,26 @@
+"""The result objects of schedulers."""
+
+import inspect
+from collections import OrderedDict
+from dataclasses import fields
+
+
+def result_class(stock: type) -> type:
+    """What ``step`` of a stock scheduler returns."""
+    annotation = inspect.signature(stock.step).return_annotation
+    candidates = getattr(annotation, "__args__", (annotation,))
+    return next(c for c in candidates if isinstance(c, type) and issubclass(c, OrderedDict))
+
+
+def field_names(result: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(result))
+
+
+def build(result: type, names: tuple[str, ...], values: tuple):
+    """``result(**dict(zip(names, values)))``, without the checks of its constructor."""
+    made = result.__new__(result)
+    attributes, put = made.__dict__, OrderedDict.__setitem__
+    for name, value in zip(names, values, strict=True):
+        attributes[name] = value
+        put(made, name, value)
+    return made

@@ -1,0 +1,81 @@
+"""Two processes train as one."""
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from runs import config, data, same
+
+from fastdiff.training import load_model, train
+from fastdiff.training.distributed import World, world
+from fastdiff.training.log import read_log
+
+WORKER = """
+import sys
+sys.path.insert(0, {folder!r})
+from runs import config, data
+from fastdiff.training import train
+from fastdiff.training.distributed import world
+with world("auto") as (ranks, device):
+    assert ranks.size == 2
+    train(config(batch=8, model={{"dropout": 0.0}}), data(), data(), sys.argv[1], "cpu",
+          sys.argv[2] == "resume", 3, ranks)
+"""
+
+
+def run_two(out, mode):
+    """What torchrun sets, without its rendezvous."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "WORLD_SIZE": "2",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": "",
+    }  # fmt: skip
+    code = WORKER.format(folder=os.path.dirname(__file__))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(out), mode],
+            env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+
+
+def test_two_gloo_processes_give_the_loss_of_one(tmp_path):
+    settings = config(batch=8, model={"dropout": 0.0})
+    alone = train(settings, data(), data(), tmp_path / "one", every=3, progress=False)
+    run_two(tmp_path / "two", "new")
+    for a, b in zip(
+        read_log(tmp_path / "one" / "loss.csv"), read_log(tmp_path / "two" / "loss.csv"), strict=True
+    ):
+        assert a == pytest.approx(b, rel=1e-4)
+    together = load_model(tmp_path / "two" / "checkpoint.safetensors")[0].state_dict()
+    for name, value in alone.ema.module.state_dict().items():
+        torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-4)
+    before = load_model(tmp_path / "two" / "checkpoint.safetensors")[0]
+    run_two(tmp_path / "two", "resume")
+    assert same(before, load_model(tmp_path / "two" / "checkpoint.safetensors")[0])
+
+
+def test_shares_of_a_batch():
+    assert World().share(5) == slice(0, 5)
+    assert [World(r, 4).share(8) for r in (0, 3)] == [slice(0, 2), slice(6, 8)]
+    with pytest.raises(ValueError, match="batch: expected a multiple of the 3 processes, got 8"):
+        World(0, 3).share(8)
+
+
+def test_alone_without_torchrun(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with world("cpu") as (ranks, device):
+        assert ranks == World() and ranks.first and device.type == "cpu"
+    with world("auto") as (_, device):
+        assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,0 +1,332 @@
+"""Settings, batches, steps, averages, checkpoints."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from runs import config, data, same
+from safetensors.torch import save_file
+
+from fastdiff.models import FAMILY, UNet, load
+from fastdiff.training import (
+    Diverged,
+    TrainConfig,
+    batch_seed,
+    evaluate,
+    export,
+    load_checkpoint,
+    load_model,
+    make_batch,
+    new_state,
+    preset,
+    save_checkpoint,
+    train,
+    train_step,
+)
+from fastdiff.training.config import digits
+from fastdiff.training.ema import ema_decay, make_ema
+from fastdiff.training.log import read_log
+from fastdiff.training.loop import learning_rate
+
+DATA = data()
+every_family = pytest.mark.parametrize("family", FAMILY)
+
+# Settings.
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("steps", 0), ("batch", 0), ("lr", 0.0), ("ema", 1.0), ("warmup", -1), ("pad", -2)],
+)
+def test_bad_settings_name_the_argument(name, value):
+    with pytest.raises(ValueError, match=f"{name}: expected .*, got {value}"):
+        TrainConfig(**{name: value})
+
+
+def test_settings_of_another_model_are_refused():
+    with pytest.raises(TypeError, match="model: expected a VAEConfig, got SDEConfig"):
+        TrainConfig(family="vae", model=FAMILY["sde"].Config())
+
+
+@every_family
+def test_settings_survive_json(family):
+    settings = config(family)
+    assert TrainConfig.from_dict(json.loads(json.dumps(settings.to_dict()))) == settings
+
+
+@every_family
+def test_presets_are_settings(family):
+    assert preset(family, seed=3).seed == 3 and preset(family).family == family
+
+
+def test_the_digit_preset_is_the_packaged_model():
+    settings = digits()
+    net = FAMILY["sde"](settings.model, replace(DATA.space, shape=(1, 32, 32))).net
+    assert isinstance(net, UNet) and net.config == UNet().config
+    assert settings.model.label_dropout == 0.1 and settings.model.process == "cosine"
+
+
+def test_learning_rate_warms_up_and_decays():
+    settings = config(steps=100, warmup=10, lr=1.0)
+    rates = [learning_rate(step, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
+    assert rates[10:] == sorted(rates[10:], reverse=True) and 0 < rates[-1] < 1e-3
+
+
+# Batches and steps.
+
+
+def test_a_batch_is_a_function_of_its_seed():
+    settings = config(shift=1, batch=32)
+    seed = batch_seed(settings, 5)
+    a, b = (make_batch(DATA, settings, seed, 5) for _ in range(2))
+    for name in ("x", "y", "u", "keys"):
+        assert torch.equal(getattr(a, name), getattr(b, name))
+    seeds = {batch_seed(config(seed=s), step) for s in range(5) for step in range(20)}
+    assert len(seeds) == 100
+    assert torch.equal((a.u * 32).floor().sort().values, torch.arange(32.0))
+
+
+@every_family
+def test_training_lowers_the_loss(family):
+    settings = config(family, steps=60, batch=32, lr=3e-3)
+    before = new_state(settings, DATA)
+    first = evaluate(before.model, DATA, settings)
+    for _ in range(60):
+        train_step(before, DATA, settings)
+    assert evaluate(before.model, DATA, settings) < first - 1e-3
+
+
+def test_ema_is_the_recursion_with_warm_up():
+    model = torch.nn.Linear(1, 1, bias=False)
+    ema = make_ema(model, 0.99)
+    expected = None
+    for step in range(30):
+        with torch.no_grad():
+            model.weight.fill_(float(step**2 % 7))
+        decay = min(0.99, (1 + step) / (10 + step))
+        current = model.weight.item()
+        expected = current if expected is None else decay * expected + (1 - decay) * current
+        ema.update_parameters(model)
+        assert ema.module.weight.item() == pytest.approx(expected, rel=1e-5)
+    assert ema_decay(10**6, 0.99) == 0.99
+
+
+def test_training_leaves_the_global_generators_alone(tmp_path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    train(config(steps=2), DATA, DATA, tmp_path, progress=False)
+    assert torch.equal(torch.rand(3), expected)
+
+
+# Checkpoints.
+
+
+@every_family
+def test_resumed_run_is_bitwise_the_uninterrupted_one(family, tmp_path):
+    settings = config(family, model={"dropout": 0.2})
+    through, first = new_state(settings, DATA), new_state(settings, DATA)
+    for _ in range(settings.steps):
+        train_step(through, DATA, settings)
+    for _ in range(3):
+        train_step(first, DATA, settings)
+    save_checkpoint(tmp_path / "c.safetensors", first, settings)
+    torch.manual_seed(999)  # whatever ran in between
+    second = new_state(settings, DATA)
+    load_checkpoint(tmp_path / "c.safetensors", second, settings)
+    for _ in range(3):
+        train_step(second, DATA, settings)
+    assert second.step == settings.steps
+    assert same(through.model, second.model) and same(through.ema, second.ema)
+    save_checkpoint(tmp_path / "d.safetensors", second, settings)
+    model, found, step = load_model(tmp_path / "d.safetensors")
+    assert same(model, second.ema.module) and found == settings and step == settings.steps
+    assert not model.training
+
+
+def test_train_writes_the_folder_and_resumes(tmp_path):
+    short = config(steps=4)
+    done = train(short, DATA, DATA, tmp_path, every=2, progress=False)
+    assert [row["step"] for row in read_log(tmp_path / "loss.csv")] == [2, 4]
+    assert (tmp_path / "loss.png").stat().st_size > 1000
+    again = train(short, DATA, DATA, tmp_path, resume=True, every=2, progress=False)
+    assert again.step == 4 and same(done.model, again.model)
+    with pytest.raises(ValueError, match="config: expected the checkpoint's steps=4, got steps=5"):
+        train(config(steps=5), DATA, DATA, tmp_path, resume=True)
+    with pytest.raises(FileExistsError, match="out: expected a folder without a run, got"):
+        train(short, DATA, DATA, tmp_path)
+    assert load_model(tmp_path / "checkpoint.safetensors")[2] == 4  # nothing was lost
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {folder!r})
+from runs import config, data
+from fastdiff.training import train
+train(config(steps=100000, model={{"dropout": 0.2}}), data(), data(), sys.argv[1], every=7)
+"""
+
+
+def test_a_killed_run_loses_at_most_the_steps_since_its_checkpoint(tmp_path):
+    """kill -9 while it trains and writes; what is on the disk is whole and goes on exactly."""
+    code = KILLED.format(folder=os.path.dirname(__file__))
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path)],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while len(read_log(tmp_path / "loss.csv")) < 3 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    long = config(steps=100_000, model={"dropout": 0.2})
+    state = new_state(long, DATA)
+    load_checkpoint(tmp_path / "checkpoint.safetensors", state, long)
+    logged = read_log(tmp_path / "loss.csv")[-1]["step"]
+    assert state.step % 7 == 0 and logged <= state.step <= logged + 7
+    through = new_state(long, DATA)
+    for _ in range(state.step):
+        train_step(through, DATA, long)
+    assert same(through.model, state.model) and same(through.ema, state.ema)
+
+
+def test_a_log_forgets_what_came_after_the_checkpoint(tmp_path):
+    settings = config(steps=6)
+    train(settings, DATA, DATA, tmp_path, every=2, progress=False)
+    full = (tmp_path / "loss.csv").read_text()
+    early = new_state(settings, DATA)
+    for _ in range(2):
+        train_step(early, DATA, settings)
+    save_checkpoint(tmp_path / "checkpoint.safetensors", early, settings)
+    train(settings, DATA, DATA, tmp_path, resume=True, every=2, progress=False)
+    assert (tmp_path / "loss.csv").read_text() == full
+
+
+def test_damaged_checkpoints_say_so(tmp_path):
+    settings, path = config(), tmp_path / "c.safetensors"
+    with pytest.raises(FileNotFoundError, match="path: expected a checkpoint, got .*no such file"):
+        load_model(path)
+    state = new_state(settings, DATA)
+    save_checkpoint(path, state, settings)
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], whole[:4], b"", b"\0" * 100):
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="path: expected a checkpoint, got a damaged or foreig"):
+            load_checkpoint(path, state, settings)
+    save_file({"a": torch.zeros(1)}, str(path))
+    with pytest.raises(ValueError, match="path: expected a checkpoint of format"):
+        load_model(path)
+
+
+def test_a_run_does_not_touch_a_damaged_checkpoint(tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(b"precious")
+    for resume in (False, True):
+        with pytest.raises((ValueError, FileExistsError)):
+            train(config(), DATA, DATA, tmp_path, resume=resume)
+    assert path.read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(("step", "kept"), [(1, "none was written yet"), (4, "checkpoint.safet")])
+def test_divergence_stops_with_step_seed_and_checkpoint(tmp_path, monkeypatch, step, kept):
+    settings = config(steps=8)
+    member = FAMILY["ddpm"]
+    usual = member.loss
+
+    def loss(self, batch):
+        return usual(self, batch) * (torch.nan if batch.step == step else 1)
+
+    monkeypatch.setattr(member, "loss", loss)
+    seed = batch_seed(settings, step)
+    message = rf"step {step}: expected a finite loss .*loss nan .*\(batch seed {seed}\).*{kept}"
+    with pytest.raises(Diverged, match=message):
+        train(settings, DATA, DATA, tmp_path, every=2, progress=False)
+    if step == 4:
+        monkeypatch.setattr(member, "loss", usual)
+        assert load_model(tmp_path / "checkpoint.safetensors")[2] == 4
+        assert all(v.isfinite().all() for v in load_model(
+            tmp_path / "checkpoint.safetensors")[0].state_dict().values())  # fmt: skip
+
+
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path, monkeypatch):
+    member = FAMILY["ddpm"]
+    usual = member.loss
+
+    def loss(self, batch):
+        value = usual(self, batch)
+        if batch.step == 2:
+            value.register_hook(lambda g: g * torch.inf)
+        return value
+
+    monkeypatch.setattr(member, "loss", loss)
+    with pytest.raises(Diverged, match="step 2: .*gradient norm (nan|inf)"):
+        train(config(), DATA, DATA, tmp_path, every=3, progress=False)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+# Logs and export.
+
+
+def test_tensorboard_is_written_where_it_is_installed(tmp_path, monkeypatch):
+    written = []
+
+    class SummaryWriter:
+        def __init__(self, folder):
+            written.append(folder)
+
+        def add_scalar(self, name, value, step):
+            written.append((name, step))
+
+        def flush(self):
+            pass
+
+        def close(self):
+            written.append("closed")
+
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
+    train(config(steps=2), DATA, DATA, tmp_path, every=2, progress=False)
+    assert written[0] == str(tmp_path / "tensorboard") and written[-1] == "closed"
+    assert ("test_loss", 2) in written and ("train_loss", 2) in written
+
+
+def test_export_and_load(tmp_path):
+    images = data(size=16)
+    settings = config("sde", steps=3, model={"net": "unet", "hidden": 8, "blocks": 1,
+                                            "label_dropout": 0.1, "process": "cosine"})  # fmt: skip
+    state = new_state(settings, images)
+    for _ in range(2):
+        train_step(state, images, settings)
+    path = tmp_path / "m.safetensors"
+    meta = export(path, state, settings, images, images, "the command")
+    model, stored = load(path)
+    assert stored == json.loads(json.dumps(meta)) and stored["command"] == "the command"
+    assert stored["steps"] == 2 and TrainConfig.from_dict(stored["training"]) == settings
+    assert not model.training and model.config == state.model.net.config
+    for name, value in state.ema.module.net.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value.bfloat16().float())
+    trained = evaluate(state.ema.module, images, settings)
+    assert math.isclose(stored["train_loss"], trained, rel_tol=0.01)
+    with pytest.raises(ValueError, match="state: expected a model with a UNet, got ResidualMLP"):
+        export(path, new_state(config(), DATA), config(), DATA, DATA, "")
+
+
+def test_test_loss_does_not_depend_on_the_batch_size_of_its_evaluation():
+    settings = config()
+    state, big = new_state(settings, data(300)), data(300)
+    assert np.isfinite(evaluate(state.model, big, settings))
+    assert evaluate(state.model, big, settings) == evaluate(state.model, big, settings)
