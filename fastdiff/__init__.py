@@ -10,6 +10,7 @@ from . import losses as losses
 from . import models as models
 from . import noise as noise
 from . import ops as ops
+from . import processes as processes
 from . import schedules as schedules
 from . import solvers as solvers
 from .build import build_info as build_info

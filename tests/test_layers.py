@@ -24,6 +24,7 @@ LAYERS = [
     {"models"},
     {"training", "integrations", "build"},
     {"cli"},
+    {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Layers that must not know each other although one is listed lower.

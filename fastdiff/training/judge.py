@@ -101,12 +101,13 @@ def fit(train: Images, device: torch.device, seed: int, epochs: int, features: i
     generator = torch.Generator().manual_seed(seed)
     network = CNN(train.space, features).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=0.01)
-    steps = epochs * (len(train) // BATCH)
+    batch = min(BATCH, len(train))
+    steps = epochs * (len(train) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=5e-3, total_steps=steps)
     network.train()
     for _ in range(epochs):
         order = torch.randperm(len(train), generator=generator)
-        for rows in order[: steps // epochs * BATCH].split(BATCH):
+        for rows in order[: steps // epochs * batch].split(batch):
             logits = network(augment(train.values(rows), generator).to(device))
             loss = F.cross_entropy(logits, train.labels[rows].to(device), label_smoothing=0.05)
             optimizer.zero_grad()

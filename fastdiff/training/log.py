@@ -49,7 +49,8 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
     if not Path(path).is_file():
         return []
     with open(path, newline="") as file:
-        return [{name: float(row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
+        rows = [{name: float(row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
+    return [row | {"step": int(row["step"])} for row in rows]
 
 
 def plot(path: str | Path, rows: list[dict[str, float]]) -> None:

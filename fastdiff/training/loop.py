@@ -141,7 +141,6 @@ def train(
         Diverged: if the loss or its gradient is no longer finite; the checkpoints are older.
     """
     world, out = world or World(), Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / CHECKPOINT
     if path.exists() and not resume:
         raise FileExistsError(
@@ -154,6 +153,7 @@ def train(
     module: nn.Module = _Loss(state.model)
     if world.size > 1:
         module = DistributedDataParallel(module)
+    out.mkdir(parents=True, exist_ok=True)
     log = Log(out, until=state.step) if world.first else None
     recent: list[Tensor] = []
     shown = progress and world.first

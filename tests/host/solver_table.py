@@ -9,7 +9,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import numpy as np  # noqa: E402
 import test_order  # noqa: E402
 from examples import SCHEDULES  # noqa: E402
 
@@ -23,9 +22,9 @@ Every solver with its default options, lowered to {steps} steps. Written by
 
 * **evaluations**: of the model, per step
 * **order**: as the paper declares it (weak order if stochastic)
-* **measured**: slope of the global error from {low} to {high} steps, start-up included: deterministic
-  solvers on the probability flow of a mixture of two Gaussians, stochastic ones in the variance of
-  Gaussian samples, computed exactly. "-": no integrator, or not defined on that problem.
+* **measured**: slope of the global error from {low} to {high} steps, start-up included:
+  deterministic solvers on the probability flow of a mixture of two Gaussians, stochastic ones
+  in the variance of Gaussian samples, computed exactly. "-": no integrator, or not defined there.
 * **draws**: of Gaussian noise, per step
 * **memory**: history slots, and `s` where an anchor is kept beside the state
 

@@ -17,16 +17,18 @@ runner = CliRunner()
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
-    """Few images, few samples, an untrained judge."""
+    """Few images, few samples, a judge that has hardly seen any."""
     usual = training.load
 
     def load(name, pad=0):
-        return (data(60).padded(pad), data(30).padded(pad)) if name == "digits8" else usual(name)
+        return (
+            (data(60).padded(pad), data(30).padded(pad)) if name == "digits8" else usual(name, pad)
+        )
 
     monkeypatch.setattr(training, "load", load)
     monkeypatch.setattr(rows, "SAMPLES", 20)
     monkeypatch.setattr(exam, "judge", lambda *args, **options: training.judge.judge(
-        *args, **options | {"epochs": 0}))  # fmt: skip
+        *args, **options | {"epochs": 1}))  # fmt: skip
 
 
 def invoke(*arguments):

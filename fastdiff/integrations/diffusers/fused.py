@@ -1,188 +1,223 @@
 """What every fused scheduler has in common: its ``step`` executes one row.
 
-A fused scheduler is a subclass of the stock one and leaves everything but ``step`` to it. It reads
-off the scheduler what is to be done when the first step of a trajectory comes (``plan.py``), so that
-whatever set the timesteps before is respected; later steps only check that nothing has been
-replaced since. What has no row is left to the stock step, with one warning that says why.
+A fused scheduler is a subclass of the stock one and leaves everything but ``step`` to it. What is
+to be done is read off the scheduler when the first step of a trajectory comes (``plan.py``), so that
+it does not matter who set the timesteps, and how; later steps check that nothing has been replaced
+since. What has no row is left to the stock step, with a warning that says why.
 """
 
+import copy
 import functools
-import inspect
 import types
 import warnings
 from threading import get_ident
 
-import torch
 from diffusers import SchedulerMixin
 from diffusers.utils import logging
-from torch import Tensor, is_grad_enabled
+from torch import Tensor
 from torch.compiler import is_compiling
 
-from . import noise as noise_
-from .gradient import differentiable
 from .output import build, field_names, result_class
-from .plan import Plan, Unfit, rows_of
-from .run import Run
+from .plan import rows_of
+from .run import Declined, Habits, Run
+from .trajectory import Host, Trajectory, index_in
 
 logger = logging.get_logger("diffusers.schedulers.fastdiff")
 
-UNSCALED = (
-    "%s.step: scale_model_input was not called before, so that the model has seen a sample that is "
-    "not scaled"
-)
-
 
 class StockStepWarning(UserWarning):
-    """A fused scheduler does a step as the stock scheduler does, for the reason given."""
-
-
-class Host:
-    """A scheduler whose tensors are on the host, for those who plan."""
-
-    def __init__(self, scheduler):
-        self._scheduler = scheduler
-
-    def __getattr__(self, name):
-        value = getattr(self._scheduler, name)
-        if isinstance(value, Tensor) and value.device.type != "cpu":
-            return self._scheduler._on_host(name, value)
-        return value
+    """A fused scheduler steps as the stock one does; the message says why."""
 
 
 class Fused:
-    """Base of the fused schedulers; goes before the stock class.
+    """Base of the fused schedulers, before the stock class.
 
     Attributes:
-        noise: "torch", what the stock scheduler draws from the generators given to ``step``; or
-            "philox", fastdiff's own, drawn in the kernel, from keys that are taken from the
+        noise: "torch": what the stock scheduler draws, from the generators given to ``step``.
+            "philox": fastdiff's own, drawn in the kernel, with keys that are taken from the
             generators when a trajectory begins.
+        stock: the class that this one replaces.
     """
 
     noise = "torch"
+    stock: type
 
-    # What is different from class to class.
-    _planner = None  # (host view, [begin,] *options) -> Plan
-    _levels = "sigmas"  # the tensor that has the noise levels
-    _reads: tuple[str, ...] = ()  # attributes besides the config on which the plan depends
-    _indexed = True  # counts its steps; otherwise it is told the timestep
-    _looks_back = False  # rows depend on those before
-    _upcasts = True  # computes in float32 and returns the dtype of the model's output
-    _noise_dtype: torch.dtype | str = "output"
-    _second = False  # returns a second result
-    _floating = False  # refuses integer timesteps
+    # How one class differs from another.
+    _planner = None  # (scheduler, [begin,] *options) -> Plan
+    _levels = "sigmas"  # the tensor of the noise levels
+    _reads: tuple[str, ...] = ()  # attributes besides the config that the plan depends on
+    _counter: str | None = "_step_index"  # where it counts its steps; None: it is told the timestep
+    _looks_back = False  # a step depends on those before it
+    _habits = Habits()
+    _second = False  # step returns a second result
+    _floating = False  # it refuses integers as timesteps
 
-    _fused = None  # thread -> Run
+    _trajectories: dict | None = None  # of each thread
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        stock = next(
-            (c for c in cls.__mro__ if issubclass(c, SchedulerMixin) and not issubclass(c, Fused)),
-            None,
-        )
-        if stock is None:
-            return
-        cls.stock = stock
-        cls._result = result_class(stock)
-        cls._names = field_names(cls._result)[: 2 if cls._second else 1]
-        cls.step = functools.wraps(stock.step)(_copied(cls.step))
-        if hasattr(stock, "set_timesteps"):
-            cls.set_timesteps = functools.wraps(stock.set_timesteps)(_copied(Fused._set_timesteps))
+        stock = next((c for c in cls.__mro__ if _is_stock(c)), None)
+        if stock is not None:
+            cls.stock, cls._result = stock, result_class(stock)
+            cls._names = field_names(cls._result)[: 1 + cls._second]
+            cls.step = _like(stock.step, cls.step)
+            cls.set_timesteps = _like(stock.set_timesteps, Fused._set_timesteps)
 
     def _set_timesteps(self, *args, **kwargs):
         done = self.stock.set_timesteps(self, *args, **kwargs)
-        for name in ("timesteps", self._levels, *self._reads):
-            value = getattr(self, name, None)
-            if isinstance(value, Tensor) and value.device.type != "cpu":
-                self._on_host(name, value)
+        Host(self).fetch("timesteps", self._levels, *self._reads)
         return done
 
-    def _on_host(self, name, value):
-        """A copy that is made where the timesteps are set, so that no step waits for it."""
-        copies = self.__dict__.setdefault("_host", {})
-        if name not in copies or copies[name][0] is not value:
-            copies[name] = value, value.to("cpu")
-        return copies[name][1]
+    def _init_step_index(self, timestep):
+        """As the stock method, but a view of the timesteps on a device is found without a sync."""
+        k = None
+        if self.begin_index is None and isinstance(timestep, Tensor) and timestep.device != "cpu":
+            k = index_in(timestep, self.timesteps)
+        if k is None:
+            self.stock._init_step_index(self, timestep)
+        else:
+            host = Host(self).timesteps
+            self._step_index = self.index_for_timestep(host[k], host)
+
+    def _advance(
+        self, output, timestep, sample, return_dict, generator=None, noise=None, options=()
+    ):
+        """The step as one row; None: the stock step is to do it."""
+        attributes = self.__dict__
+        trajectories = attributes.get("_trajectories")
+        now = trajectories.get(get_ident()) if trajectories else None
+        if now is None or now.is_over(attributes, options):
+            now = self._begin(timestep, options)
+        place = self._place(now, attributes, timestep) if now.run else None
+        if self._looks_back and now.run and place != max(now.run.place, 0):
+            now = self._begin(timestep, options)
+            place = 0
+        if now.run is None or (self._floating and not _is_floating(timestep)):
+            return None
+        try:
+            if place is None or not 0 <= place < len(now.run.draws):
+                raise Declined(f"timestep {timestep}, which is none of its timesteps,")
+            if output.__class__ is not Tensor or is_compiling():
+                raise Declined("torch.compile or a model output of another class than Tensor")
+            values = now.run.step(place, output, sample, generator, noise)
+        except Declined as reason:
+            return self._decline(now, place, str(reason))
+        if self._counter is not None:
+            attributes[self._counter] += 1
+        return build(self._result, self._names, values) if return_dict else values
+
+    def _place(self, now, attributes, timestep):
+        if self._counter is None:
+            return now.place_of(timestep, Host(self))
+        if attributes[self._counter] is None:
+            self._init_step_index(timestep)
+        return attributes[self._counter] - now.begin
+
+    def _begin(self, timestep, options):
+        """A trajectory that starts with this step; the buffers of the one before, if it was the
+        same."""
+        attributes = self.__dict__
+        if self._counter is not None and attributes[self._counter] is None:
+            self._init_step_index(timestep)
+        begin = attributes[self._counter] if self._looks_back else 0
+        if attributes.get("_trajectories") is None:
+            self._trajectories = {}
+        before = self._trajectories.get(get_ident())
+        made_from = self._made_from(begin, options)
+        if before is not None and _same(before.made_from, made_from):
+            now = before
+            if now.run is not None and self._looks_back:
+                now.run.rewind()
+        else:
+            now = self._plan(timestep, begin, options, made_from)
+            self._trajectories[get_ident()] = now
+        now.see(attributes, self._levels, options)
+        return now
+
+    def _made_from(self, begin, options):
+        host = Host(self)
+        tensors = (getattr(host, name) for name in ("timesteps", self._levels))
+        values = [t.numpy().tobytes() for t in tensors]
+        return (*values, begin, options, self.noise, [getattr(self, n) for n in self._reads],
+                dict(vars(self._internal_dict)))  # fmt: skip
+
+    def _plan(self, timestep, begin, options, made_from):
+        host = Host(self)
+        try:
+            plan = self._planned(host, begin, options, timestep)
+            rows = rows_of(plan)
+        except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
+            self._say(str(error))
+            return Trajectory(made_from, None, reason=str(error))
+        places = None
+        if self._counter is None:
+            places = {t: k for k, t in reversed(list(enumerate(self._keys(host))))}
+        run = Run(rows, self._habits, self.noise == "philox")
+        return Trajectory(made_from, run, begin, places)
+
+    def _planned(self, host, begin, options, timestep):
+        place = (begin,) if self._looks_back else ()
+        return type(self)._planner(host, *place, *options)
+
+    def _keys(self, host):
+        """The timestep of each row."""
+        return host.timesteps.tolist()
+
+    def _decline(self, now, place, reason):
+        """Leave this step to the stock scheduler, or, if it looks back, the whole trajectory."""
+        if self._looks_back and place:
+            raise RuntimeError(
+                f"{type(self).__name__}.step: expected what the steps before were given, got "
+                f"{reason} after {place} fused steps; restore() the scheduler for such a loop"
+            )
+        if self._looks_back:
+            now.run, now.reason = None, reason
+            now.made_from = ()  # the next trajectory may be another
+        self._say(reason)
+        return None
+
+    def _say(self, reason):
+        """Warn, once for each reason."""
+        said = self.__dict__.setdefault("_said", set())
+        if reason not in said:
+            said.add(reason)
+            warnings.warn(
+                f"{type(self).__name__}: the stock step is used, because there is no row for "
+                f"{reason}",
+                StockStepWarning,
+                stacklevel=4,
+            )
 
     def __copy__(self):
         made = self.__class__.__new__(self.__class__)
         vars(made).update(vars(self))
-        vars(made).pop("_fused", None)  # buffers are nobody else's
+        if self._trajectories:  # buffers belong to one scheduler
+            seen = {id(v): v for v in vars(self).values() if v is not self._trajectories}
+            made._trajectories = copy.deepcopy(self._trajectories, seen)
         return made
 
-    # -- the step ----------------------------------------------------------------------------------
 
-    def _advance(
-        self, model_output, timestep, sample, return_dict, generator=None, noise=None, options=()
-    ):
-        """The step as one row; None: the stock step is to do it."""
-        if model_output.__class__ is not Tensor or is_compiling():
-            return self._decline("a model output that is no plain tensor")
-        attributes = self.__dict__
-        runs = self._fused
-        run = runs.get(get_ident()) if runs else None
-        if (
-            run is None
-            or run.timesteps is not attributes["timesteps"]
-            or run.levels is not attributes[self._levels]
-            or run.config is not attributes["_internal_dict"]
-            or run.options != options
-        ):
-            run = self._start(timestep, options)
-        if run.reason is not None:
-            return None
-        place = self._place(run, attributes, timestep)
-        bound = run.bound
-        if self._looks_back and place != (bound.place if bound else 0):
-            run = self._start(timestep, options)
-            if run.reason is not None:
-                return None
-            place, bound = 0, None
-        if place is None or not 0 <= place < len(run.draws):
-            return self._decline(f"a timestep that is none of the scheduler's: {timestep}")
-        if self._floating and not _is_floating(timestep):
-            return None  # which refuses it
-        if (
-            bound is None
-            or sample is not bound.given
-            or sample._version != bound.version
-            or model_output.dtype is not bound.output_dtype
-        ):
-            bound = self._take(run, sample, model_output, place)
-            if bound is None:
-                return None
-        gain = None
-        if model_output.shape != bound.x.shape:
-            split = self._split(run, model_output, bound.x)
-            if split is None:
-                return self._decline("a model output of another shape than the sample", run, place)
-            model_output, gain = split
-        if bound.place != place:
-            bound.go(place)
-            if run.philox and any(run.draws):
-                noise_.take_keys(bound.buffers["keys"], generator)
-        if run.draws[place] and not run.philox:
-            if noise is not None:
-                bound.z.copy_(noise)
-            else:
-                noise_.draw(bound.z, generator, self._dtype_of_noise(model_output))
-        wanted = model_output.dtype if self._upcasts else bound.promoted
-        if is_grad_enabled() and (model_output.requires_grad or sample.requires_grad):
-            values = self._differentiate(bound, model_output, sample, gain, wanted)
-        else:
-            bound.graph = None
-            if gain is None:
-                bound.execute(model_output)
-            else:
-                bound.execute(model_output, gain)
-            values = (bound.hand_out(wanted, sample),)
-            if bound.second is not None:
-                second = bound.second
-                values = (
-                    values[0],
-                    second.clone() if self._upcasts or wanted is second.dtype else second.to(wanted),
-                )
-        bound.place = place + 1
-        if self._indexed:
-            attributes["_step_index"] += 1
-        self._mirror(place, sample)
-        return build(self._result, self._names, values) if return_dict else values
+def _is_stock(cls):
+    return issubclass(cls, SchedulerMixin) and cls is not SchedulerMixin and not issubclass(cls, Fused)
+
+
+def _like(stock, ours):
+    """A copy of our method with the signature of the stock one."""
+    made = types.FunctionType(
+        ours.__code__, ours.__globals__, ours.__name__, ours.__defaults__, ours.__closure__
+    )
+    made.__kwdefaults__ = ours.__kwdefaults__
+    return functools.wraps(stock)(made)
+
+
+def _is_floating(timestep):
+    if isinstance(timestep, Tensor):
+        return timestep.is_floating_point()
+    return not isinstance(timestep, int)
+
+
+def _same(one, other):
+    try:
+        return one == other
+    except (ValueError, TypeError):  # arrays among the values
+        return False

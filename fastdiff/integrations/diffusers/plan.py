@@ -78,8 +78,9 @@ class Rows:
     Attributes:
         rows: [N + 1, 40] float64, the last an END row.
         slots: of the history.
-        uses_saved, looks_back, dynamic, gain: whether the anchor is in use, rows depend on the ones
-            before, x0 is clipped to quantiles, the noise is scaled by a learned variance.
+        uses_saved, looks_back, dynamic, gain, known: whether the anchor is in use, rows depend on
+            the ones before, x0 is clipped to quantiles, the noise is scaled by a learned variance,
+            known data are blended in.
         second: where the row leaves the second result: "saved", a slot, or None.
         draws: [N] whether the scheduler draws noise.
     """
@@ -90,6 +91,7 @@ class Rows:
     looks_back: bool
     dynamic: bool
     gain: bool
+    known: bool
     second: str | int | None
     draws: tuple[bool, ...]
     packed: dict = field(default_factory=dict, repr=False)
@@ -190,6 +192,7 @@ def rows_of(plan: Plan) -> Rows:
         looks_back=saved or slots > 0,
         dynamic=any(table.dynamic for table in tables),
         gain=any(table.uses_gain for table in tables),
+        known=any(table.uses_known for table in tables),
         second=second,
         draws=draws,
     )

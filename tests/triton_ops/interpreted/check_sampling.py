@@ -2,8 +2,10 @@
 
 import pytest
 import torch
-from helpers import native_only
+from calls import call
+from helpers import native_only, same_bits
 from probe import FUSES
+from step_cases import assert_same
 
 import fastdiff as fd
 
@@ -42,6 +44,23 @@ def test_a_state_keeps_its_backend():
         patch.setattr(fd.kernels.triton.step, "launch", _fail)
         with pytest.raises(AssertionError, match="launched"):
             state.step(torch.ones(1, 3, 4))
+
+
+@pytest.mark.parametrize("compiler", ["eager", "aot_eager"])
+def test_compiled(compiler):
+    """The functions of fastdiff.ops trace whole, and run what they run uncompiled."""
+    torch._dynamo.reset()
+
+    def work(case):
+        z = fd.ops.normal(case["keys"], case["x"].shape[1:])
+        fd.ops.step_(**case)
+        return z, fd.ops.moments(case["x"], z)
+
+    one, other = call(2, (3, 40)), call(2, (3, 40))
+    compiled = torch.compile(work, fullgraph=True, backend=compiler)(one.arguments)
+    for got, expected in zip(compiled, work(other.arguments), strict=True):
+        assert same_bits(got, expected)
+    assert_same(one, other)
 
 
 def _fail(*_, **__):
