@@ -277,20 +277,19 @@ class SamplerState:
             raise IndexError(f"sample: expected 0..{len(self.x) - 1}, got {sample}")
         if x.shape != self.x.shape[1:]:
             raise ValueError(f"x: expected {list(self.x.shape[1:])}, got {list(x.shape)}")
-        place = self.place
-        entry = self.program.entry[sample]
-        if self.program.draws[entry]:
-            raise NotImplementedError("restart: a table whose entry row draws noise")
-        place[sample] = entry + 1
-        self._stand_at(place)
-        scale, time = self.rows[entry, [COLUMN["in_scale"], COLUMN["t_next"]]].tolist()
+        place, entry = self.place, self.program.entry[sample]
         self.x[sample].copy_(x)
-        self.row[sample] = entry + 1
         self.keys[sample] = noise_.key(seed, device=self.x.device)
-        for part in self.model_input.chunk(self.outputs):
-            part[sample].copy_(scale * self.x[sample])
-        for part in self.t.chunk(self.outputs):
-            part[sample] = time
+        # the entry row of this sample, while the others stand on END rows and are not touched
+        alone = self.program.end.copy()
+        alone[sample] = entry
+        self._stand_at(alone)
+        others = self.row.clone()
+        self.row.copy_(torch.from_numpy(alone))
+        self._advance(None)
+        place[sample] = others[sample] = int(entry) + 1
+        self.row.copy_(others)
+        self._stand_at(place)
 
     def _column(self, name, place):
         values = torch.tensor(self.program.rows[place, COLUMN[name]]).to(self.x)

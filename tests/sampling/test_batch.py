@@ -12,6 +12,7 @@ from toy import SOLVERS, TABLES, finish, model, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
+from fastdiff.row import COLUMN
 
 KINDS = st.tuples(st.sampled_from(list(SOLVERS)), st.integers(1, 7)).map(lambda k: table_of(*k))
 SCALES = st.sampled_from([0.0, 0.5, 1.0, 3.0, -1.5])
@@ -97,6 +98,20 @@ def test_restart_in_the_middle():
         sample = finish(state)
         assert same_bits(sample[1:], fd.sample(model, x[1:], TABLES[name], seeds=[2])), name
         assert same_bits(sample[:1], fd.sample(model, 3 * x[1:], TABLES[name], seeds=[9])), name
+
+
+def test_restart_of_a_table_that_begins_with_noise():
+    """Churn before the first evaluation: the entry row draws, for the new sample alone."""
+    solver = fd.solvers.EDMHeun(s_churn=4.0, s_tmin=0.0, s_tmax=float("inf"))
+    table, x = solver.lower(fd.schedules.EDM(), 5, prediction="x0"), 80 * start(2)
+    assert table.rows[0, COLUMN["c_z"]] != 0
+    state = fd.SamplerState(table, x, seeds=[1, 2])
+    for k in range(table.nfe + 2):
+        state.step(model(state.model_input, state.t))
+        if k == 1:
+            state.restart(1, x[1], seed=2)
+    assert same_bits(state.x[:1], fd.sample(model, x[:1], table, seeds=[1]))
+    assert same_bits(state.x[1:], fd.sample(model, x[1:], table, seeds=[2]))
 
 
 @pytest.mark.parametrize("sample", [-1, 2, 7])
