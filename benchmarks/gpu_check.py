@@ -62,10 +62,10 @@ def execute(stage: Stage, seconds: float) -> Outcome:
     if limit <= 0:
         return Outcome(stage.name, "not run", 0.0, "no time was left")
     begin = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **stage.environment}
     try:
         process = subprocess.Popen(
-            stage.command, cwd=ROOT, env={**os.environ, **stage.environment}, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+            stage.command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         return Outcome(stage.name, "failed", 0.0, str(error), str(error))

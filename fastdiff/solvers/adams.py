@@ -9,8 +9,6 @@ moments c_k = integral of r^k against the weight of the method, the integral of 
 in closed form, for any spacing of the nodes. A constant m is integrated exactly whatever w is.
 """
 
-import numpy as np
-
 from .linear import Lin
 
 
@@ -18,9 +16,11 @@ def weights(r: list[float], moments: list[float]) -> list[float]:
     """w_j of the n nodes ``r`` (distinct, not 0) for the moments c_1 .. c_n."""
     result = []
     for j, node in enumerate(r):
-        others = np.array(r[:j] + r[j + 1 :])
-        basis = np.polynomial.polynomial.polyfromroots(others) / np.prod(node - others)
-        result.append(float(basis @ moments) / node)
+        basis = [1.0]  # of the Lagrange polynomial that is 1 at the node, powers rising
+        for other in r[:j] + r[j + 1 :]:
+            shifted = zip([0.0, *basis], [*basis, 0.0], strict=True)
+            basis = [(low - other * high) / (node - other) for low, high in shifted]
+        result.append(sum(b * c for b, c in zip(basis, moments, strict=True)) / node)
     return result
 
 

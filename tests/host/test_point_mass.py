@@ -110,7 +110,7 @@ def test_extreme_levels(solver, steps, final):
     solver.lower(RectifiedFlow(1e3), steps, prediction="flow", grid=grids.Uniform(end=end))
 
 
-@every_solver
+@pytest.mark.parametrize("solver", {type(s): s for s in SOLVERS}.values(), ids=label)
 def test_a_thousand_steps(solver):
     assert solver.lower(DiscreteBetas.linear(), 1000).nfe >= 1000
 

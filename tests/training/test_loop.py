@@ -224,9 +224,7 @@ def test_damaged_checkpoints_say_so(tmp_path):
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:4], b"", b"\0" * 100):
         path.write_bytes(damaged)
-        with pytest.raises(
-            ValueError, match="path: expected a checkpoint, got a damaged or foreig"
-        ):
+        with pytest.raises(ValueError, match="path: expected a checkpoint, got a damaged"):
             load_checkpoint(path, state, settings)
     save_file({"a": torch.zeros(1)}, str(path))
     with pytest.raises(ValueError, match="path: expected a checkpoint of format"):

@@ -1,1 +1,2 @@
+from .fused import StockStepWarning as StockStepWarning
 from .schedulers import *

@@ -65,7 +65,9 @@ class Buffers:
         if second is None:
             self.second = None
         else:
-            self.second = self.bound["saved"] if second == "saved" else self.bound["history"][second]
+            self.second = (
+                self.bound["saved"] if second == "saved" else self.bound["history"][second]
+            )
 
     def __getstate__(self):
         views = ("execute", "z", "second", "given")

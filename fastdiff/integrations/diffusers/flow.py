@@ -43,7 +43,7 @@ def _flow(scheduler, solver, draws=False, **options):
     return Plan(solver, FLOW, "flow", walk(sigmas), draws=drawn, **options)
 
 
-def flow_match_heun(scheduler, begin, s_churn=0.0) -> Plan:
+def flow_match_heun(scheduler, begin, s_churn=0.0, *rest) -> Plan:
     if s_churn > 0:
         raise Unfit("s_churn: it is added after the model")
     return Plan(FlowHeun(), FLOW, "flow", walk(_two_stage(scheduler, begin).tolist()))

@@ -24,6 +24,8 @@ from .trajectory import Host, Trajectory, index_in
 
 logger = logging.get_logger("diffusers.schedulers.fastdiff")
 
+UNSCALED = "%s: scale_model_input was not called before step: the model has seen another scale."
+
 
 class StockStepWarning(UserWarning):
     """A fused scheduler steps as the stock one does; the message says why."""
@@ -46,11 +48,14 @@ class Fused:
     _planner = None  # (scheduler, [begin,] *options) -> Plan
     _levels = "sigmas"  # the tensor of the noise levels
     _reads: tuple[str, ...] = ()  # attributes besides the config that the plan depends on
-    _counter: str | None = "_step_index"  # where it counts its steps; None: it is told the timestep
+    _also: tuple[str, ...] = ()  # other tensors for the plan, made together with the levels
+    _counter: str | None = "_step_index"  # where it counts its steps
+    _told = False  # the timestep says which step it is, not the count
     _looks_back = False  # a step depends on those before it
     _habits = Habits()
     _second = False  # step returns a second result
     _floating = False  # it refuses integers as timesteps
+    _scales = False  # it expects scale_model_input to be called
 
     _trajectories: dict | None = None  # of each thread
 
@@ -65,23 +70,24 @@ class Fused:
 
     def _set_timesteps(self, *args, **kwargs):
         done = self.stock.set_timesteps(self, *args, **kwargs)
-        Host(self).fetch("timesteps", self._levels, *self._reads)
+        Host(self).fetch("timesteps", self._levels, *self._also)
         return done
 
     def _init_step_index(self, timestep):
         """As the stock method, but a view of the timesteps on a device is found without a sync."""
         k = None
-        if self.begin_index is None and isinstance(timestep, Tensor) and timestep.device != "cpu":
+        if self.begin_index is None and isinstance(timestep, Tensor) and not timestep.is_cpu:
             k = index_in(timestep, self.timesteps)
         if k is None:
             self.stock._init_step_index(self, timestep)
         else:
             host = Host(self).timesteps
-            self._step_index = self.index_for_timestep(host[k], host)
+            self._step_index = self.index_for_timestep(host[k], host)  # the second one, of two
 
     def _advance(
-        self, output, timestep, sample, return_dict, generator=None, noise=None, options=()
-    ):
+        self, output, timestep, sample, return_dict, generator=None, noise=None, options=(),
+        known=None,
+    ):  # fmt: skip
         """The step as one row; None: the stock step is to do it."""
         attributes = self.__dict__
         trajectories = attributes.get("_trajectories")
@@ -95,28 +101,38 @@ class Fused:
         if now.run is None or (self._floating and not _is_floating(timestep)):
             return None
         try:
-            if place is None or not 0 <= place < len(now.run.draws):
-                raise Declined(f"timestep {timestep}, which is none of its timesteps,")
+            if place is None:
+                raise Declined(f"timestep {timestep}, which is none of its timesteps")
             if output.__class__ is not Tensor or is_compiling():
                 raise Declined("torch.compile or a model output of another class than Tensor")
-            values = now.run.step(place, output, sample, generator, noise)
+            if place >= len(now.run.draws):
+                return None  # one too many
+            values = now.run.step(place, output, sample, generator, noise, known)
         except Declined as reason:
             return self._decline(now, place, str(reason))
         if self._counter is not None:
-            attributes[self._counter] += 1
+            self._count(place, sample)
         return build(self._result, self._names, values) if return_dict else values
 
     def _place(self, now, attributes, timestep):
-        if self._counter is None:
-            return now.place_of(timestep, Host(self))
-        if attributes[self._counter] is None:
+        if self._counter is not None and attributes[self._counter] is None:
             self._init_step_index(timestep)
+        if self._scales and not attributes["is_scale_input_called"]:
+            logger.warning(UNSCALED, type(self).__name__)
+        if self._told:
+            return now.place_of(timestep)
         return attributes[self._counter] - now.begin
+
+    def _count(self, place, sample):
+        """Keep the stock scheduler's own account of where it is."""
+        self.__dict__[self._counter] += 1
 
     def _begin(self, timestep, options):
         """A trajectory that starts with this step; the buffers of the one before, if it was the
         same."""
         attributes = self.__dict__
+        if not isinstance(attributes["timesteps"], Tensor):
+            return Trajectory((), None)  # there are none: the stock step says so
         if self._counter is not None and attributes[self._counter] is None:
             self._init_step_index(timestep)
         begin = attributes[self._counter] if self._looks_back else 0
@@ -149,19 +165,20 @@ class Fused:
         except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
             self._say(str(error))
             return Trajectory(made_from, None, reason=str(error))
-        places = None
-        if self._counter is None:
-            places = {t: k for k, t in reversed(list(enumerate(self._keys(host))))}
         run = Run(rows, self._habits, self.noise == "philox")
-        return Trajectory(made_from, run, begin, places)
+        if not self._told:
+            return Trajectory(made_from, run, begin)
+        timesteps = host.timesteps.tolist()
+        places = {t: k for k, t in enumerate(self._keys(timesteps))}
+        return Trajectory(made_from, run, 0, places, [places.get(t) for t in timesteps])
 
     def _planned(self, host, begin, options, timestep):
         place = (begin,) if self._looks_back else ()
         return type(self)._planner(host, *place, *options)
 
-    def _keys(self, host):
+    def _keys(self, timesteps):
         """The timestep of each row."""
-        return host.timesteps.tolist()
+        return timesteps
 
     def _decline(self, now, place, reason):
         """Leave this step to the stock scheduler, or, if it looks back, the whole trajectory."""
@@ -198,7 +215,9 @@ class Fused:
 
 
 def _is_stock(cls):
-    return issubclass(cls, SchedulerMixin) and cls is not SchedulerMixin and not issubclass(cls, Fused)
+    return (
+        issubclass(cls, SchedulerMixin) and cls is not SchedulerMixin and not issubclass(cls, Fused)
+    )
 
 
 def _like(stock, ours):

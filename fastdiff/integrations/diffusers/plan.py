@@ -25,6 +25,8 @@ VE = VarianceExploding(VP)
 
 NAMES = {"epsilon": "eps", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
 
+NOISE = [COLUMN[name] for name in ("c_z", "d_z", "k_z")]
+
 #: By how much a level that is repeated is put below itself.
 APART = 1e-9
 
@@ -46,6 +48,7 @@ class Plan:
         second: what the step returns besides the sample: "x0"; "churned", x0 of a state that
             ``Euler(late=True)`` has raised; or factors that turn the row's mean into it.
         turned: the model's output has the other sign.
+        silent: rows whose noise is drawn, but not added.
     """
 
     solver: Solver
@@ -56,6 +59,7 @@ class Plan:
     draws: tuple[bool, ...] = ()
     second: str | tuple[float, ...] | None = None
     turned: bool = False
+    silent: tuple[int, ...] = ()
 
     def tables(self) -> list[StepTable]:
         """One table for each walk."""
@@ -173,11 +177,12 @@ def rows_of(plan: Plan) -> Rows:
     rows = np.concatenate([*(table.rows[1:-1] for table in tables), np.zeros((1, WIDTH))])
     rows[-1, COLUMN["slot"]] = -1
     rows[:, [COLUMN["in_scale"], COLUMN["t_next"]]] = 0  # the pipeline makes the model's input
-    noises = [COLUMN["c_z"], COLUMN["d_z"]]
     draws = plan.draws or (False,) * (len(rows) - 1)
-    rows[:-1][~np.array(draws)[:, None] & np.isin(np.arange(WIDTH), noises)] = 0
+    adds = np.array((*draws, False))
+    adds[list(plan.silent)] = False
+    rows[:, NOISE[:2]] *= adds[:, None]
     if len(tables) > 1:
-        drawn = (rows[:, noises] != 0).any(axis=1)
+        drawn = (rows[:, NOISE] != 0).any(axis=1)
         rows[:, COLUMN["draw"]] = np.cumsum(drawn) * drawn
     second = _write_second(rows[:-1], plan, tables)
     if plan.turned:

@@ -23,13 +23,20 @@ class Habits:
     """How a scheduler treats dtypes.
 
     Attributes:
-        upcasts: it computes in float32 and returns the dtype of the model's output; otherwise
-            everything is of the dtype to which sample and output are promoted.
+        upcasts: it computes in float32, and returns the dtype of the model's output or, with
+            ``returns_sample``, of the sample; otherwise everything is of the dtype to which sample
+            and output are promoted.
         noise: the dtype of its noise; None: that of the model's output.
     """
 
     upcasts: bool = True
+    returns_sample: bool = False
     noise: torch.dtype | None = None
+
+    def result(self, buffers: Buffers) -> torch.dtype:
+        if self.returns_sample:
+            return buffers.sample_dtype
+        return buffers.output_dtype if self.upcasts else buffers.promoted
 
 
 class Run:
@@ -58,7 +65,9 @@ class Run:
         for buffers in self.kept:
             buffers.place, buffers.given = -1, None
 
-    def step(self, place: int, output: Tensor, sample: Tensor, generator=None, noise=None) -> tuple:
+    def step(
+        self, place: int, output: Tensor, sample: Tensor, generator=None, noise=None, known=None
+    ) -> tuple:
         """Execute a row.
 
         Args:
@@ -66,6 +75,7 @@ class Run:
             output: the model's output at ``sample``.
             generator: for the noise, as ``randn_tensor`` takes it.
             noise: the noise itself.
+            known: (data, mask), what is known of the sample and where, for rows that blend it in.
 
         Returns:
             the next sample and, where rows leave one, the second result: new tensors.
@@ -88,7 +98,10 @@ class Run:
                 draw(buffers.z, generator, self.habits.noise or output.dtype)
             else:
                 buffers.z.copy_(noise)
-        wanted = output.dtype if self.habits.upcasts else buffers.promoted
+        if known is not None:
+            for name, value in zip(("known", "mask"), known, strict=True):
+                buffers.bound[name].copy_(value)
+        wanted = self.habits.result(buffers)
         if is_grad_enabled() and (output.requires_grad or sample.requires_grad):
             return self._recorded(buffers, place, output, sample, gain, wanted)
         buffers.carried = None

@@ -2,10 +2,12 @@
 timesteps."""
 
 import numpy as np
+from torch import Tensor
 
-from ...solvers import DDIM, DDIMInverse, Inpaint
+from ...solvers import DDIM, PLMS, DDIMInverse, Inpaint
 from .plan import VP, Plan, Unfit, name_of, pairs, threshold, times_of_alpha2, walk
-from .quirks import PLMS, Posterior, VelocityPLMS
+from .quirks import Posterior, VelocityPLMS
+from .trajectory import index_in
 
 
 def timesteps_of(scheduler) -> list:
@@ -103,7 +105,29 @@ def repaint(scheduler) -> Plan:
     )  # fmt: skip
 
 
-def pndm(scheduler) -> Plan:
+def check_first(timestep, timesteps) -> None:
+    """Raise unless a loop begins with the first of the timesteps."""
+    if isinstance(timestep, Tensor) and not timestep.is_cpu:
+        first = index_in(timestep, timesteps) == 0
+    else:
+        first = int(timestep) == int(timesteps[0])
+    if not first:
+        raise Unfit("timesteps of which the first ones were cut off")
+
+
+def follows(timestep, after, timesteps) -> bool:
+    """Whether ``after`` is the timestep after ``timestep``; None: there is none."""
+    if not isinstance(timestep, Tensor) or not isinstance(after, (Tensor, type(None))):
+        return False
+    at = index_in(timestep, timesteps)
+    if at is None:
+        return False
+    return at + 1 == (len(timesteps) if after is None else index_in(after, timesteps))
+
+
+def pndm(scheduler, begin) -> Plan:
+    if begin:
+        raise Unfit("a start in the middle")
     if not scheduler.config.skip_prk_steps:
         raise Unfit("skip_prk_steps=False")
     prediction = name_of(scheduler.config)
@@ -120,7 +144,7 @@ def pndm(scheduler) -> Plan:
 def wuerstchen(scheduler) -> Plan:
     values = scheduler._alpha_cumprod(scheduler.timesteps, "cpu")
     times, count = times_of_alpha2(values), len(values) - 1
+    last = (count - 1,) if float(scheduler.timesteps[-1]) == 0 else ()
     return Plan(
-        Posterior(), VP, "eps", pairs(times[:-1], times[1:]),
-        draws=(True,) * count,
-    )  # fmt: skip
+        Posterior(), VP, "eps", pairs(times[:-1], times[1:]), draws=(True,) * count, silent=last
+    )

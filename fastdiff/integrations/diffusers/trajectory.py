@@ -35,13 +35,16 @@ class Trajectory:
     Attributes:
         run: the rows and their buffers; None: stock steps, for ``reason``.
         begin: the scheduler's count at row 0.
-        places: timestep -> row, for schedulers that are told the timestep.
+        places, order: timestep -> row, and the row of each timestep, for schedulers that are told
+            the timestep.
         made_from: what would make another one.
     """
 
-    def __init__(self, made_from: tuple, run: Run | None, begin=0, places=None, reason=""):
+    def __init__(
+        self, made_from: tuple, run: Run | None, begin=0, places=None, order=(), reason=""
+    ):
         self.made_from, self.run, self.begin = made_from, run, begin
-        self.places, self.reason = places, reason
+        self.places, self.order, self.reason = places, order, reason
 
     def see(self, attributes: dict, levels: str, options: tuple) -> None:
         """Remember what the scheduler looks like, to notice when something is replaced."""
@@ -56,16 +59,17 @@ class Trajectory:
             or self.options != options
         )
 
-    def place_of(self, timestep, host: Host) -> int | None:
-        """The row of a timestep; of a view of the timesteps by its place, which needs no sync."""
+    def place_of(self, timestep) -> int | None:
+        """The row of a timestep; on a device that of a view of the timesteps, by its place in
+        memory: nothing is read back."""
         if not isinstance(timestep, Tensor):
             return self.places.get(timestep)
+        if timestep.is_cpu:
+            if timestep.numel() != 1:
+                timestep = _the_one(timestep)
+            return None if timestep is None else self.places.get(timestep.tolist())
         k = index_in(timestep, self.timesteps)
-        if k is not None:
-            return self.places.get(host.timesteps[k].tolist())
-        if timestep.device.type == "cpu" and timestep.numel() == 1:
-            return self.places.get(timestep.flatten().tolist()[0])
-        return None
+        return None if k is None else self.order[k]
 
 
 def index_in(part: Tensor, whole: Tensor) -> int | None:
@@ -77,3 +81,10 @@ def index_in(part: Tensor, whole: Tensor) -> int | None:
     size = whole.element_size() * whole.stride(0)
     k, rest = divmod(part.data_ptr() - whole.data_ptr(), size)
     return k if rest == 0 and 0 <= k < len(whole) else None
+
+
+def _the_one(timesteps: Tensor) -> Tensor | None:
+    """The element that all are a view of, as ``t.expand(batch)`` is; None if there are several."""
+    if timesteps.numel() == 0 or any(timesteps.stride()):
+        return None
+    return timesteps[(0,) * timesteps.dim()]
