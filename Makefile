@@ -1,5 +1,6 @@
 # make demo   set up .venv, build, draw digits, write samples.png
 # make test   set up .venv, build, run the tests
+# make family train the whole family on real digits, write its table and pictures
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV := .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') setup.py pyproject.toml
 
-.PHONY: demo test test-slow bench lint format clean
+.PHONY: demo test test-slow bench family lint format clean
 
 demo: $(VENV)/.installed-cli
 	$(BIN)/fastdiff sample samples.png --solver DPMpp2M --steps 20 --scale 2
@@ -21,6 +22,14 @@ test-slow: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/report.py
+
+family: $(VENV)/.installed-test
+	$(BIN)/python benchmarks/family.py --json benchmarks/results/family-cpu.json --pictures docs
+
+# All that needs a GPU, with the torch of $(PYTHON): nothing is installed, no .venv is used.
+.PHONY: gpu-check
+gpu-check:
+	$(PYTHON) benchmarks/gpu_check.py $(GPU_CHECK)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

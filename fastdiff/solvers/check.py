@@ -48,8 +48,12 @@ class Columns(NamedTuple):
 C, D = Columns.of("c"), Columns.of("d")
 
 
-def check_structure(rows, levels, clip):
-    """Shapes, finiteness, slots, draws, frame, and that nothing is read before it was written."""
+def check_structure(rows, levels, clip, kind):
+    """Shapes, finiteness, slots, draws, frame, and that nothing is read before it was written.
+
+    Args:
+        kind: as in ``check_point_mass``. Exact rows without noise never turn round on their way.
+    """
     if rows.ndim != 2 or rows.shape[1] != len(FIELDS) or len(rows) < 3:
         raise ValueError(
             f"rows must have shape [N + 2, {len(FIELDS)}] with N >= 1, got {rows.shape}"
@@ -57,7 +61,8 @@ def check_structure(rows, levels, clip):
     if levels.shape != (len(rows), len(LEVEL)):
         raise ValueError(f"levels must have shape [{len(rows)}, {len(LEVEL)}], got {levels.shape}")
     _check_finite(rows, levels, clip)
-    _check_levels(levels, decreasing=not rows[:, [C.z, D.z, COLUMN["k_z"]]].any())
+    noisy = rows[:, [C.z, D.z, COLUMN["k_z"]]].any()
+    _check_levels(levels, decreasing=kind == "full" and not noisy)
     end = np.zeros(len(FIELDS))
     end[COLUMN["slot"]] = -1
     _same(rows[-1], end, "END row", FIELDS)

@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from math import isinf
 
 from .base import Stage
 from .exponential import Exponential
@@ -13,8 +14,8 @@ class DPMSolverSinglestep(Exponential):
     reached from where the step starts. So there is one evaluation per interval, and the ratios
     r_1, r_2 of the papers (1/2; 1/3, 2/3) are those of a grid that is even in lam.
 
-    The order is three, three, ... as long as the intervals last. The step to clean data and from
-    pure noise is one of its own, of order one.
+    The order is three, three, ... as long as the intervals last. A step to clean data or from pure
+    noise is one of its own, of order one.
 
     Attributes:
         order: 1, 2 or 3.
@@ -45,10 +46,10 @@ class DPMSolverSinglestep(Exponential):
 
     def sizes(self, path) -> list[int]:
         """The orders of the steps, in sum the number of intervals."""
-        first = [1] if path[0].is_pure_noise else []
+        first = [1] if isinf(path[0].lam) else []
         whole, rest = divmod(len(path) - len(first), self.order)
         sizes = first + [self.order] * whole + [rest] * (rest > 0)
-        if sizes[-1] > 1 and (path[-1].is_clean or (self.lower_order_final and not rest)):
+        if sizes[-1] > 1 and (isinf(path[-1].lam) or (self.lower_order_final and not rest)):
             sizes[-1:] = [sizes[-1] - 1, 1]
         return sizes
 

@@ -67,8 +67,10 @@ class Lin:
 
     def substitute(self, name: str, value: "Lin") -> "Lin":
         """The combination with operand ``name`` replaced by another combination."""
+        if name not in self.terms:
+            return self
         rest = Lin({k: v for k, v in self.terms.items() if k != name})
-        return rest + self[name] * value if name in self.terms else self
+        return rest + self[name] * value
 
 
 def _sum(a, b):

@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
+from math import inf, isinf
 
 from .base import Solver, Stage
 from .exponential import Step
@@ -41,6 +41,10 @@ class SASolver(Solver):
         self.check_choice("quantity", "x0", "eps")
         if not callable(self.tau):
             check_range(self, "tau", inf)
+        if self.interval is not None and not self.interval[0] <= self.interval[1]:
+            raise ValueError(
+                f"SASolver: interval must be (lo, hi), lo <= hi, got {self.interval!r}"
+            )
 
     @property
     def order(self):
@@ -75,7 +79,7 @@ class SASolver(Solver):
             step = Step(self.quantity, t, s, self.tau_at(t.t) ** 2)
             ahead = step.drift(nodes, x, rule=self._rule) + step.noise
             yield Stage(x=ahead, at=s, s=step.a * x + step.noise, remember=M)
-        if self.correct_final and order > 0 and not s.is_clean:
+        if self.correct_final and order > 0 and not isinf(s.lam):
             yield Stage(x=self._corrected(path, len(path), step, order), at=s)
 
     def _corrected(self, path, i, step, order):

@@ -71,7 +71,7 @@ class StepTable:
         if self.clip is not None:
             object.__setattr__(self, "clip", tuple(float(bound) for bound in self.clip))
         try:
-            check_structure(self.rows, self.levels, self.clip)
+            check_structure(self.rows, self.levels, self.clip, self.exact_on_point_mass)
             if self.exact_on_point_mass != "none":
                 check_point_mass(self.rows, self.levels, self.exact_on_point_mass)
         except ValueError as error:

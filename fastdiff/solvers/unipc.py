@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from math import isinf
 
 from .base import Solver, Stage
 from .exponential import Step
@@ -36,6 +37,11 @@ class UniPC(Solver):
         self.check_choice("variant", "bh1", "bh2")
         self.check_choice("quantity", "x0", "eps")
         object.__setattr__(self, "disable_corrector", tuple(self.disable_corrector))
+        if not all(isinstance(step, int) and step >= 0 for step in self.disable_corrector):
+            raise ValueError(
+                "UniPC: disable_corrector must hold numbers of steps, 0 the first, "
+                f"got {self.disable_corrector!r}"
+            )
 
     @property
     def convergence(self):
@@ -51,7 +57,7 @@ class UniPC(Solver):
             nodes = [(path[i - k], H(k)) for k in range(1, order)]
             step = Step(self.quantity, t, s)
             yield Stage(x=step.drift(nodes, x, rule=self.variant), at=s, s=x, remember=M)
-        if self.correct_final and not s.is_clean:
+        if self.correct_final and not isinf(s.lam):
             yield Stage(x=self._correct(path, len(path), order), at=s)
 
     def _correct(self, path, i, order):

@@ -13,7 +13,7 @@ def model(x, t):
 
 @pytest.mark.parametrize("clip", [None, 1.0])
 @pytest.mark.parametrize("scale", [None, 1.5])
-@pytest.mark.parametrize("name", fd.solvers.names())
+@pytest.mark.parametrize("name", [n for n in fd.solvers.names() if not fd.solvers.get(n).inpaints])
 def test_it_agrees_with_the_engine(name, scale, clip):
     """Same table, model and noise: the samples agree up to float32 rounding."""
     table = fd.solvers.get(name)().lower(fd.schedules.VPCosine(), 9, prediction="v", clip=clip)

@@ -48,7 +48,16 @@ def on_its_levels(scheduler):
 
 
 def compare(
-    monkeypatch, name, solver, prediction, steps, *, tolerance=DOUBLE, numbers=None, **config
+    monkeypatch,
+    name,
+    solver,
+    prediction,
+    steps,
+    *,
+    tolerance=DOUBLE,
+    numbers=None,
+    clip=None,
+    **config,
 ):
     """Run a scheduler and a solver side by side.
 
@@ -66,7 +75,7 @@ def compare(
     stock, draws = theirs(monkeypatch, scheduler, model, start())
     if callable(solver):
         solver = solver(told)
-    table = solver.lower(schedule, None, prediction=prediction, grid=times)
+    table = solver.lower(schedule, None, prediction=prediction, grid=times, clip=clip)
     if numbers is not None:
         draws.given = [draws.given[k] for k in numbers(table)]
     assert_same(ours(table, lambda y, t: model(y, told[t]), start(), draws), stock, tolerance)

@@ -1,5 +1,5 @@
-"""The solvers in lam against diffusers' schedulers: the same samples. Those that compute in the dtype
-of their tables run in float64, to 1e-9; DPMSolverMultistep casts the state to float32.
+"""The solvers in lam against diffusers' schedulers: the same samples. Those that compute in the
+dtype of their tables run in float64, to 1e-9; DPMSolverMultistep casts the state to float32.
 
 Known differences, each with its reason:
 
@@ -17,7 +17,7 @@ Known differences, each with its reason:
 
 import pytest
 from examples import label
-from levels import GRIDS, compare, mixed, without_torchsde
+from levels import BETAS, GRIDS, compare, mixed, without_torchsde
 from stock import SHAPE, SINGLE, Draws, assert_same, ours, raw, start, theirs, velocity, widen
 
 from fastdiff.schedules import EDM, RectifiedFlow
@@ -78,6 +78,25 @@ def test_dpm_solver(monkeypatch, order, kind, algorithm, final, lower, euler, st
 def test_grids_of_dpm_solver(monkeypatch, grid, prediction, steps):
     solver = DPMpp3M(lower_order_final=steps < 15)
     compare(monkeypatch, DPM, solver, prediction, steps, tolerance=SINGLE, solver_order=3, **grid)
+
+
+@every_steps
+@pytest.mark.parametrize(
+    ("name", "solver", "config"),
+    [
+        (DPM, DPMpp2M("heun"), {"solver_type": "heun", "lower_order_final": False}),
+        (DPM, DPMSolver(), {"algorithm_type": "dpmsolver", "lower_order_final": False}),
+        ("DEISMultistepScheduler", DEIS(2), {"lower_order_final": False}),
+    ],
+    ids=label,
+)
+def test_thresholding_at_one(monkeypatch, name, solver, config, steps):
+    """What their dynamic thresholding is by default; "dpmsolver" reads eps off the clipped x0."""
+    final = {} if name != DPM else {"final_sigmas_type": "sigma_min"}
+    compare(
+        monkeypatch, name, solver, "v", steps, tolerance=SINGLE, clip=1.0, thresholding=True,
+        **BETAS[1], **final, **config,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("steps", [2, 5, 20])

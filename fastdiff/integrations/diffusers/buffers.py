@@ -5,7 +5,7 @@ from torch import Tensor
 
 from ... import ops
 from .gradient import differentiable
-from .plan import Rows
+from .plans.plan import Rows
 
 UNUSED = ("weights", "second_weights", "z", "z_prev", "saved", "history", "threshold")
 

@@ -1,7 +1,7 @@
 """What every fused scheduler has in common: its ``step`` executes one row.
 
 A fused scheduler is a subclass of the stock one and leaves everything but ``step`` to it. What is
-to be done is read off the scheduler when the first step of a trajectory comes (``plan.py``), so that
+to be done is read off the scheduler when the first step of a trajectory comes (``plans``), so that
 it does not matter who set the timesteps, and how; later steps check that nothing has been replaced
 since. What has no row is left to the stock step, with a warning that says why.
 """
@@ -18,11 +18,13 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from .output import build, field_names, result_class
-from .plan import rows_of
+from .plans.plan import rows_of
 from .run import Declined, Habits, Run
 from .trajectory import Host, Trajectory, index_in
 
 logger = logging.get_logger("diffusers.schedulers.fastdiff")
+
+PUBLIC = __name__.rpartition(".")[0]  # where saved pipelines look for the classes
 
 UNSCALED = "%s: scale_model_input was not called before step: the model has seen another scale."
 
@@ -64,9 +66,14 @@ class Fused:
         stock = next((c for c in cls.__mro__ if _is_stock(c)), None)
         if stock is not None:
             cls.stock, cls._result = stock, result_class(stock)
+            cls.__module__ = PUBLIC
             cls._names = field_names(cls._result)[: 1 + cls._second]
             cls.step = _like(stock.step, cls.step)
             cls.set_timesteps = _like(stock.set_timesteps, Fused._set_timesteps)
+            for name in ("add_noise", "get_velocity", "scale_noise"):
+                ours = getattr(cls, name, None)
+                if ours is not getattr(stock, name, None):
+                    setattr(cls, name, _like(getattr(stock, name), ours))
 
     def _set_timesteps(self, *args, **kwargs):
         done = self.stock.set_timesteps(self, *args, **kwargs)

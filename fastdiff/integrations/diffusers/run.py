@@ -8,7 +8,7 @@ from torch import Tensor, is_grad_enabled
 from ... import ops
 from .buffers import Buffers
 from .noise import draw, take_keys
-from .plan import Rows
+from .plans.plan import Rows
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 KEPT = 4  # shapes whose buffers are kept

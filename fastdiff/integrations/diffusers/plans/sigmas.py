@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ...schedules import EDM
-from ...solvers import KDPM2, LMS, Euler, EulerAncestral, Heun
+from ....schedules import EDM
+from ....solvers import KDPM2, LMS, Euler, EulerAncestral, Heun
 from .plan import VE, Plan, Unfit, name_of, sigmas_of, times_of_rho, walk
 from .quirks import Below, FromNoise
 
@@ -44,8 +44,7 @@ def kdpm2_ancestral(scheduler, begin) -> Plan:
     _refuse_sample(scheduler)
     levels = _two_stage(scheduler, begin)
     down = scheduler.sigmas_down.double().numpy()
-    # of the step from sigmas[k]: 0, 2, 4, ...
-    down = down[[0, *range(2, len(scheduler.sigmas) - 2, 2)]][begin // 2 :]
+    down = down[begin : begin + 2 * len(levels) - 2 : 2]  # of each step
     with np.errstate(divide="ignore", invalid="ignore"):
         kept = np.where(levels[1:] > 0, down / levels[1:], 0.0)
     steps = len(levels) - 1
@@ -101,5 +100,6 @@ def _two_stage(scheduler, begin):
     """The different sigmas: all but the first are there twice."""
     if begin % 2:
         raise Unfit("a start in the middle of a step")
-    levels = sigmas_of(scheduler)[begin:]
-    return np.append(levels[0], levels[1::2])
+    levels = sigmas_of(scheduler, begin)
+    levels = np.append(levels[0], levels[1::2])
+    return levels[: np.argmin(levels) + 1]  # without what repeats the end

@@ -1,14 +1,26 @@
 """Schedulers of diffusers that differ from the method they are named after: the difference."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log, sqrt
 
-from ...solvers import DDPM, IPNDM, LCM, PLMS, KDPM2Ancestral, Stage
-from ...solvers.kappa import FirstOrder, first_order
-from ...solvers.kdpm2 import midpoint
-from ...solvers.linear import H, M, O, S, X, Z
-from ...solvers.lms import along, bashforth
-from ...solvers.path import decay
+from ....solvers import DDPM, IPNDM, LCM, PLMS, KDPM2Ancestral, Stage
+from ....solvers.kappa import FirstOrder, first_order
+from ....solvers.kdpm2 import midpoint
+from ....solvers.linear import H, M, O, S, X, Z
+from ....solvers.lms import along, bashforth
+from ....solvers.path import decay
+
+
+@dataclass(frozen=True)
+class Known:
+    """A function of time that is known at some times; elsewhere None."""
+
+    times: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def __call__(self, t):
+        return self.values[self.times.index(t)] if t in self.times else None
+
 
 SMALLEST = 1e-20  # variance that is added where there is none
 
@@ -36,6 +48,23 @@ class Posterior(DDPM):
                 yield Stage(x=mean + Z, at=s, gain=self.gain(t, s))
             else:
                 yield Stage(x=mean + self.noise(t, s) * Z, at=s)
+
+
+@dataclass(frozen=True)
+class Mixed(Posterior):
+    """Posterior with the beta of some steps given: it was not computed from the levels."""
+
+    betas: "Known" = None
+    exact_on_point_mass = "none"
+
+    def steps(self, path):
+        for stage, (_, t, s) in zip(super().steps(path), path.steps(), strict=True):
+            beta = self.betas(t.t)
+            if beta is not None:
+                variance = s.sigma**2 / t.sigma**2
+                mean = s.alpha * beta / t.sigma**2 * M + sqrt(1 - beta) * variance * X
+                stage = replace(stage, x=mean + stage.x["z"] * Z)
+            yield stage
 
 
 @dataclass(frozen=True)
@@ -114,14 +143,3 @@ class FromNoise(IPNDM):
             nodes = [(-k, H(k)) for k in range(1, min(self.order, i + 1))]
             x = s.sigma * M if t.is_pure_noise else along(t, s, bashforth(nodes))
             yield Stage(x=x, at=s, remember=M)
-
-
-@dataclass(frozen=True)
-class Taus:
-    """tau of SASolver, known at the times of a walk."""
-
-    times: tuple[float, ...]
-    values: tuple[float, ...]
-
-    def __call__(self, t):
-        return self.values[self.times.index(t)]

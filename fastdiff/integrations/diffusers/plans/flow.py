@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ...schedules import EDM, TrigFlow
-from ...solvers import SCM, Consistency, EulerAncestralRF, FlowEuler, FlowHeun, FlowLCM, FlowMap
+from ....schedules import EDM, TrigFlow
+from ....solvers import SCM, Consistency, EulerAncestralRF, FlowEuler, FlowHeun, FlowLCM, FlowMap
 from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, walk
 from .quirks import Beyond, Told
 from .sigmas import _two_stage

@@ -1,6 +1,6 @@
 """Plans of the schedulers in lam = log(alpha / sigma) that look back."""
 
-from ...solvers import (
+from ....solvers import (
     DDIM,
     DEIS,
     DPMpp2M,
@@ -11,7 +11,7 @@ from ...solvers import (
     UniPC,
 )
 from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, threshold, times_of_rho, walk
-from .quirks import Taus
+from .quirks import Known
 from .sigmas import edm_frame
 
 FEW = 15  # steps below which ``lower_order_final`` applies
@@ -96,7 +96,7 @@ def singlestep(scheduler, begin) -> Plan:
 
 def _orders(plan):
     """What the stages of a plan are in ``order_list``: 1, 2, 3, 1, 2, ..."""
-    from ...solvers.path import Path
+    from ....solvers.path import Path
 
     sizes = plan.solver.sizes(Path.along(plan.schedule, plan.walks[0]))
     return [stage for size in sizes for stage in range(1, size + 1)]
@@ -132,7 +132,7 @@ def sa_solver(scheduler, begin) -> Plan:
     options = frame(scheduler, begin)
     walked = options["walks"][0]
     told = scheduler.timesteps[begin:]
-    taus = Taus(walked[:-1], tuple(float(scheduler.tau_func(t)) for t in told))
+    taus = Known(walked[:-1], tuple(float(scheduler.tau_func(t)) for t in told))
     solver = SASolver(
         config.predictor_order, config.corrector_order, taus, None, quantity,
         config.lower_order_final,

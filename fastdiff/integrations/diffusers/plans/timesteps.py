@@ -1,13 +1,15 @@
 """Plans of the schedulers that are told a timestep in every step: a table of alphas, and pairs of
 timesteps."""
 
+from dataclasses import replace
+
 import numpy as np
 from torch import Tensor
 
-from ...solvers import DDIM, PLMS, DDIMInverse, Inpaint
+from ....solvers import DDIM, PLMS, DDIMInverse, Inpaint
+from ..trajectory import index_in
 from .plan import VP, Plan, Unfit, name_of, pairs, threshold, times_of_alpha2, walk
-from .quirks import Posterior, VelocityPLMS
-from .trajectory import index_in
+from .quirks import Known, Mixed, Posterior, VelocityPLMS
 
 
 def timesteps_of(scheduler) -> list:
@@ -46,7 +48,11 @@ def ddpm(scheduler) -> Plan:
 def unclip(scheduler) -> Plan:
     config, t = scheduler.config, timesteps_of(scheduler)
     clip = config.clip_sample_range if config.clip_sample else None
-    return _posterior(scheduler, t, [*t[1:], -1], clip)
+    plan = _posterior(scheduler, t, [*t[1:], -1], clip)
+    single = [k for k, after in zip(t, [*t[1:], -1], strict=True) if after == k - 1]
+    betas = scheduler.betas[single].double().tolist()  # not those of alphas_cumprod, in float32
+    known = Known(tuple(levels(scheduler, single)), tuple(betas))
+    return replace(plan, solver=Mixed(scheduler.variance_type, known))
 
 
 def _posterior(scheduler, starts, ends, clip):

@@ -13,11 +13,11 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from ...grids import Reversed
-from ...parameterization import read
-from ...row import COLUMN, HISTORY, WIDTH
-from ...schedules import RectifiedFlow, Schedule, VarianceExploding, VPCosine
-from ...solvers import DynamicThreshold, Solver, StepTable
+from ....grids import Reversed
+from ....parameterization import read
+from ....row import COLUMN, HISTORY, WIDTH
+from ....schedules import RectifiedFlow, Schedule, VarianceExploding, VPCosine
+from ....solvers import DynamicThreshold, Solver, StepTable
 
 #: Schedules that have every noise level of their kind: a level is a time of one of them.
 VP, FLOW = VPCosine(), RectifiedFlow()
@@ -28,7 +28,7 @@ NAMES = {"epsilon": "eps", "sample": "x0", "v_prediction": "v", "flow_prediction
 NOISE = [COLUMN[name] for name in ("c_z", "d_z", "k_z")]
 
 #: By how much a level that is repeated is put below itself.
-APART = 1e-9
+APART = 1e-13
 
 
 class Unfit(ValueError):
@@ -66,7 +66,7 @@ class Plan:
         return [
             self.solver.lower(
                 self.schedule,
-                None,
+                len(walk) - 1,
                 prediction=self.prediction,
                 grid=Reversed(walk[::-1]) if walk[-1] > walk[0] else walk,
                 clip=self.clip,

@@ -1,0 +1,104 @@
+"""Schedulers of flow models and of consistency models."""
+
+import diffusers as stock
+import torch
+
+from ..fused import Fused
+from ..noising import ByFlow, BySigma, WithVelocity
+from ..plans import flow as plans
+from ..run import Habits
+from .steps import INF, PROMOTES, Churned, Noisy, Step, TwoStage
+
+
+class FlowMatchEulerDiscreteScheduler(Fused, ByFlow, stock.FlowMatchEulerDiscreteScheduler):
+    _planner, _floating = plans.flow_match_euler, True
+    _habits = Habits(noise=torch.float32)
+
+    def step(
+        self, model_output, timestep, sample, s_churn=0.0, s_tmin=0.0, s_tmax=INF, s_noise=1.0,
+        generator=None, per_token_timesteps=None, return_dict=True,
+    ):  # fmt: skip
+        done = None
+        if per_token_timesteps is None:
+            done = self._advance(model_output, timestep, sample, return_dict, generator)
+        if done is None:
+            return self.stock.step(
+                self, model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,
+                per_token_timesteps, return_dict,
+            )  # fmt: skip
+        return done
+
+
+class FlowMatchHeunDiscreteScheduler(TwoStage, Churned, stock.FlowMatchHeunDiscreteScheduler):
+    _planner, _floating = plans.flow_match_heun, True
+
+
+class FlowMatchLCMScheduler(Noisy, ByFlow, stock.FlowMatchLCMScheduler):
+    _planner, _floating = plans.flow_match_lcm, True
+    _reads = ("_scale_factors", "_upscale_mode")
+    _habits = Habits(noise=torch.float32)
+
+
+if hasattr(stock, "LTXEulerAncestralRFScheduler"):
+
+    class LTXEulerAncestralRFScheduler(Noisy, stock.LTXEulerAncestralRFScheduler):
+        _planner, _floating = plans.ltx_ancestral, True
+        _habits = Habits(returns_sample=True, noise=torch.float32)
+
+
+if hasattr(stock, "FlowMapEulerDiscreteScheduler"):
+
+    class FlowMapEulerDiscreteScheduler(Fused, stock.FlowMapEulerDiscreteScheduler):
+        _planner, _told = plans.flow_map, True
+
+        def step(self, model_output, timestep, sample, r_timestep=None, return_dict=True):
+            done = None
+            if r_timestep is None:
+                done = self._advance(model_output, timestep, sample, return_dict)
+            if done is None:
+                return self.stock.step(
+                    self, model_output, timestep, sample, r_timestep, return_dict
+                )
+            return done
+
+
+if hasattr(stock, "MiniMaxH3Scheduler"):
+
+    class MiniMaxH3Scheduler(Step, stock.MiniMaxH3Scheduler):
+        _planner, _told, _floating = plans.minimax_h3, True, True
+        _habits = Habits(returns_sample=True)
+
+        def _init_step_index(self, timestep):
+            begin = self.begin_index
+            self._step_index = self.index_for_timestep(timestep) if begin is None else begin
+
+
+class CMStochasticIterativeScheduler(Noisy, BySigma, stock.CMStochasticIterativeScheduler):
+    _planner = plans.consistency
+    _floating = _scales = True
+    _habits = PROMOTES
+
+
+class LCMScheduler(Noisy, WithVelocity, stock.LCMScheduler):
+    _planner, _levels = plans.lcm, "alphas_cumprod"
+    _reads = ("final_alpha_cumprod", "num_inference_steps")
+    _habits, _second = PROMOTES, True
+
+
+class TCDScheduler(Fused, WithVelocity, stock.TCDScheduler):
+    _planner, _levels = plans.tcd, "alphas_cumprod"
+    _reads = ("final_alpha_cumprod", "num_inference_steps")
+    _habits, _second = PROMOTES, True
+
+    def step(self, model_output, timestep, sample, eta=0.3, generator=None, return_dict=True):
+        done = self._advance(model_output, timestep, sample, return_dict, generator, options=(eta,))
+        if done is None:
+            return self.stock.step(
+                self, model_output, timestep, sample, eta, generator, return_dict
+            )
+        return done
+
+
+class SCMScheduler(Noisy, stock.SCMScheduler):
+    _planner, _levels = plans.scm, "timesteps"
+    _habits, _second = Habits(upcasts=False, noise=torch.float32), True

@@ -1,0 +1,40 @@
+"""Schedulers in lam = log(alpha / sigma) that look back."""
+
+import diffusers as stock
+import torch
+
+from ..noising import ByRatio, BySigma, ByTimestep
+from ..plans import lam as plans
+from ..run import Habits
+from .steps import PROMOTES, Given, Noisy, Step
+
+
+class DPMSolverMultistepScheduler(Given, ByRatio, stock.DPMSolverMultistepScheduler):
+    _planner, _looks_back = plans.dpm_solver, True
+    _habits = Habits(noise=torch.float32)
+
+
+class DPMSolverSinglestepScheduler(Noisy, ByRatio, stock.DPMSolverSinglestepScheduler):
+    _planner, _looks_back = plans.singlestep, True
+    _reads, _habits = ("order_list",), PROMOTES
+
+
+class EDMDPMSolverMultistepScheduler(Noisy, BySigma, stock.EDMDPMSolverMultistepScheduler):
+    _planner, _looks_back = plans.edm_dpm_solver, True
+    _habits = PROMOTES
+
+
+class DEISMultistepScheduler(Step, ByRatio, stock.DEISMultistepScheduler):
+    _planner, _looks_back = plans.deis, True
+    _habits = PROMOTES
+
+
+class UniPCMultistepScheduler(Step, ByRatio, stock.UniPCMultistepScheduler):
+    _planner, _looks_back = plans.unipc, True
+    _reads = ("predict_x0", "disable_corrector", "solver_p")
+    _habits = PROMOTES
+
+
+class SASolverScheduler(Noisy, ByTimestep, stock.SASolverScheduler):
+    _planner, _looks_back = plans.sa_solver, True
+    _reads, _habits = ("predict_x0", "tau_func"), PROMOTES

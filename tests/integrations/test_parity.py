@@ -1,0 +1,126 @@
+"""Every fused scheduler against the stock one: the same samples, second results, result objects and
+consumption of random numbers, over whole trajectories.
+
+Where the coefficients of stock schedulers have lost digits in float32, what counts is a run of the
+stock scheduler in float64.
+"""
+
+import copy
+import functools
+import sys
+import warnings
+
+import pytest
+import torch
+from cases import CASES
+from diffusers.utils import logging
+from loops import loop, set_steps, start
+
+import fastdiff.integrations.diffusers as fused
+
+pytestmark = [
+    pytest.mark.filterwarnings("error::fastdiff.integrations.diffusers.StockStepWarning"),
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning"),
+]
+
+TOLERANCE = 1e-4  # of a state of unit variance
+
+ALL = [
+    pytest.param(name, config, options, id=f"{name}-{k}")
+    for name, cases in CASES.items()
+    for k, (config, options) in enumerate(cases)
+]
+
+
+def fields(config):
+    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in config.items())
+
+
+@functools.cache
+def made(name, config):
+    """(stock, fused); some take a second to make."""
+    twin = fused.SCHEDULERS[name]
+    config = {k: list(v) if isinstance(v, tuple) else v for k, v in config}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return twin.stock(**config), twin(**config)
+
+
+def pair(name, config, steps):
+    stock, ours = (copy.deepcopy(s) for s in made(name, fields(config)))
+    logging.set_verbosity_error()  # about options that they change
+    try:
+        set_steps(stock, steps)
+        set_steps(ours, steps)
+    except (ValueError, ZeroDivisionError, RuntimeWarning):
+        pytest.skip("the stock scheduler takes no such number of steps")
+    return stock, ours
+
+
+def widened(scheduler):
+    """A copy whose float32 tables are float64, with the same numbers."""
+    scheduler = copy.deepcopy(scheduler)
+    for name, value in vars(scheduler).items():
+        if isinstance(value, torch.Tensor) and value.dtype == torch.float32 and name != "timesteps":
+            setattr(scheduler, name, value.double())
+    return scheduler
+
+
+def in_single(monkeypatch, scheduler):
+    """Make a stock scheduler's float64 run add the noise of its float32 run."""
+    module = sys.modules[type(scheduler).__module__]
+    if draw := getattr(module, "randn_tensor", None):
+
+        def rounded(shape, *args, dtype=None, **options):
+            return draw(shape, *args, dtype=torch.float32, **options).to(dtype)
+
+        monkeypatch.setattr(module, "randn_tensor", rounded)
+
+
+def tolerance_of(scheduler):
+    """In sigma space a table without terminal signal starts at 4096, in float32."""
+    from_nothing = scheduler.config.get("rescale_betas_zero_snr", False)
+    rounding = 4096 * 2.0**-23 if from_nothing and float(scheduler.init_noise_sigma) > 1000 else 0
+    return max(TOLERANCE, 2 * rounding)
+
+
+def assert_same(ours, stock, truth, x, tolerance=TOLERANCE):
+    """Results of two loops: everything that they hold, step by step."""
+    assert len(ours) == len(stock)
+    for mine, theirs, exact in zip(ours, stock, truth, strict=True):
+        assert type(mine) is type(theirs) and list(mine) == list(theirs)
+        scale = max(1.0, x.double().std())  # of the state before the step
+        for key in theirs:
+            value, wanted = mine[key], theirs[key]
+            assert value.dtype == wanted.dtype and value.shape == wanted.shape
+            gap = (value.double() - wanted.double()).abs().max()
+            if gap > tolerance * scale:
+                further = (value.double() - exact[key]).abs().max()
+                assert further <= (wanted.double() - exact[key]).abs().max(), (key, gap)
+        x = theirs["prev_sample"]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 20, 50])
+@pytest.mark.parametrize(("name", "config", "options"), ALL)
+def test_whole_trajectories(monkeypatch, name, config, options, steps):
+    stock, ours = pair(name, config, steps)
+    x = start(stock)
+    exact = widened(stock)
+    try:
+        theirs, generator = loop(stock, x, **options)
+    except (IndexError, AssertionError):
+        pytest.skip("the stock scheduler fails")
+    if not torch.isfinite(theirs[-1]["prev_sample"]).all():
+        pytest.skip("the stock scheduler returns NaN")
+    mine, drawn = loop(ours, x, **options)
+    if generator is not None:
+        assert torch.equal(generator.get_state(), drawn.get_state())
+    in_single(monkeypatch, exact)
+    truth = loop(exact, x.double(), **options)[0]
+    assert_same(mine, theirs, truth, x, tolerance_of(stock))
+
+
+def test_every_class_has_cases():
+    missing = set(fused.SCHEDULERS) - set(CASES)
+    assert missing == {"RePaintScheduler"}  # which has operands of its own
