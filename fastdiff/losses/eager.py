@@ -141,7 +141,7 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, depth: int)
     sigmoid(l) = sigmoid(h) sigmoid(-l) (1 - e^(l - h)).
     """
     low, high, width = _bin(x, mean, torch.exp(-log_scale), depth)
-    inside = F.logsigmoid(high) + F.logsigmoid(low) + _log1mexp(-width)
+    inside = F.logsigmoid(high) + F.logsigmoid(-low) + _log1mexp(-width)
     return _sum(_with_tails(x, depth, F.logsigmoid(high), inside, F.logsigmoid(-low)))
 
 

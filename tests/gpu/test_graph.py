@@ -1,8 +1,11 @@
 """Captured steps: one capture serves other tables, seeds, scales and numbers of steps."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from device_calls import DEVICE, Net, assert_equal, needs_cuda
+from helpers import run_python
 from toy import start, table_of
 
 import fastdiff as fd
@@ -80,23 +83,7 @@ def test_on_a_stream_of_the_caller(captures):
     assert len(captures) == 1
 
 
-class Waiting(Net):
-    """Asks the device for a number in every call."""
-
-    def forward(self, x, t, shift=None):
-        return super().forward(x, t, shift) * (1.0 if x.sum().item() == 0.5 else 2.0)
-
-
-def test_a_model_that_waits_runs_eagerly_and_says_why(captures):
-    """The failed capture leaves nothing behind, such as its stream as the current one."""
-    net, stream = Waiting(), torch.cuda.current_stream()
-    expected = run(net, False)
-    with pytest.warns(UserWarning, match="running eagerly.*capturing"):
-        assert_equal(run(net, "auto"), expected)
-    assert torch.cuda.current_stream() == stream
-    assert_equal(run(net, "auto"), expected)  # no second try, no second warning
-    assert len(captures) == 1
-    with pytest.raises(RuntimeError, match="^graph: the model cannot be captured: .*capturing"):
-        run(net, True)
-    assert torch.cuda.current_stream() == stream
-    assert_equal(run(Net(), True), run(Net(), False), "another model, captured afterwards")
+def test_a_model_that_cannot_be_captured():
+    """In a process of its own: what a failed capture leaves behind would fail other tests."""
+    done = run_python(Path(__file__).with_name("fallback.py"))
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -11,6 +11,7 @@ from oracles import GaussianData, Mixture
 from scipy.integrate import solve_ivp
 
 from fastdiff import schedules
+from fastdiff.parameterization import exact_output
 from fastdiff.sampling import RK45, DPMAdaptive, sample_adaptive
 from fastdiff.sampling.adaptive import velocity
 from fastdiff.sampling.inverse import Inverse
@@ -155,6 +156,20 @@ def test_every_schedule_follows_the_flow_of_gaussian_data(solver, schedule):
     x = levels[0][1] * torch.linspace(-2, 2, 6, dtype=torch.float64).reshape(2, 3)
     solution = sample_adaptive(DATA.eps_model(schedule), x, schedule, solver)
     torch.testing.assert_close(solution.x, DATA.flow(x, *levels), rtol=2e-4, atol=2e-4)
+
+
+@pytest.mark.parametrize("solver", [RK45(1e-6, 1e-6), DPMAdaptive(rtol=1e-3, atol=1e-3)])
+@pytest.mark.parametrize("prediction", ["x0", "v", "score", "flow"])
+def test_every_prediction_gives_the_same_samples(solver, prediction):
+    def model(x, t):
+        eps = EPS(x, t)
+        alpha, sigma = SCHEDULE.alpha(t)[:, None], SCHEDULE.sigma(t)[:, None]
+        a, b = (v[:, None] for v in exact_output(prediction, SCHEDULE, t))
+        return a * (x - sigma * eps) / alpha + b * eps
+
+    options = {"start": 1.0, "end": 0.0, "prediction": prediction}
+    solution = sample_adaptive(model, PROBLEM.points, SCHEDULE, solver, **options)
+    torch.testing.assert_close(solution.x, run(solver).x, rtol=1e-9, atol=1e-9)
 
 
 def test_to_noise_and_back():
