@@ -99,6 +99,17 @@ def test_special_numbers(name):
     getattr(test_step_special, name)(op=STEP)
 
 
+def test_nan_goes_only_where_it_is_read():
+    """An output that one result reads does not show in the others."""
+    rows = torch.zeros(1, WIDTH)
+    rows[0, [COLUMN[name] for name in ("c_x", "d_m", "p_x", "e_o", "live")]] = 1
+    x = torch.ones(2, 5)
+    saved, history = torch.zeros(2, 5), torch.zeros(1, 2, 5)
+    operands = {"outputs": [torch.full((2, 5), torch.nan)], "saved": saved, "history": history}
+    ops.step_(x, torch.zeros(2, dtype=torch.int64), rows, keys=noise.keys(0, 2), **operands)
+    assert (x == 1).all() and (saved == 1).all() and history.isnan().all()
+
+
 @pytest.mark.parametrize(
     "name", ["test_threshold_is_the_quantile", "test_nan_does_not_hide_the_others"]
 )
