@@ -5,12 +5,15 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+import torch
 from helpers import run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
-from gpu_check import Stage, collect, run, table  # noqa: E402
+from gpu_check import Stage, collect, execute, run, stages, table  # noqa: E402
+from gpu_machine import tool  # noqa: E402
 
 
 def shell(name, command, limit=20.0, **options):
@@ -61,3 +64,15 @@ def test_a_dry_run_names_every_stage(tmp_path):
     }  # fmt: skip
     assert "setup.py" in (tmp_path / "log").read_text()
     assert len(done.stdout.splitlines()) > len(written["stages"])
+
+
+@pytest.mark.skipif(tool("nvcc") is None, reason="needs nvcc")
+def test_the_sweep_compiles():
+    """And says what is wrong where there is no device."""
+    compiling, sweep = (s for s in stages("9.0", None) if s.name.startswith("sweep"))
+    Path(sweep.command[0]).parent.mkdir(parents=True, exist_ok=True)
+    outcome = execute(compiling, 100)
+    assert outcome.status == "passed", outcome.output
+    if not torch.cuda.is_available():
+        outcome = execute(sweep, 100)
+        assert outcome.status == "failed" and "error" in json.loads(outcome.output)

@@ -85,6 +85,10 @@ def tolerance_of(scheduler):
     return max(TOLERANCE, 2 * rounding)
 
 
+def distance(one, other):
+    return float((one.double() - other.double()).abs().max())
+
+
 def assert_same(ours, stock, truth, x, tolerance=TOLERANCE):
     """Results of two loops: everything that they hold, step by step."""
     assert len(ours) == len(stock)
@@ -94,10 +98,9 @@ def assert_same(ours, stock, truth, x, tolerance=TOLERANCE):
         for key in theirs:
             value, wanted = mine[key], theirs[key]
             assert value.dtype == wanted.dtype and value.shape == wanted.shape
-            gap = (value.double() - wanted.double()).abs().max()
+            gap = distance(value, wanted)
             if gap > tolerance * scale:
-                further = (value.double() - exact[key]).abs().max()
-                assert further <= (wanted.double() - exact[key]).abs().max(), (key, gap)
+                assert distance(value, exact[key]) <= distance(wanted, exact[key]), (key, gap)
         x = theirs["prev_sample"]
 
 

@@ -102,7 +102,7 @@ def test_special_numbers(name):
 def test_nan_goes_only_where_it_is_read():
     """An output that one result reads does not show in the others."""
     rows = torch.zeros(1, WIDTH)
-    rows[0, [COLUMN[name] for name in ("c_x", "d_m", "p_x", "e_o", "live")]] = 1
+    rows[0, [COLUMN[name] for name in ("c_x", "d_m", "p_x", "e_o", "live", "clip_hi")]] = 1
     x = torch.ones(2, 5)
     saved, history = torch.zeros(2, 5), torch.zeros(1, 2, 5)
     operands = {"outputs": [torch.full((2, 5), torch.nan)], "saved": saved, "history": history}
