@@ -15,9 +15,9 @@ prediction  output of an exact model       reference
 "edm"       (x0 - c_skip x) / c_out        Karras et al. 2022, network of EDM(precondition=True)
 ==========  =============================  ======================================================
 
-"consistency" is "edm" with the boundary condition of Song et al. 2023 ("Consistency models"), eq. 5:
-c_skip and c_out are those of sigma - sigma_min, so that x0 = x at sigma_min. A table with it takes
-the consistency function for x0.
+"consistency" is "edm" with the boundary condition of Song et al. 2023 ("Consistency models"),
+eq. 5: c_skip and c_out are those of sigma - sigma_min, so that x0 = x at sigma_min. A table with it
+takes the consistency function for x0.
 """
 
 from typing import NamedTuple

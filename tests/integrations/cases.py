@@ -31,7 +31,16 @@ DDPM = [
 ]
 SIGMAS = [BETAS, {**BETAS, **LEADING, **V}, {**BETAS, **TRAILING}, {**BETAS, **KARRAS}]
 FAMILIES = [{**BETAS, **EXPONENTIAL}, {**BETAS, **BETA}]
-LAM = [{}, {**BETAS, **LEADING, **V}, {**TRAILING, **X0}, KARRAS, EXPONENTIAL, BETA, FLOW, THRESHOLD]
+LAM = [
+    {},
+    {**BETAS, **LEADING, **V},
+    {**TRAILING, **X0},
+    KARRAS,
+    EXPONENTIAL,
+    BETA,
+    FLOW,
+    THRESHOLD,
+]
 
 # class -> [(config, options of step)]
 CASES = {
@@ -120,7 +129,11 @@ CASES = {
     ],
     "FlowMatchHeunDiscreteScheduler": [({}, {}), ({"shift": 3.0}, {})],
     "FlowMatchLCMScheduler": [({}, {}), ({"shift": 3.0}, {})],
-    "LTXEulerAncestralRFScheduler": [({}, {}), ({"eta": 0.4, "s_noise": 0.9}, {}), ({"eta": 0.0}, {})],
+    "LTXEulerAncestralRFScheduler": [
+        ({}, {}),
+        ({"eta": 0.4, "s_noise": 0.9}, {}),
+        ({"eta": 0.0}, {}),
+    ],
     "FlowMapEulerDiscreteScheduler": [({}, {}), ({"shift": 3.0}, {})],
     "MiniMaxH3Scheduler": [({}, {})],
     "CMStochasticIterativeScheduler": [({}, {}), ({"clip_denoised": False, "s_noise": 0.9}, {})],

@@ -2,7 +2,8 @@
 consumption of random numbers, over whole trajectories.
 
 Where the coefficients of stock schedulers have lost digits in float32, what counts is a run of the
-stock scheduler in float64.
+stock scheduler in float64, and, where a step multiplies what it reads by hundreds, what float32
+makes of that.
 """
 
 import copy
@@ -17,6 +18,7 @@ from diffusers.utils import logging
 from loops import loop, set_steps, start
 
 import fastdiff.integrations.diffusers as fused
+from fastdiff.row import COLUMN
 
 pytestmark = [
     pytest.mark.filterwarnings("error::fastdiff.integrations.diffusers.StockStepWarning"),
@@ -85,11 +87,27 @@ def tolerance_of(scheduler):
     return max(TOLERANCE, 2 * rounding)
 
 
+def rounding_of(scheduler, x):
+    """What rounding in float32 makes of the steepest row: half a unit in the last place of every
+    product of a coefficient and a value as large as those of ``x``, what is remembered included."""
+    run = next(iter(scheduler._trajectories.values())).run
+    if run is None:
+        return 0.0
+    size = {name: abs(run.rows.rows[:, at]) for name, at in COLUMN.items()}
+
+    def total(row):
+        return sum(size[f"{row}_{name}"] for name in ("x", "m", "o"))
+
+    kept = max(total("d").max(), total("e").max(), 1.0)
+    now = total("c") + sum(size[f"c_{name}"] for name in ("s", "h0", "h1", "h2", "h3")) * kept
+    return float(now.max() * 2.0**-24 * x.abs().max())
+
+
 def distance(one, other):
     return float((one.double() - other.double()).abs().max())
 
 
-def assert_same(ours, stock, truth, x, tolerance=TOLERANCE):
+def assert_same(ours, stock, truth, x, tolerance=TOLERANCE, rounding=0.0):
     """Results of two loops: everything that they hold, step by step."""
     assert len(ours) == len(stock)
     for mine, theirs, exact in zip(ours, stock, truth, strict=True):
@@ -100,7 +118,8 @@ def assert_same(ours, stock, truth, x, tolerance=TOLERANCE):
             assert value.dtype == wanted.dtype and value.shape == wanted.shape
             gap = distance(value, wanted)
             if gap > tolerance * scale:
-                assert distance(value, exact[key]) <= distance(wanted, exact[key]), (key, gap)
+                allowed = max(distance(wanted, exact[key]), rounding)
+                assert distance(value, exact[key]) <= allowed, (key, gap)
         x = theirs["prev_sample"]
 
 
@@ -121,7 +140,8 @@ def test_whole_trajectories(monkeypatch, name, config, options, steps):
         assert torch.equal(generator.get_state(), drawn.get_state())
     in_single(monkeypatch, exact)
     truth = loop(exact, x.double(), **options)[0]
-    assert_same(mine, theirs, truth, x, tolerance_of(stock))
+    unit = x.double() / x.double().std()
+    assert_same(mine, theirs, truth, x, tolerance_of(stock), rounding_of(ours, unit))
 
 
 def test_every_class_has_cases():

@@ -78,7 +78,9 @@ class LooksUp(Noising):
         if self.begin_index is not None:  # one level for all: where the sampling begins or is
             at = self.begin_index if self.step_index is None else self.step_index
             return table[at : at + 1]
-        known = self._kept("places", self.timesteps, like, lambda *_: _places(Host(self).timesteps, like))
+        known = self._kept(
+            "places", self.timesteps, like, lambda *_: _places(Host(self).timesteps, like)
+        )
         if like.is_cpu and timesteps.is_cpu:
             return self._on_cpu(known, timesteps.flatten().tolist(), table)
         return self._on_device(known, timesteps.to(like.device, non_blocking=True), table)
