@@ -52,9 +52,9 @@ $(VENV)/.installed-%: $(VENV)/.torch $(NATIVE)
 	$(PIP) --no-build-isolation --editable ".[$*]"
 	touch $@
 
-# Peers that are only compared with. What k-diffusion depends on is not needed for its samplers.
+# Peers that are only compared with. The rest of what k-diffusion depends on its samplers do without.
 $(VENV)/.peers: $(VENV)/.torch
-	$(PIP) --no-deps "k-diffusion==0.1.1.post1"
+	$(PIP) --no-deps "k-diffusion==0.1.1.post1" torchsde trampoline
 	touch $@
 
 clean:

@@ -62,23 +62,29 @@ def takes(scheduler, name):
     return name in inspect.signature(scheduler.step).parameters
 
 
-def loop(scheduler, x, timesteps=None, *, generator=None, between=None, model=None, **options):
+def loop(
+    scheduler, x, timesteps=None, *, generator=None, between=None, model=None, grad=False, **options
+):
     """Every result of the steps.
 
     Args:
         generator: a function that makes what ``step`` gets as such.
         between: called with (i, sample) after step i, returns the sample to go on with.
+        grad: record what happens for ``backward``.
     """
     model = model or model_for(scheduler)
     if takes(scheduler, "generator"):
         options["generator"] = generator() if generator else torch.Generator().manual_seed(3)
     scale = getattr(scheduler, "scale_model_input", lambda sample, t: sample)
     timesteps = scheduler.timesteps if timesteps is None else timesteps
-    results = []
+    results, name = [], type(scheduler).__name__
+    every = scheduler.timesteps[len(scheduler.timesteps) - len(timesteps) :]
     for i, t in enumerate(evaluated(scheduler, timesteps)):
-        with torch.no_grad():
+        with torch.set_grad_enabled(grad):
             out = model(scale(x, t), t)
-            told = t.expand(len(x)) if type(scheduler).__name__ == "DDPMWuerstchenScheduler" else t
+            told = t.expand(len(x)) if name == "DDPMWuerstchenScheduler" else t
+            if name == "UnCLIPScheduler":
+                options["prev_timestep"] = every[i + 1] if i + 1 < len(every) else None
             result = scheduler.step(out, told, x, **options)
         x = result.prev_sample if hasattr(result, "prev_sample") else result[0]
         results.append(result)

@@ -6,16 +6,11 @@ stock scheduler in float64, and, where a step multiplies what it reads by hundre
 makes of that.
 """
 
-import copy
-import functools
-import sys
-import warnings
-
 import pytest
 import torch
 from cases import CASES
-from diffusers.utils import logging
-from loops import loop, set_steps, start
+from loops import loop, start
+from twins import NAMES, TOLERANCE, distance, in_single, pair, widened
 
 import fastdiff.integrations.diffusers as fused
 from fastdiff.row import COLUMN
@@ -26,58 +21,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning"),
 ]
 
-TOLERANCE = 1e-4  # of a state of unit variance
-
 ALL = [
     pytest.param(name, config, options, id=f"{name}-{k}")
-    for name, cases in CASES.items()
-    for k, (config, options) in enumerate(cases)
+    for name in NAMES
+    for k, (config, options) in enumerate(CASES[name])
 ]
-
-
-def fields(config):
-    return tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in config.items())
-
-
-@functools.cache
-def made(name, config):
-    """(stock, fused); some take a second to make."""
-    twin = fused.SCHEDULERS[name]
-    config = {k: list(v) if isinstance(v, tuple) else v for k, v in config}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return twin.stock(**config), twin(**config)
-
-
-def pair(name, config, steps):
-    stock, ours = (copy.deepcopy(s) for s in made(name, fields(config)))
-    logging.set_verbosity_error()  # about options that they change
-    try:
-        set_steps(stock, steps)
-        set_steps(ours, steps)
-    except (ValueError, ZeroDivisionError, RuntimeWarning):
-        pytest.skip("the stock scheduler takes no such number of steps")
-    return stock, ours
-
-
-def widened(scheduler):
-    """A copy whose float32 tables are float64, with the same numbers."""
-    scheduler = copy.deepcopy(scheduler)
-    for name, value in vars(scheduler).items():
-        if isinstance(value, torch.Tensor) and value.dtype == torch.float32 and name != "timesteps":
-            setattr(scheduler, name, value.double())
-    return scheduler
-
-
-def in_single(monkeypatch, scheduler):
-    """Make a stock scheduler's float64 run add the noise of its float32 run."""
-    module = sys.modules[type(scheduler).__module__]
-    if draw := getattr(module, "randn_tensor", None):
-
-        def rounded(shape, *args, dtype=None, **options):
-            return draw(shape, *args, dtype=torch.float32, **options).to(dtype)
-
-        monkeypatch.setattr(module, "randn_tensor", rounded)
 
 
 def tolerance_of(scheduler):
@@ -101,10 +49,6 @@ def rounding_of(scheduler, x):
     kept = max(total("d").max(), total("e").max(), 1.0)
     now = total("c") + sum(size[f"c_{name}"] for name in ("s", "h0", "h1", "h2", "h3")) * kept
     return float(now.max() * 2.0**-24 * x.abs().max())
-
-
-def distance(one, other):
-    return float((one.double() - other.double()).abs().max())
 
 
 def assert_same(ours, stock, truth, x, tolerance=TOLERANCE, rounding=0.0):

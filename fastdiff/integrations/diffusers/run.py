@@ -24,8 +24,8 @@ class Habits:
 
     Attributes:
         upcasts: it computes in float32, and returns the dtype of the model's output or, with
-            ``returns_sample``, of the sample; otherwise everything is of the dtype to which sample
-            and output are promoted.
+            ``returns_sample``, of the sample; otherwise everything is of the dtype to which sample,
+            output and noise are promoted.
         noise: the dtype of its noise; None: that of the model's output.
     """
 
@@ -36,7 +36,9 @@ class Habits:
     def result(self, buffers: Buffers) -> torch.dtype:
         if self.returns_sample:
             return buffers.sample_dtype
-        return buffers.output_dtype if self.upcasts else buffers.promoted
+        if self.upcasts:
+            return buffers.output_dtype
+        return torch.promote_types(buffers.promoted, self.noise or buffers.promoted)
 
 
 class Run:
