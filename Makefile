@@ -25,6 +25,7 @@ bench: $(VENV)/.installed-test
 
 family: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/family.py --json benchmarks/results/family-cpu.json --pictures docs
+	$(BIN)/python benchmarks/family_page.py benchmarks/results/family-cpu.json docs/family.md
 
 # All that needs a GPU, with the torch of $(PYTHON): nothing is installed, no .venv is used.
 .PHONY: gpu-check

@@ -27,20 +27,20 @@ def angle(alpha, sigma) -> np.ndarray:
     return np.rint(np.arctan2(sigma, alpha) / (np.pi / 2) * 2**DEPTH).astype(np.int64)
 
 
-def path_at(point: int, keys: torch.Tensor, shape) -> torch.Tensor:
-    """[B, *shape] W at ``point`` / 2^24 of each key's path, float64: at most 25 draws."""
+def path_at(point: int, keys: torch.Tensor, shape, depth: int = DEPTH) -> torch.Tensor:
+    """[B, *shape] W at ``point`` / 2^depth of each key's path, float64: at most depth + 1 draws."""
     blocks = -(-math.prod(shape) // 4)
 
     def normal(number):  # number 0 is the initial state's
         at = torch.tensor([0, number * blocks], device=keys.device)
         return ops.normal(keys + at, shape).double()
 
-    low, high = 0, 2**DEPTH
+    low, high = 0, 2**depth
     left, right = torch.zeros((), dtype=torch.float64, device=keys.device), normal(1)
     node = 1  # of the tree of midpoints, numbered as in a heap
     while low < point < high:
         middle = (low + high) // 2
-        width = (high - low) / 2**DEPTH
+        width = (high - low) / 2**depth
         value = (left + right) / 2 + math.sqrt(width) / 2 * normal(1 + node)
         if point < middle:
             high, right, node = middle, value, 2 * node

@@ -54,7 +54,10 @@ class DPMAdaptive:
         """See ``sample_adaptive``."""
         if not ends[1] < ends[0]:
             raise ValueError(f"end: expected a time before start = {ends[0]:g}, got {ends[1]:g}")
-        run = _Run(self, model, x, schedule, prediction, ends, seeds, cond)
+        return self.walk(Run(self, model, x, schedule, prediction, ends, seeds, cond))
+
+    def walk(self, run: Run) -> Solution:
+        """Attempt steps until every sample has arrived."""
         for _ in range(self.max_steps):
             active = run.lam < run.end - 1e-5
             if not unfinished(active, ~(run.h > 1e-12), run.lam):
@@ -63,7 +66,9 @@ class DPMAdaptive:
         raise RuntimeError(f"max_steps: not every sample arrived within {self.max_steps} steps")
 
 
-class _Run:
+class Run:
+    """A batch on its way; ``attempt`` tries a step."""
+
     def __init__(self, solver, model, x, schedule, prediction, ends, seeds, cond):
         self.solver, self.model, self.cond = solver, model, cond
         self.schedule, self.prediction = schedule, prediction
@@ -92,8 +97,9 @@ class _Run:
         )
         error = ((low - high) / delta).double().flatten(1).square().mean(1).sqrt()
         good = active & self._propose(error, active)
-        if self.solver.eta:
-            high = high + self._column(spread) * self._draw()
+        noise = self.noise(target, good)
+        if spread is not None:
+            high = high + self._column(spread) * noise
         self.y, self.low = (self._select(good, a, b) for a, b in ((high, self.y), (low, self.low)))
         self.lam = torch.where(good, target, self.lam)
         self.accepted += good
@@ -161,8 +167,11 @@ class _Run:
         self.inverse_errors = torch.where(shift, inverse, second), torch.where(shift, second, third)
         return good
 
-    def _draw(self):
-        """The next draw of each sample: one for each of its accepted steps."""
+    def noise(self, target: Tensor, good: Tensor) -> Tensor | None:
+        """The next draw of each sample: one for each of its accepted steps. [B] ``good`` says which
+        are, and ``target`` to which lam."""
+        if not self.solver.eta:
+            return None
         blocks = -(-self.y[0].numel() // 4)
         offset = torch.stack([torch.zeros_like(self.accepted), (self.accepted + 1) * blocks], 1)
         return ops.normal(self.keys + offset, self.y.shape[1:], dtype=self.y.dtype)

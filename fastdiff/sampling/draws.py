@@ -64,12 +64,18 @@ class Draws:
                 if not isinstance(given, torch.Tensor) or given.shape != z.shape:
                     got = list(given.shape) if isinstance(given, torch.Tensor) else given
                     raise ValueError(f"noise: expected a tensor {list(z.shape)}, got {got!r}")
-                chosen = [b for b, m in zip(samples, number, strict=True) if m == n]
-                z[chosen] = given[chosen].to(z)
+                self._take([b for b, m in zip(samples, number, strict=True) if m == n], given)
         else:
             generator = source if isinstance(source, torch.Generator) else None
-            drawn = self._randn(z.shape, generator)  # for all, as a loop over the batch would
-            z[samples] = drawn[samples]
+            # for all, as a loop over the batch would
+            self._take(samples, self._randn(z.shape, generator))
+
+    def _take(self, samples, given):
+        """z = given for these samples; an index would have to travel to the device."""
+        if len(samples) == len(self.z):
+            self.z.copy_(given)
+        else:
+            self.z[samples] = given[samples].to(self.z)
 
     def _randn(self, shape, generator):
         """What torch.randn draws, on the generator's device (a CPU generator serves any)."""

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from .. import noise as noise_
 from .. import ops
-from ..row import COLUMN
 from ..solvers import StepTable
 from .draws import Draws
 from .state import SamplerState
@@ -46,6 +45,11 @@ class Langevin:
                 f"Langevin: norm must be one of {', '.join(map(repr, NORMS))}, got {self.norm!r}"
             )
 
+    def factor(self, table: StepTable, k: int) -> float:
+        """(alpha_t / alpha_s)^2 of the step that starts at row k."""
+        alpha, after = table.alpha[k : k + 2].tolist()
+        return (alpha / after) ** 2 if after > 0 else 1.0
+
     def step_size(self, score: Tensor, z: Tensor, sigma: float, factor: float) -> Tensor:
         """[B, 1, ...] a, in the dtype of the state."""
         if self.norm == "level":
@@ -69,8 +73,6 @@ class _Level:
         volume = sigma * (alpha * b - a * sigma)
         self.score_x, self.score_out = a / volume, -alpha / volume
         self.sigma = sigma
-        after = float(table.alpha[k + 1])
-        self.factor = (alpha / after) ** 2 if after > 0 else 1.0
 
     def score(self, x: Tensor, out: Tensor) -> Tensor:
         score = self.score_out * out.to(x.dtype)
@@ -115,7 +117,7 @@ def predictor_corrector(
     """
     corrector = Langevin() if corrector is None else corrector
     _check(model, table, corrector, callback)
-    cond, first = dict(cond or {}), _first_stages(table)
+    cond, first = dict(cond or {}), frozenset(table.first_stages.tolist())
     with torch.no_grad():
         state = SamplerState(table, x, seeds=seeds, model_dtype=model_dtype, noise=noise)
         total = table.noise_draws + corrector.steps * len(first)
@@ -125,19 +127,16 @@ def predictor_corrector(
             for _ in range(corrector.steps if k in first else 0):
                 score = level.score(state.x, model(state.model_input, state.t, **cond))
                 z = draw()
-                size = corrector.step_size(score, z, level.sigma, level.factor)
+                size = corrector.step_size(score, z, level.sigma, corrector.factor(table, k))
                 state.x.addcmul_(score, size).addcmul_(z, (2 * size).sqrt_())
                 state.model_input.copy_(level.in_scale * state.x)
-            state.step(model(state.model_input, state.t, **cond))
+            out = state.model_input  # something that is not read
+            if table.reads_output[k]:
+                out = model(state.model_input, state.t, **cond)
+            state.step(out)
             if callback is not None:
                 callback(state)
     return state.x
-
-
-def _first_stages(table: StepTable) -> frozenset[int]:
-    """Rows that start a step: those that do not go back to a saved anchor."""
-    anchored = table.rows[:, COLUMN["c_s"]] != 0
-    return frozenset(k for k in range(1, table.nfe + 1) if not anchored[k])
 
 
 def _source(noise, state: SamplerState, number: int, total: int):

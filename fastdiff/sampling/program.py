@@ -1,6 +1,7 @@
 """What a batch executes, on the host: the rows of all its tables in one list."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -38,11 +39,11 @@ class Program:
                 levels[start + 1 : start + 1 + table.nfe] = sigma / alpha
         return levels
 
-    @property
+    @cached_property
     def entry(self) -> np.ndarray:
         return self._starts[self.of_sample]
 
-    @property
+    @cached_property
     def end(self) -> np.ndarray:
         return self._starts[self.of_sample + 1] - 1
 
@@ -58,12 +59,12 @@ class Program:
         """[R, len(names)] columns of the rows."""
         return self.rows[:, [COLUMN[name] for name in names]]
 
-    @property
+    @cached_property
     def draws(self) -> np.ndarray:
         """[R] whether a row draws noise."""
         return (self.column("c_z", "d_z", "k_z") != 0).any(axis=1)
 
-    @property
+    @cached_property
     def reads_previous_draw(self) -> np.ndarray:
         """[R] whether a row reads the noise of the draw before."""
         return (self.column("c_zp", "d_zp") != 0).any(axis=1)

@@ -20,7 +20,7 @@ LEVEL = ("t", "alpha", "sigma", "in_scale", "model_t", "out_x0", "out_eps")
 TOLERANCE = 1e-9  # of the level's alpha or sigma, whichever is larger
 ROUNDING = 64 * np.finfo(np.float64).eps  # of the products in the row, large where alpha is small
 
-_OUTPUT = [
+OUTPUT = [
     COLUMN[f"{prefix}_{name}"]
     for prefix, names in (("p", "xo"), ("c", "mou"), ("d", "mou"), ("e", "xmou"))
     for name in names
@@ -68,7 +68,7 @@ def check_structure(rows, levels, clip, kind):
     _same(rows[-1], end, "END row", FIELDS)
     for k in np.flatnonzero(rows[:-1, COLUMN["live"]] != 1):
         raise ValueError(f"row {k}: live must be 1, got {rows[k, COLUMN['live']]:g}")
-    for name in (FIELDS[c] for c in _OUTPUT if rows[0, c] != 0):
+    for name in (FIELDS[c] for c in OUTPUT if rows[0, c] != 0):
         raise ValueError(
             f"row 0: {name} must be 0 before the first model evaluation, "
             f"got {rows[0, COLUMN[name]]:g}"

@@ -16,17 +16,21 @@ class DPMppSDE(Exponential):
         (1 - 1 / 2r) x0(lam_t) + (1 / 2r) x0(lam_t + r h)
 
     The levels are those of ``EulerAncestral``. Both noises, to the middle and to the end, are of
-    one Brownian path in rho = sigma / alpha: the second is made of the first and of a fresh draw.
+    one Brownian path in rho = sigma / alpha: the second is made of the first and of a fresh draw,
+    unless the draws themselves are increments of a path (``independent=False``).
     Steps from or to pure noise and to clean data are of first order.
 
     Attributes:
         r: where the second evaluation is, 0 < r < 1.
         eta: noise, 0 to 1.
         s_noise: factor of the fresh noise.
+        independent: what the draws are: independent of each other, or those of one path already,
+            from t to the middle and from t to s.
     """
 
     r: float = 0.5
     eta: float = field(default=1.0, kw_only=True)
+    independent: bool = field(default=True, kw_only=True)
     order = 2
 
     def __post_init__(self):
@@ -46,7 +50,7 @@ class DPMppSDE(Exponential):
             part = 1 / (2 * self.r)
             saved = x["x"] * X + (1 - part) * x["m"] * M
             yield Stage(x=half + first * Z, at=middle, s=saved)
-            walked = (t.rho - middle.rho) / (t.rho - s.rho)
+            walked = (t.rho - middle.rho) / (t.rho - s.rho) if self.independent else 0.0
             brownian = sqrt(walked) * ZP + sqrt(1 - walked) * Z
             yield Stage(x=S + part * x["m"] * M + noise * brownian, at=s)
 

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from dataclasses import dataclass, fields
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from ..row import COLUMN, FIELDS
 from .check import LEVEL as LEVEL
-from .check import check_point_mass, check_structure
+from .check import OUTPUT, check_point_mass, check_structure
 
 FORMAT, VERSION = "fastdiff.StepTable", 2
 
@@ -124,6 +125,16 @@ class StepTable:
     def dynamic(self) -> bool:
         """Whether x0 is clipped to a quantile of each sample."""
         return self._reads("dynamic")
+
+    @property
+    def first_stages(self) -> np.ndarray:
+        """The rows, from 1 on, that start a step: those that do not go back to a saved anchor."""
+        return 1 + np.flatnonzero(self.rows[1:-1, COLUMN["c_s"]] == 0)
+
+    @cached_property
+    def reads_output(self) -> np.ndarray:
+        """[N + 2] whether a row reads what the model returned."""
+        return (self.rows[:, OUTPUT] != 0).any(axis=1)
 
     @property
     def t(self) -> np.ndarray:

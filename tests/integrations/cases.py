@@ -50,7 +50,7 @@ CASES = {
     "DDPMParallelScheduler": DDPM[:3],
     "CogVideoXDDIMScheduler": [({}, {}), ({**TRAILING, **V, "rescale_betas_zero_snr": True}, {})],
     "DDIMInverseScheduler": [({"clip_sample": False}, {}), ({"clip_sample": True, **V}, {})],
-    "UnCLIPScheduler": [({}, {}), ({"clip_sample": False, **X0}, {})],
+    "UnCLIPScheduler": [({"clip_sample": False, **X0}, {}), ({}, {}), ({"clip_sample": False}, {})],
     "PNDMScheduler": [
         ({"skip_prk_steps": True, **BETAS}, {}),
         ({"skip_prk_steps": True, **BETAS, **LEADING, "set_alpha_to_one": True}, {}),

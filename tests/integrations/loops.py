@@ -78,7 +78,7 @@ def loop(
     scale = getattr(scheduler, "scale_model_input", lambda sample, t: sample)
     timesteps = scheduler.timesteps if timesteps is None else timesteps
     results, name = [], type(scheduler).__name__
-    every = scheduler.timesteps[len(scheduler.timesteps) - len(timesteps) :]
+    every = scheduler.timesteps[timesteps.storage_offset() :]
     for i, t in enumerate(evaluated(scheduler, timesteps)):
         with torch.set_grad_enabled(grad):
             out = model(scale(x, t), t)

@@ -19,17 +19,18 @@ class Buffers:
         second: where the rows leave their second result, or None.
         place: the row to come.
         given: the sample that was handed out last; ``x`` still holds it if its version is 0.
+        result_dtype, second_dtype: of what the step returns.
         carried: the anchor and the history while a gradient goes through them, or None.
     """
 
-    def __init__(self, rows: Rows, sample: Tensor, output_dtype, *, philox=False):
+    def __init__(self, rows: Rows, sample: Tensor, output_dtype, dtypes, *, philox=False):
         self.rows, self.philox = rows, philox
         self.sample_dtype, self.output_dtype = sample.dtype, output_dtype
-        self.promoted = torch.promote_types(sample.dtype, output_dtype)
         self.dense = sample.is_contiguous()
         with torch.inference_mode(False):  # they may outlive it
             self.x = self._state(sample)
             self.bound = self._allocate()
+        self.result_dtype, self.second_dtype = (dtype or self.x.dtype for dtype in dtypes)
         self.place, self.given, self.carried = -1, None, None
         self._bind()
 
@@ -93,8 +94,9 @@ class Buffers:
         self.bound["row"].fill_(place)
         self.place = place
 
-    def hand_out(self, dtype, like: Tensor) -> Tensor:
+    def hand_out(self, like: Tensor) -> Tensor:
         """The state, copied: what was handed out before is never written to."""
+        dtype = self.result_dtype
         if not self.dense:
             out = torch.empty_like(like, dtype=dtype).copy_(self.x)
         else:

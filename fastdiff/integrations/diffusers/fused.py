@@ -8,6 +8,7 @@ since. What has no row is left to the stock step, with a warning that says why.
 
 import copy
 import functools
+import threading
 import types
 import warnings
 from threading import get_ident
@@ -37,13 +38,9 @@ class Fused:
     """Base of the fused schedulers, before the stock class.
 
     Attributes:
-        noise: "torch": what the stock scheduler draws, from the generators given to ``step``.
-            "philox": fastdiff's own, drawn in the kernel, with keys that are taken from the
-            generators when a trajectory begins.
         stock: the class that this one replaces.
     """
 
-    noise = "torch"
     stock: type
 
     # How one class differs from another.
@@ -52,6 +49,7 @@ class Fused:
     _reads: tuple[str, ...] = ()  # attributes besides the config that the plan depends on
     _also: tuple[str, ...] = ()  # other tensors for the plan, made together with the levels
     _counter: str | None = "_step_index"  # where it counts its steps
+    _needs_timesteps = True  # it refuses to step before they are set
     _told = False  # the timestep says which step it is, not the count
     _looks_back = False  # a step depends on those before it
     _habits = Habits()
@@ -64,7 +62,7 @@ class Fused:
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         stock = next((c for c in cls.__mro__ if _is_stock(c)), None)
-        if stock is not None:
+        if stock is not None and cls.__module__.startswith(PUBLIC):  # not people's own subclasses
             cls.stock, cls._result = stock, result_class(stock)
             cls.__module__ = PUBLIC
             cls._names = field_names(cls._result)[: 1 + cls._second]
@@ -74,6 +72,23 @@ class Fused:
                 ours = getattr(cls, name, None)
                 if ours is not getattr(stock, name, None):
                     setattr(cls, name, _like(getattr(stock, name), ours))
+
+    @property
+    def noise(self) -> str:
+        """Where noise comes from; to be set between trajectories.
+
+        "torch": what the stock scheduler draws, from the generators given to ``step``. "philox":
+        fastdiff's own, drawn in the kernel, with keys that are taken from the generators when a
+        trajectory begins.
+        """
+        return self.__dict__.get("_noise", "torch")
+
+    @noise.setter
+    def noise(self, source: str):
+        if source not in ("torch", "philox"):
+            raise ValueError(f'noise: expected "torch" or "philox", got {source!r}')
+        if source != self.noise:
+            self.__dict__["_noise"], self._trajectories = source, None
 
     def _set_timesteps(self, *args, **kwargs):
         done = self.stock.set_timesteps(self, *args, **kwargs)
@@ -138,14 +153,15 @@ class Fused:
         """A trajectory that starts with this step; the buffers of the one before, if it was the
         same."""
         attributes = self.__dict__
-        if not isinstance(attributes["timesteps"], Tensor):
-            return Trajectory((), None)  # there are none: the stock step says so
+        if self._are_unset(attributes):
+            return Trajectory((), None)  # the stock step says so
         if self._counter is not None and attributes[self._counter] is None:
             self._init_step_index(timestep)
         begin = attributes[self._counter] if self._looks_back else 0
         if attributes.get("_trajectories") is None:
             self._trajectories = {}
-        before = self._trajectories.get(get_ident())
+        trajectories = self._trajectories
+        before = trajectories.get(get_ident())
         made_from = self._made_from(begin, options)
         if before is not None and _same(before.made_from, made_from):
             now = before
@@ -153,9 +169,16 @@ class Fused:
                 now.run.rewind()
         else:
             now = self._plan(timestep, begin, options, made_from)
-            self._trajectories[get_ident()] = now
+            trajectories[get_ident()] = now
+            if before is None:
+                _forget_dead_threads(trajectories)
         now.see(attributes, self._levels, options)
         return now
+
+    def _are_unset(self, attributes):
+        steps = attributes.get("num_inference_steps", 0)
+        unset = steps is None and self._needs_timesteps
+        return unset or not isinstance(attributes.get("timesteps"), Tensor)
 
     def _made_from(self, begin, options):
         host = Host(self)
@@ -219,6 +242,13 @@ class Fused:
             seen = {id(v): v for v in vars(self).values() if v is not self._trajectories}
             made._trajectories = copy.deepcopy(self._trajectories, seen)
         return made
+
+
+def _forget_dead_threads(trajectories):
+    threading.current_thread()  # makes one that was not started by Python known
+    alive = {thread.ident for thread in threading.enumerate()}
+    for ident in set(trajectories) - alive:
+        trajectories.pop(ident, None)
 
 
 def _is_stock(cls):

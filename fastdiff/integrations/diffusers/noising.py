@@ -29,7 +29,7 @@ def mix(coefficients: Tensor, one: Tensor, other: Tensor, sign: int = 1) -> Tens
     shape = (len(coefficients), *[1] * (one.dim() - 1))
     a, b = (part.reshape(shape) for part in coefficients.unbind(1))
     wanted = torch.promote_types(one.dtype, other.dtype)
-    if one.dtype == other.dtype == coefficients.dtype:
+    if one.dtype == other.dtype == coefficients.dtype and one.shape == other.shape:
         return torch.mul(one, a).addcmul_(other, b, value=sign)
     return torch.add(torch.mul(one, a), torch.mul(other, b), alpha=sign).to(wanted)
 

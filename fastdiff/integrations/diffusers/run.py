@@ -33,12 +33,13 @@ class Habits:
     returns_sample: bool = False
     noise: torch.dtype | None = None
 
-    def result(self, buffers: Buffers) -> torch.dtype:
-        if self.returns_sample:
-            return buffers.sample_dtype
+    def results(self, sample: torch.dtype, output: torch.dtype) -> tuple:
+        """The dtypes of the next sample and of the second result, for those of a sample and of an
+        output; None: that of the state."""
         if self.upcasts:
-            return buffers.output_dtype
-        return torch.promote_types(buffers.promoted, self.noise or buffers.promoted)
+            return sample if self.returns_sample else output, None
+        promoted = torch.promote_types(sample, output)
+        return torch.promote_types(promoted, self.noise or promoted), promoted
 
 
 class Run:
@@ -103,25 +104,23 @@ class Run:
         if known is not None:
             for name, value in zip(("known", "mask"), known, strict=True):
                 buffers.bound[name].copy_(value)
-        wanted = self.habits.result(buffers)
         if is_grad_enabled() and (output.requires_grad or sample.requires_grad):
-            return self._recorded(buffers, place, output, sample, gain, wanted)
+            return self._recorded(buffers, place, output, sample, gain)
         buffers.carried = None
         buffers.execute(output, gain)
         buffers.place = place + 1
-        out = buffers.hand_out(wanted, sample)
-        if buffers.second is None:
-            return (out,)
+        out = buffers.hand_out(sample)
         second = buffers.second
-        as_it_is = self.habits.upcasts or wanted is second.dtype
-        return out, second.clone() if as_it_is else second.to(wanted)
+        if second is None:
+            return (out,)
+        dtype = buffers.second_dtype
+        return out, second.clone() if dtype is second.dtype else second.to(dtype)
 
-    def _recorded(self, buffers, place, output, sample, gain, wanted):
+    def _recorded(self, buffers, place, output, sample, gain):
         x, second = buffers.differentiate(place, output, sample, gain)
         buffers.place = place + 1
-        if second is None:
-            return (x.to(wanted),)
-        return x.to(wanted), second if self.habits.upcasts else second.to(wanted)
+        x = x.to(buffers.result_dtype)
+        return (x,) if second is None else (x, second.to(buffers.second_dtype))
 
     def take(self, place: int, sample: Tensor, output: Tensor) -> Buffers:
         """The buffers for such a sample, with the sample in them."""
@@ -141,7 +140,8 @@ class Run:
         for tensor in (sample, output):
             if reason := _unfit(tensor):
                 raise Declined(reason)
-        buffers = Buffers(self.rows, sample, output.dtype, philox=self.philox)
+        dtypes = self.habits.results(sample.dtype, output.dtype)
+        buffers = Buffers(self.rows, sample, output.dtype, dtypes, philox=self.philox)
         self.kept = [buffers, *self.kept[: KEPT - 1]]
         return buffers
 

@@ -16,7 +16,7 @@ from .trajectory import Host
 DEPTH = 6  # how far down schedulers are looked for
 FOREIGN = ("builtins", "torch", "numpy", "transformers", "tokenizers", "logging", "threading")
 OURS = (
-    "noise",
+    "_noise",
     "_original",
     "_trajectories",
     "_on_host",

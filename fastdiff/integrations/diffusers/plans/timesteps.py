@@ -123,12 +123,20 @@ def check_first(timestep, timesteps) -> None:
 
 def follows(timestep, after, timesteps) -> bool:
     """Whether ``after`` is the timestep after ``timestep``; None: there is none."""
-    if not isinstance(timestep, Tensor) or not isinstance(after, (Tensor, type(None))):
-        return False
-    at = index_in(timestep, timesteps)
+    at = _index(timestep, timesteps)
     if at is None:
         return False
-    return at + 1 == (len(timesteps) if after is None else index_in(after, timesteps))
+    return at + 1 == (len(timesteps) if after is None else _index(after, timesteps))
+
+
+def _index(timestep, timesteps):
+    """Where a timestep is; None if that would have to be read from a device."""
+    if isinstance(timestep, Tensor):
+        found = index_in(timestep, timesteps)
+        if found is not None or not timestep.is_cpu:
+            return found
+    values = timesteps.tolist() if timesteps.is_cpu else []
+    return values.index(timestep) if timestep in values else None
 
 
 def pndm(scheduler, begin) -> Plan:

@@ -21,6 +21,8 @@ class FlowMatchEulerDiscreteScheduler(Fused, ByFlow, stock.FlowMatchEulerDiscret
         done = None
         if per_token_timesteps is None:
             done = self._advance(model_output, timestep, sample, return_dict, generator)
+        else:
+            self._say("per_token_timesteps")
         if done is None:
             return self.stock.step(
                 self, model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,
@@ -55,6 +57,8 @@ if hasattr(stock, "FlowMapEulerDiscreteScheduler"):
             done = None
             if r_timestep is None:
                 done = self._advance(model_output, timestep, sample, return_dict)
+            else:
+                self._say("r_timestep")
             if done is None:
                 return self.stock.step(
                     self, model_output, timestep, sample, r_timestep, return_dict

@@ -63,6 +63,8 @@ class EDMEulerScheduler(Fused, BySigma, stock.EDMEulerScheduler):
         if pred_original_sample is None:
             options = (s_churn,) if s_churn else ()
             done = self._advance(model_output, timestep, sample, return_dict, options=options)
+        else:
+            self._say("a pred_original_sample that is given")
         if done is None:
             return self.stock.step(
                 self, model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,

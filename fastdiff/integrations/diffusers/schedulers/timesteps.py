@@ -9,12 +9,14 @@ from .steps import PROMOTES, Eta, Noisy, Step
 
 
 class DDPMScheduler(Noisy, WithVelocity, stock.DDPMScheduler):
+    _needs_timesteps = False
     _planner, _levels, _counter, _told = plans.ddpm, "alphas_cumprod", None, True
     _reads = ("variance_type", "custom_timesteps", "num_inference_steps")
     _habits, _second = PROMOTES, True
 
 
 class DDPMParallelScheduler(Noisy, WithVelocity, stock.DDPMParallelScheduler):
+    _needs_timesteps = False
     _planner, _levels, _counter, _told = plans.ddpm, "alphas_cumprod", None, True
     _reads = ("variance_type", "custom_timesteps", "num_inference_steps")
     _habits, _second = PROMOTES, True
@@ -26,6 +28,7 @@ class DDPMWuerstchenScheduler(Noisy, stock.DDPMWuerstchenScheduler):
 
 
 class UnCLIPScheduler(Fused, ByTimestep, stock.UnCLIPScheduler):
+    _needs_timesteps = False
     _planner, _levels, _counter, _told = plans.unclip, "alphas_cumprod", None, True
     _reads = ("variance_type",)
     _habits, _second = PROMOTES, True
@@ -36,6 +39,8 @@ class UnCLIPScheduler(Fused, ByTimestep, stock.UnCLIPScheduler):
         done = None
         if plans.follows(timestep, prev_timestep, self.timesteps):
             done = self._advance(model_output, timestep, sample, return_dict, generator)
+        else:
+            self._say(f"prev_timestep {prev_timestep} after {timestep}")
         if done is None:
             return self.stock.step(
                 self, model_output, timestep, sample, prev_timestep, generator, return_dict

@@ -1,0 +1,38 @@
+"""The samplers of k-diffusion, with its signatures, its noise and its callbacks.
+
+::
+
+    from fastdiff.integrations import k_diffusion as sampling  # was: from k_diffusion import ...
+
+    x = sampling.sample_dpmpp_2m(model, x, sigmas, extra_args={"cond": cond}, callback=show)
+
+The model is called as ever, ``model(x, sigma, **extra_args) -> denoised``; what is between two of
+its calls is one kernel. The numbers of the steps are computed once, in float64; from a device only
+``sigmas`` is read, at the start. Nothing is imported from k-diffusion.
+
+Known differences, other than rounding:
+
+* ``sigmas`` must be strictly monotone, zero at most at the end; increasing ones (from data to
+  noise) are for samplers without noise.
+* ``eta`` of the ancestral samplers and ``r`` of ``dpmpp_sde`` are limited to [0, 1] and (0, 1),
+  ``order`` of ``lms`` to 1 .. 4. ``dpm_adaptive`` only goes from sigma_max down to sigma_min.
+* The multistep SDE samplers also take a single step to sigma = 0.
+* Half-precision samples are kept in float32 between the calls of the model.
+* ``x`` in what a callback is given is a copy.
+* Without torchsde the default noise of the SDE samplers is that of ``noise.PathNoise``: of the same
+  law, from the same seed of torch's generator, but other numbers.
+"""
+
+from .adaptive import sample_dpm_adaptive as sample_dpm_adaptive
+from .samplers import sample_dpm_2 as sample_dpm_2
+from .samplers import sample_dpm_2_ancestral as sample_dpm_2_ancestral
+from .samplers import sample_dpm_fast as sample_dpm_fast
+from .samplers import sample_dpmpp_2m as sample_dpmpp_2m
+from .samplers import sample_dpmpp_2m_sde as sample_dpmpp_2m_sde
+from .samplers import sample_dpmpp_2s_ancestral as sample_dpmpp_2s_ancestral
+from .samplers import sample_dpmpp_3m_sde as sample_dpmpp_3m_sde
+from .samplers import sample_dpmpp_sde as sample_dpmpp_sde
+from .samplers import sample_euler as sample_euler
+from .samplers import sample_euler_ancestral as sample_euler_ancestral
+from .samplers import sample_heun as sample_heun
+from .samplers import sample_lms as sample_lms

@@ -1,0 +1,61 @@
+"""Noise as k-diffusion draws it: a function of (sigma, sigma_next), unit variance."""
+
+import importlib
+import importlib.util
+import math
+
+import torch
+from torch import Tensor
+
+from ... import noise
+from ...sampling.brownian import path_at
+
+DEPTH = 32  # sigmas are told apart to 2^-32 of the largest
+
+
+def independent(x: Tensor):
+    """Draws of torch's default generator, in the dtype of x."""
+    return lambda sigma, sigma_next: torch.randn_like(x)
+
+
+def brownian(x: Tensor, sigma_min: float, sigma_max: float):
+    """Increments of a Brownian motion in sigma, over sqrt(sigma - sigma_next). Its seed is the next
+    number of torch's default generator; its path is torchsde's if that is installed."""
+    seed = int(torch.randint(2**63 - 1, ()))
+    if importlib.util.find_spec("torchsde"):
+        return TreeNoise(x, sigma_min, sigma_max, seed)
+    return PathNoise(x, sigma_max, seed)
+
+
+class TreeNoise:
+    """The increments of a ``torchsde.BrownianTree``: the numbers of k-diffusion."""
+
+    def __init__(self, x: Tensor, sigma_min: float, sigma_max: float, seed: int):
+        self.x, self.ends, self.seed, self.tree = x, (sigma_min, sigma_max), seed, None
+
+    def __call__(self, sigma: float, sigma_next: float) -> Tensor:
+        if self.tree is None:  # there is none of one sigma, from which no noise is asked for
+            tree, (low, high) = importlib.import_module("torchsde").BrownianTree, self.ends
+            self.tree = tree(low, torch.zeros_like(self.x), high, entropy=self.seed)
+        return -self.tree(sigma_next, sigma) / math.sqrt(sigma - sigma_next)
+
+
+class PathNoise:
+    """The increments of fastdiff's own path (``sampling.brownian``). Sample b has the path of seed
+    + b, whatever the number of steps, the batch and the device."""
+
+    def __init__(self, x: Tensor, sigma_max: float, seed: int):
+        self.x, self.unit = x, sigma_max / 2**DEPTH
+        self.keys = noise.keys(seed, len(x), device=x.device)
+        self.known: dict[int, Tensor] = {}
+
+    def __call__(self, sigma: float, sigma_next: float) -> Tensor:
+        start, end = (round(level / self.unit) for level in (sigma, sigma_next))
+        self.known = {point: self._at(point) for point in (start, end)}
+        length = (start - end) / 2**DEPTH
+        return ((self.known[start] - self.known[end]) / math.sqrt(length)).to(self.x.dtype)
+
+    def _at(self, point):
+        if point in self.known:
+            return self.known[point]
+        return path_at(point, self.keys, self.x.shape[1:], DEPTH)

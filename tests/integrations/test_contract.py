@@ -1,0 +1,230 @@
+"""What pipelines, callbacks and people rely on, of every fused scheduler."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+from loops import loop, model_for, start
+from twins import (
+    NAMES,
+    assert_equal,
+    assert_like_stock,
+    distance,
+    in_single,
+    pair,
+    plain,
+    set_steps,
+    stepping_with,
+    values_of,
+    widened,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+
+STEPS = 6
+# Those that weigh outputs which they have not seen, or that are one step late.
+STOCK_FROM_THE_MIDDLE = {"LMSDiscreteScheduler", "PNDMScheduler"}
+
+every = pytest.mark.parametrize("name", NAMES)
+
+
+def generators():
+    return [torch.Generator().manual_seed(seed) for seed in (11, 12)]
+
+
+class Tape:
+    """A model that is recorded, and played back in another dtype."""
+
+    def __init__(self, scheduler, dtype):
+        self.model, self.dtype, self.outputs = model_for(scheduler), dtype, []
+
+    def record(self, y, t):
+        out = self.model(y.float(), t).to(self.dtype)
+        self.outputs.append(out)
+        return out
+
+    def play(self, dtype):
+        outputs = iter(self.outputs)
+        return lambda y, t: next(outputs).to(dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
+@every
+def test_half_precision_is_no_further_from_the_truth_than_stock(monkeypatch, name, dtype):
+    """Steps from the states and outputs of the stock run: its own errors add up in what it
+    remembers, and do not count."""
+    stock, ours = pair(name, plain(name), STEPS)
+    exact = widened(stock)
+    tape, x = Tape(stock, dtype), start(stock, dtype=dtype)
+    theirs, _ = loop(stock, x, model=tape.record)
+    states = [result["prev_sample"] for result in theirs]
+    mine, _ = loop(ours, x, model=tape.play(dtype), between=lambda i, _: states[i])
+    in_single(monkeypatch, exact, dtype)
+    truth, _ = loop(
+        exact,
+        x.double(),
+        model=tape.play(torch.float64),
+        between=lambda i, _: states[i].double(),
+    )
+    for one, other, true in zip(mine, theirs, truth, strict=True):
+        for value, stock_value, wanted in zip(*map(values_of, (one, other, true)), strict=True):
+            assert value.dtype == stock_value.dtype
+            slack = 1e-5 * max(1.0, float(wanted.abs().max()))  # float32
+            assert (
+                (value.double() - wanted).abs() <= (stock_value.double() - wanted).abs() + slack
+            ).all()
+
+
+@pytest.mark.parametrize("name", stepping_with("generator"))
+def test_lists_of_generators(monkeypatch, name):
+    drawn = []
+
+    def run(scheduler, x):
+        results, used = loop(scheduler, x, generator=generators)
+        drawn.append([g.get_state() for g in used])
+        return results
+
+    assert_like_stock(monkeypatch, *pair(name, plain(name), STEPS), run)
+    assert all(torch.equal(one, other) for one, other in zip(*drawn[:2], strict=True))
+
+
+@pytest.mark.filterwarnings("ignore::fastdiff.integrations.diffusers.StockStepWarning")
+@pytest.mark.parametrize("tells", [True, False], ids=["begin index", "search"])
+@every
+def test_image_to_image(monkeypatch, name, tells):
+    def run(scheduler, x):
+        cut = 2 * (getattr(scheduler, "order", None) or 1)
+        if tells and hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(cut)
+        return loop(scheduler, x, scheduler.timesteps[cut:])[0]
+
+    stock, ours = pair(name, plain(name), STEPS)
+    assert_like_stock(monkeypatch, stock, ours, run)
+    runs = [now.run for now in ours._trajectories.values()]
+    assert (None in runs) == (name in STOCK_FROM_THE_MIDDLE)
+
+
+def replaced(i, x):
+    return x if i % 2 else 0.9 * x + 0.05
+
+
+def overwritten(i, x):
+    return x if i % 2 else x.mul_(0.9).add_(0.05)
+
+
+@pytest.mark.parametrize("change", [replaced, overwritten])
+@every
+def test_a_callback_changes_the_sample(monkeypatch, name, change):
+    def run(scheduler, x):
+        return loop(scheduler, x, between=change)[0]
+
+    assert_like_stock(monkeypatch, *pair(name, plain(name), STEPS), run)
+
+
+@every
+def test_results_and_arguments_are_left_alone(name):
+    _, scheduler = pair(name, plain(name), STEPS)
+    kept = []
+    x = start(scheduler)
+
+    def keep(i, sample):
+        kept.append((sample, sample.clone()))
+        return sample
+
+    results, _ = loop(scheduler, x, between=keep)
+    for sample, before in [(x, start(scheduler)), *kept]:
+        assert torch.equal(sample, before)
+    pointers = [value.data_ptr() for result in results for value in values_of(result)]
+    assert len(set(pointers)) == len(pointers)
+
+
+@every
+def test_tuples(name):
+    _, scheduler = pair(name, plain(name), STEPS)
+    again = copy.deepcopy(scheduler)
+    results, _ = loop(scheduler, start(scheduler))
+    tuples, _ = loop(again, start(scheduler), return_dict=False)
+    for result, values in zip(results, tuples, strict=True):
+        assert type(values) is tuple
+        assert all(torch.equal(a, b) for a, b in zip(result.to_tuple(), values, strict=True))
+
+
+@every
+def test_tuples_are_as_long_as_those_of_stock(name):
+    lengths = []
+    for scheduler in pair(name, plain(name), STEPS):
+        results, _ = loop(scheduler, start(scheduler), return_dict=False)
+        lengths.append([len(result) for result in results])
+    assert lengths[0] == lengths[1]
+
+
+@every
+def test_set_timesteps_begins_anew(name):
+    _, scheduler = pair(name, plain(name), STEPS)
+    x = start(scheduler)
+    whole, _ = loop(copy.deepcopy(scheduler), x)
+    order = getattr(scheduler, "order", None) or 1
+    loop(scheduler, 2 * x + 1, scheduler.timesteps[: 3 * order])
+    set_steps(scheduler, STEPS)
+    assert_equal(loop(scheduler, x)[0], whole)
+
+
+def pickled(scheduler):
+    try:
+        pickle.dumps(scheduler.stock(**plain(type(scheduler).__name__)))
+    except AttributeError:
+        pytest.skip("the stock scheduler cannot be pickled")
+    return pickle.loads(pickle.dumps(scheduler))
+
+
+@pytest.mark.parametrize(
+    "clone", [copy.copy, copy.deepcopy, pickled], ids=["copy", "deepcopy", "pickle"]
+)
+@every
+def test_a_copy_in_the_middle_goes_its_own_way(name, clone):
+    """Both go on as if there were no other."""
+    _, scheduler = pair(name, plain(name), STEPS)
+    x = start(scheduler)
+    cut = 2 * (getattr(scheduler, "order", None) or 1)
+    first, rest = scheduler.timesteps[:cut], scheduler.timesteps[cut:]
+    if name in ("LTXEulerAncestralRFScheduler", "SCMScheduler", "DDPMWuerstchenScheduler"):
+        first = scheduler.timesteps[: cut + 1]  # the loop leaves out the last
+
+    def go(s, x, timesteps):
+        results, _ = loop(s, x, timesteps)
+        return results
+
+    alone = copy.deepcopy(scheduler)
+    middle = go(alone, x, first)[-1]["prev_sample"]
+    wanted = go(alone, middle, rest)
+    middle = go(scheduler, x, first)[-1]["prev_sample"]
+    twin = clone(scheduler)
+    assert type(twin) is type(scheduler)
+    other = go(twin, middle.clone(), rest)
+    assert_equal(go(scheduler, middle, rest), wanted)
+    assert_equal(other, wanted)
+
+
+@every
+def test_gradients(monkeypatch, name):
+    """Of the last sample, with respect to the first one and to a factor of the model's output."""
+    stock, ours = pair(name, plain(name), 4)
+    exact = widened(stock)
+    theirs, mine = (gradients(scheduler, torch.float32) for scheduler in (stock, ours))
+    in_single(monkeypatch, exact)
+    for value, stock_value, truth in zip(
+        mine, theirs, gradients(exact, torch.float64), strict=True
+    ):
+        allowed = max(1e-4 * max(1.0, float(truth.abs().max())), distance(stock_value, truth))
+        assert distance(value, truth) <= allowed
+
+
+def gradients(scheduler, dtype):
+    first = start(scheduler, dtype=dtype).requires_grad_()
+    factor = torch.ones((), dtype=dtype, requires_grad=True)
+    model = model_for(scheduler)
+    with torch.enable_grad():
+        results, _ = loop(scheduler, first, model=lambda y, t: factor * model(y, t), grad=True)
+        results[-1]["prev_sample"].square().sum().backward()
+    return first.grad, factor.grad

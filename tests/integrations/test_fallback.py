@@ -1,0 +1,142 @@
+"""What has no row is left to the stock step: the same numbers, and one warning that says why."""
+
+import warnings
+
+import diffusers
+import pytest
+import torch
+from cases import BETAS, FLOW, V, X0
+from loops import loop, model_for, start
+from twins import NAMES, assert_equal, pair, plain
+
+import fastdiff.integrations.diffusers as fused
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+
+STEPS = 6
+SDE = {"algorithm_type": "sde-dpmsolver++"}
+
+# class, config, options of step, what the warning names
+REFUSED = [
+    ("DDPMScheduler", {"variance_type": "learned"}, {}, "variance_type 'learned'"),
+    ("PNDMScheduler", {"skip_prk_steps": False}, {}, "skip_prk_steps=False"),
+    ("PNDMScheduler", {"skip_prk_steps": True, **X0}, {}, "prediction_type 'sample'"),
+    ("EulerDiscreteScheduler", {**BETAS, **V}, {"s_churn": 8.0}, "churn with a model"),
+    ("EDMEulerScheduler", {}, {"s_churn": 8.0}, "s_churn"),
+    ("FlowMatchHeunDiscreteScheduler", {}, {"s_churn": 8.0}, "s_churn"),
+    ("DPMSolverMultistepScheduler", {"variance_type": "learned"}, {}, "variance_type 'learned'"),
+    ("DPMSolverMultistepScheduler", {**SDE, "solver_order": 3}, {}, "solver_order 3 of an SDE"),
+    ("DPMSolverMultistepScheduler", FLOW | V, {}, "a v model on flow sigmas"),
+    ("SASolverScheduler", {"variance_type": "learned_range"}, {}, "variance_type 'learned_range'"),
+    (
+        "DPMSolverSinglestepScheduler",
+        {**SDE, "solver_order": 3, "solver_type": "heun"},
+        {},
+        "solver_type 'heun' of an SDE",
+    ),
+    (
+        "UniPCMultistepScheduler",
+        {"solver_p": diffusers.DPMSolverMultistepScheduler()},
+        {},
+        "solver_p",
+    ),
+]
+
+
+def doubled(model):
+    """Twice the channels, as of a model with a learned variance."""
+    return lambda y, t: torch.cat([model(y, t), 0.1 * y], dim=1)
+
+
+def run(scheduler, options, **kwargs):
+    """The results, or the error, and the warnings about stock steps."""
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        try:
+            done = loop(scheduler, start(scheduler), **options, **kwargs)[0]
+        except Exception as error:
+            done = type(error)
+    return done, [str(w.message) for w in seen if w.category is fused.StockStepWarning]
+
+
+@pytest.mark.parametrize(("name", "config", "options", "reason"), REFUSED)
+def test_one_reason_and_the_same_numbers(name, config, options, reason):
+    stock, ours = pair(name, config, STEPS)
+    model = model_for(stock)
+    if "learned" in str(config):
+        model = doubled(model)
+    theirs, _ = run(stock, options, model=model)
+    mine, said = run(ours, options, model=model)
+    assert len(said) == 1, said
+    assert said[0].startswith(f"{name}: the stock step is used") and reason in said[0]
+    if isinstance(theirs, list):
+        assert_equal(mine, theirs)
+    else:
+        assert mine is theirs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_model_outputs_of_other_classes(name):
+    """Only plain tensors are looked into."""
+
+    class Marked(torch.Tensor):
+        pass
+
+    stock, ours = pair(name, plain(name), STEPS)
+    model = model_for(stock)
+
+    def marked(y, t):
+        return model(y, t).as_subclass(Marked)
+
+    theirs, _ = run(stock, {}, model=marked)
+    mine, said = run(ours, {}, model=marked)
+    assert len(said) == 1 and "another class than Tensor" in said[0]
+    assert_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("name", ["DDIMScheduler", "DDPMScheduler"])
+def test_timesteps_that_were_not_set(name):
+    stock, ours = pair(name, plain(name), STEPS)
+    x, out = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    with pytest.warns(fused.StockStepWarning, match="timestep 7, which is none"):
+        value = ours.step(out, 7, x, generator=torch.Generator().manual_seed(0))
+    wanted = stock.step(out, 7, x, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(value.prev_sample, wanted.prev_sample)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_timesteps_the_error_is_that_of_stock(name):
+    errors = []
+    for scheduler in (fused.SCHEDULERS[name].stock(), fused.SCHEDULERS[name]()):
+        x = torch.zeros(1, 3, 4, 4)
+        try:
+            scheduler.step(x, 0.0 if fused.SCHEDULERS[name]._floating else 0, x)
+            errors.append(None)
+        except Exception as error:
+            errors.append((type(error), str(error)))
+    assert errors[0] == errors[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_step_too_many(name):
+    """The same error, or the same numbers, as from the stock scheduler."""
+    outcomes = []
+    for scheduler in pair(name, plain(name), 3):
+        results, _ = loop(scheduler, start(scheduler))
+        x = results[-1]["prev_sample"]
+        try:
+            last = scheduler.timesteps[-1]
+            last = last.expand(len(x)) if name.startswith("DDPMW") else last
+            outcomes.append(scheduler.step(x, last, x, return_dict=False)[0].shape)
+        except Exception as error:
+            outcomes.append(type(error))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_multistep_trajectory_is_not_left_half_way():
+    """The stock step would not know the outputs before."""
+    _, ours = pair("DPMSolverMultistepScheduler", {}, STEPS)
+    x = start(ours)
+    x = ours.step(x, ours.timesteps[0], x).prev_sample
+    with pytest.raises(RuntimeError, match="after 1 fused steps; restore()"):
+        ours.step(x[:1], ours.timesteps[1], x[:1])
