@@ -49,6 +49,8 @@ class Solver:
             factor of x0 is right, "none".
         inpaints: whether known data are blended in, so that sampling needs ``known`` and ``mask``.
         starts_clean: whether the steps are defined from sigma = 0 on (towards noise).
+        keeps_anchor: whether the anchor is of use beside the steps, so that it is written where
+            none of them reads it, too.
     """
 
     quantity = "x0"
@@ -57,6 +59,7 @@ class Solver:
     exact_on_point_mass = "full"
     inpaints = False
     starts_clean = False
+    keeps_anchor = False
 
     @property
     def convergence(self) -> int:

@@ -23,7 +23,9 @@ def lower(solver, schedule, steps, *, prediction, grid, clip) -> StepTable:
     bounds = _bounds(clip)
     path = Path.along(schedule, _times(schedule, steps, grid))
     _check_direction(solver, path)
-    entry, stages = solver.entry(path), _prune(list(solver.steps(path)))
+    entry, stages = solver.entry(path), list(solver.steps(path))
+    if not solver.keeps_anchor:
+        stages = _prune(stages)
     # the model runs at all of these but the last
     visited = [entry.at, *(stage.at for stage in stages)]
     told = [(stage.told or stage.at).t for stage in (entry, *stages[:-1])]

@@ -141,3 +141,46 @@ CASES = {
     "TCDScheduler": [({}, {}), (V, {"eta": 0.0}), (X0, {"eta": 1.0})],
     "SCMScheduler": [({}, {})],
 }  # fmt: skip
+
+PYRAMID = {"stages": 3}
+CASES |= {
+    "DPMSolverMultistepInverseScheduler": [
+        *((c, {}) for c in LAM),
+        ({"solver_order": 3, "solver_type": "heun", **BETAS}, {}),
+        ({"solver_order": 1, "euler_at_final": True}, {}),
+        ({"algorithm_type": "dpmsolver", **BETAS, **LEADING}, {}),
+        ({"lower_order_final": False, "lambda_min_clipped": -5.1}, {}),
+    ],
+    "CogVideoXDPMScheduler": [
+        ({}, {}),
+        ({**TRAILING, **V, "rescale_betas_zero_snr": True}, {}),
+        ({**LINSPACE, **X0, "snr_shift_scale": 1.0}, {}),
+        ({**LEADING, "set_alpha_to_one": False}, {}),
+    ],
+    "ConsistencyDecoderScheduler": [({}, {}), ({"sigma_data": 0.8}, {})],
+    "HeliosScheduler": [
+        (PYRAMID, {}),
+        ({**PYRAMID, "scheduler_type": "euler"}, {}),
+        ({**PYRAMID, "solver_order": 3}, {}),
+        ({**PYRAMID, "lower_order_final": False}, {}),
+        ({**PYRAMID, "solver_type": "bh1", "disable_corrector": [0, 2]}, {}),
+        ({**PYRAMID, "use_dynamic_shifting": True}, {}),
+        ({**PYRAMID, "prediction_type": "sample"}, {}),
+        ({**PYRAMID, "use_flow_sigmas": False, **V}, {}),
+        ({**PYRAMID, "use_flow_sigmas": False, "prediction_type": "epsilon", "predict_x0": False}, {}),
+        ({"stages": 1, "shift": 3.0, "scheduler_type": "euler"}, {}),
+    ],
+    "HeliosDMDScheduler": [(PYRAMID, {}), ({**PYRAMID, "use_dynamic_shifting": True}, {})],
+    "DPMSolverSDEScheduler": [
+        *(({**c, "noise_sampler_seed": 4}, {}) for c in [*SIGMAS, *FAMILIES]),
+        ({**BETAS, "noise_sampler_seed": 4}, {"s_noise": 0.9}),
+        ({**BETAS, "noise_sampler_seed": [4, 5]}, {}),
+    ],
+    "CosineDPMSolverMultistepScheduler": [
+        ({}, {}),
+        ({"solver_type": "heun", "sigma_schedule": "karras"}, {}),
+        ({"solver_order": 1, "prediction_type": "epsilon"}, {}),
+        ({"lower_order_final": False}, {}),
+        ({"euler_at_final": True, "lower_order_final": False}, {}),
+    ],
+}  # fmt: skip

@@ -4,6 +4,7 @@ import inspect
 
 import numpy as np
 import torch
+from calls import CALLS, plainly
 
 SHAPE = (2, 4, 6, 5)
 
@@ -16,11 +17,11 @@ def model_for(scheduler):
     """(model input, timestep) -> model output, for what the scheduler says it predicts."""
     config = scheduler.config
     name = type(scheduler).__name__
-    if "EDM" in name or name.startswith("CMStochastic"):
+    if "EDM" in name or name.startswith(("CMStochastic", "Cosine", "ConsistencyDecoder")):
         return lambda y, t: wave(y, float(t))
     if name.startswith("SCM"):
         return lambda y, t: config.sigma_data * wave(y, float(t))
-    flow = name.startswith(("Flow", "LTX", "MiniMax")) or config.get("use_flow_sigmas")
+    flow = name.startswith(("Flow", "LTX", "MiniMax", "Helios")) or config.get("use_flow_sigmas")
     kind = config.get("prediction_type", "flow_prediction" if flow else "epsilon")
 
     def model(y, t):
@@ -55,6 +56,8 @@ def levels_at(scheduler, t, flow):
 
 def start(scheduler, shape=SHAPE, dtype=torch.float32, seed=0):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    if type(scheduler).__name__.startswith("Helios"):
+        x = x.unsqueeze(2)  # of frames
     return (x * float(getattr(scheduler, "init_noise_sigma", 1.0))).to(dtype)
 
 
@@ -85,7 +88,8 @@ def loop(
             told = t.expand(len(x)) if name == "DDPMWuerstchenScheduler" else t
             if name == "UnCLIPScheduler":
                 options["prev_timestep"] = every[i + 1] if i + 1 < len(every) else None
-            result = scheduler.step(out, told, x, **options)
+            call = CALLS.get(name, plainly)
+            result = call(scheduler, out, told, x, results, every, options)
         x = result.prev_sample if hasattr(result, "prev_sample") else result[0]
         results.append(result)
         if between is not None:
@@ -107,6 +111,11 @@ def set_steps(scheduler, steps):
         scheduler.set_timesteps(sigmas=np.linspace(1, 0, steps + 1).tolist())
     elif name == "RePaintScheduler":
         scheduler.set_timesteps(steps, 2, 2)
+    elif name == "ConsistencyDecoderScheduler":
+        scheduler.set_timesteps(2)  # it has no other number of them
+    elif name.startswith("Helios"):
+        mu = 0.8 if scheduler.config.use_dynamic_shifting else None
+        scheduler.set_timesteps(steps, stage_index=1, mu=mu)
     elif scheduler.config.get("use_dynamic_shifting"):
         scheduler.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps).tolist(), mu=0.8)
     else:

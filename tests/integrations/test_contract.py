@@ -15,12 +15,18 @@ from twins import (
     pair,
     plain,
     set_steps,
+    smooth,
     stepping_with,
     values_of,
     widened,
 )
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+import fastdiff.integrations.diffusers as fused
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Should have:UserWarning"),  # torchsde, of ends
+]
 
 STEPS = 6
 # Those that weigh outputs which they have not seen, or that are one step late.
@@ -54,6 +60,7 @@ class Tape:
 def test_half_precision_is_no_further_from_the_truth_than_stock(monkeypatch, name, dtype):
     """Steps from the states and outputs of the stock run: its own errors add up in what it
     remembers, and do not count."""
+    smooth(monkeypatch)
     stock, ours = pair(name, plain(name), STEPS)
     exact = widened(stock)
     tape, x = Tape(stock, dtype), start(stock, dtype=dtype)
@@ -94,7 +101,7 @@ def test_lists_of_generators(monkeypatch, name):
 @every
 def test_image_to_image(monkeypatch, name, tells):
     def run(scheduler, x):
-        cut = 2 * (getattr(scheduler, "order", None) or 1)
+        cut = min(2 * (getattr(scheduler, "order", None) or 1), len(scheduler.timesteps) - 1)
         if tells and hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(cut)
         return loop(scheduler, x, scheduler.timesteps[cut:])[0]
@@ -147,7 +154,8 @@ def test_tuples(name):
     tuples, _ = loop(again, start(scheduler), return_dict=False)
     for result, values in zip(results, tuples, strict=True):
         assert type(values) is tuple
-        assert all(torch.equal(a, b) for a, b in zip(result.to_tuple(), values, strict=True))
+        tensors = map(values_of, (result, values))
+        assert all(torch.equal(a, b) for a, b in zip(*tensors, strict=True))
 
 
 @every
@@ -184,9 +192,11 @@ def pickled(scheduler):
 @every
 def test_a_copy_in_the_middle_goes_its_own_way(name, clone):
     """Both go on as if there were no other."""
+    if hasattr(fused.SCHEDULERS[name], "_increment") and clone is not copy.copy:
+        pytest.skip("torchsde's paths cannot be copied, nor can those of the stock scheduler")
     _, scheduler = pair(name, plain(name), STEPS)
     x = start(scheduler)
-    cut = 2 * (getattr(scheduler, "order", None) or 1)
+    cut = min(2 * (getattr(scheduler, "order", None) or 1), len(scheduler.timesteps) - 1)
     first, rest = scheduler.timesteps[:cut], scheduler.timesteps[cut:]
     if name in ("LTXEulerAncestralRFScheduler", "SCMScheduler", "DDPMWuerstchenScheduler"):
         first = scheduler.timesteps[: cut + 1]  # the loop leaves out the last
@@ -209,6 +219,7 @@ def test_a_copy_in_the_middle_goes_its_own_way(name, clone):
 @every
 def test_gradients(monkeypatch, name):
     """Of the last sample, with respect to the first one and to a factor of the model's output."""
+    smooth(monkeypatch)
     stock, ours = pair(name, plain(name), 4)
     exact = widened(stock)
     theirs, mine = (gradients(scheduler, torch.float32) for scheduler in (stock, ours))

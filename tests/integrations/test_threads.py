@@ -9,7 +9,10 @@ from twins import NAMES, assert_equal, pair, plain, set_steps
 
 import fastdiff.integrations.diffusers as fused
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Should have:UserWarning"),  # torchsde, of ends
+]
 
 STEPS = 6
 

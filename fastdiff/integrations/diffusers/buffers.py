@@ -21,6 +21,7 @@ class Buffers:
         given: the sample that was handed out last; ``x`` still holds it if its version is 0.
         result_dtype, second_dtype: of what the step returns.
         carried: the anchor and the history while a gradient goes through them, or None.
+        told: the second result that was handed out last, if the caller is to give it back.
     """
 
     def __init__(self, rows: Rows, sample: Tensor, output_dtype, dtypes, *, philox=False):
@@ -31,7 +32,7 @@ class Buffers:
             self.x = self._state(sample)
             self.bound = self._allocate()
         self.result_dtype, self.second_dtype = (dtype or self.x.dtype for dtype in dtypes)
-        self.place, self.given, self.carried = -1, None, None
+        self.place, self.given, self.carried, self.told = -1, None, None, None
         self._bind()
 
     def _state(self, sample):
@@ -71,12 +72,12 @@ class Buffers:
             )
 
     def __getstate__(self):
-        views = ("execute", "z", "second", "given")
+        views = ("execute", "z", "second", "given", "told")
         return {name: value for name, value in vars(self).items() if name not in views}
 
     def __setstate__(self, state):
         vars(self).update(state)
-        self.bound["model_input"], self.given = self.x, None
+        self.bound["model_input"], self.given, self.told = self.x, None, None
         self._bind()
 
     def hold(self, sample: Tensor, output_dtype) -> bool:
@@ -93,6 +94,13 @@ class Buffers:
         """Stand on a row."""
         self.bound["row"].fill_(place)
         self.place = place
+
+    def recall(self, before: Tensor) -> None:
+        """Remember a tensor, unless it is what is remembered already."""
+        if before is self.told and not before._version:
+            return
+        self.bound["history"][0].copy_(before.detach())
+        self.carried = self.bound["saved"], [before.to(self.x.dtype)]
 
     def hand_out(self, like: Tensor) -> Tensor:
         """The state, copied: what was handed out before is never written to."""

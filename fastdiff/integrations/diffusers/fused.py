@@ -27,6 +27,8 @@ logger = logging.get_logger("diffusers.schedulers.fastdiff")
 
 PUBLIC = __name__.rpartition(".")[0]  # where saved pipelines look for the classes
 
+STEPS = ("step", "step_pred", "step_correct", "add_noise_to_input")
+NOISING = ("add_noise", "get_velocity", "scale_noise")
 UNSCALED = "%s: scale_model_input was not called before step: the model has seen another scale."
 
 
@@ -54,6 +56,7 @@ class Fused:
     _looks_back = False  # a step depends on those before it
     _habits = Habits()
     _second = False  # step returns a second result
+    _given = False  # the caller gives the noise
     _floating = False  # it refuses integers as timesteps
     _scales = False  # it expects scale_model_input to be called
 
@@ -66,9 +69,8 @@ class Fused:
             cls.stock, cls._result = stock, result_class(stock)
             cls.__module__ = PUBLIC
             cls._names = field_names(cls._result)[: 1 + cls._second]
-            cls.step = _like(stock.step, cls.step)
             cls.set_timesteps = _like(stock.set_timesteps, Fused._set_timesteps)
-            for name in ("add_noise", "get_velocity", "scale_noise"):
+            for name in (*STEPS, *NOISING):
                 ours = getattr(cls, name, None)
                 if ours is not getattr(stock, name, None):
                     setattr(cls, name, _like(getattr(stock, name), ours))
@@ -108,7 +110,7 @@ class Fused:
 
     def _advance(
         self, output, timestep, sample, return_dict, generator=None, noise=None, options=(),
-        known=None,
+        known=None, before=None,
     ):  # fmt: skip
         """The step as one row; None: the stock step is to do it."""
         attributes = self.__dict__
@@ -129,7 +131,7 @@ class Fused:
                 raise Declined("torch.compile or a model output of another class than Tensor")
             if place >= len(now.run.draws):
                 return None  # one too many
-            values = now.run.step(place, output, sample, generator, noise, known)
+            values = now.run.step(place, output, sample, generator, noise, known, before)
         except Declined as reason:
             return self._decline(now, place, str(reason))
         if self._counter is not None:
@@ -195,7 +197,7 @@ class Fused:
         except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
             self._say(str(error))
             return Trajectory(made_from, None, reason=str(error))
-        run = Run(rows, self._habits, self.noise == "philox")
+        run = Run(rows, self._habits, self.noise == "philox" and not self._given)
         if not self._told:
             return Trajectory(made_from, run, begin)
         timesteps = host.timesteps.tolist()

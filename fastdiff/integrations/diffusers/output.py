@@ -5,15 +5,17 @@ from collections import OrderedDict
 from dataclasses import fields
 
 
-def result_class(stock: type) -> type:
-    """What ``step`` of a stock scheduler returns."""
-    annotation = inspect.signature(stock.step).return_annotation
+def result_class(stock: type) -> type | None:
+    """What ``step`` of a stock scheduler, or ``step_pred``, returns; None: tuples."""
+    step = stock.step if hasattr(stock, "step") else stock.step_pred
+    annotation = inspect.signature(step).return_annotation
     candidates = getattr(annotation, "__args__", (annotation,))
-    return next(c for c in candidates if isinstance(c, type) and issubclass(c, OrderedDict))
+    results = (c for c in candidates if isinstance(c, type) and issubclass(c, OrderedDict))
+    return next(results, None)
 
 
-def field_names(result: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(result))
+def field_names(result: type | None) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(result)) if result else ()
 
 
 def build(result: type, names: tuple[str, ...], values: tuple):

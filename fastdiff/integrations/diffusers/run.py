@@ -26,12 +26,20 @@ class Habits:
         upcasts: it computes in float32, and returns the dtype of the model's output or, with
             ``returns_sample``, of the sample; otherwise everything is of the dtype to which sample,
             output and noise are promoted.
-        noise: the dtype of its noise; None: that of the model's output.
+        noise: the dtype of its noise; None: that of the model's output or, with ``noise_as_sample``,
+            of the sample.
+        wide: nothing that it returns is of less than float32.
     """
 
     upcasts: bool = True
     returns_sample: bool = False
     noise: torch.dtype | None = None
+    noise_as_sample: bool = False
+    wide: bool = False
+
+    def drawn(self, sample: torch.dtype, output: torch.dtype) -> torch.dtype:
+        """The dtype in which noise is drawn."""
+        return self.noise or (sample if self.noise_as_sample else output)
 
     def results(self, sample: torch.dtype, output: torch.dtype) -> tuple:
         """The dtypes of the next sample and of the second result, for those of a sample and of an
@@ -39,6 +47,8 @@ class Habits:
         if self.upcasts:
             return sample if self.returns_sample else output, None
         promoted = torch.promote_types(sample, output)
+        if self.wide:
+            promoted = torch.promote_types(promoted, torch.float32)
         return torch.promote_types(promoted, self.noise or promoted), promoted
 
 
@@ -69,8 +79,9 @@ class Run:
             buffers.place, buffers.given = -1, None
 
     def step(
-        self, place: int, output: Tensor, sample: Tensor, generator=None, noise=None, known=None
-    ) -> tuple:
+        self, place: int, output: Tensor, sample: Tensor, generator=None, noise=None, known=None,
+        before=None,
+    ) -> tuple:  # fmt: skip
         """Execute a row.
 
         Args:
@@ -79,10 +90,14 @@ class Run:
             generator: for the noise, as ``randn_tensor`` takes it.
             noise: the noise itself.
             known: (data, mask), what is known of the sample and where, for rows that blend it in.
+            before: what rows remember whose memory the caller keeps: the second result of the step
+                before, or another tensor in its place.
 
         Returns:
             the next sample and, where rows leave one, the second result: new tensors.
         """
+        if noise is not None and self.philox:
+            raise Declined('noise that is given, beside noise="philox"')
         buffers = self.current
         if (
             buffers is None
@@ -98,13 +113,18 @@ class Run:
             self._go(buffers, place, generator)
         if self.draws[place] and not self.philox:
             if noise is None:
-                draw(buffers.z, generator, self.habits.noise or output.dtype)
+                for _ in range(self.draws[place]):  # the last one counts
+                    draw(buffers.z, generator, self.habits.drawn(sample.dtype, output.dtype))
             else:
                 buffers.z.copy_(noise)
         if known is not None:
             for name, value in zip(("known", "mask"), known, strict=True):
                 buffers.bound[name].copy_(value)
-        if is_grad_enabled() and (output.requires_grad or sample.requires_grad):
+        if before is not None:
+            buffers.recall(before)
+        if is_grad_enabled() and any(
+            v.requires_grad for v in (output, sample, before) if v is not None
+        ):
             return self._recorded(buffers, place, output, sample, gain)
         buffers.carried = None
         buffers.execute(output, gain)
@@ -114,13 +134,21 @@ class Run:
         if second is None:
             return (out,)
         dtype = buffers.second_dtype
-        return out, second.clone() if dtype is second.dtype else second.to(dtype)
+        second = second.clone() if dtype is second.dtype else second.to(dtype)
+        if self.rows.kept_outside:
+            buffers.told = None if second.is_inference() else second
+        return out, second
 
     def _recorded(self, buffers, place, output, sample, gain):
         x, second = buffers.differentiate(place, output, sample, gain)
         buffers.place = place + 1
         x = x.to(buffers.result_dtype)
-        return (x,) if second is None else (x, second.to(buffers.second_dtype))
+        if second is None:
+            return (x,)
+        second = second.to(buffers.second_dtype)
+        if self.rows.kept_outside:
+            buffers.told = second
+        return x, second
 
     def take(self, place: int, sample: Tensor, output: Tensor) -> Buffers:
         """The buffers for such a sample, with the sample in them."""

@@ -4,8 +4,8 @@ import numpy as np
 
 from ....schedules import EDM, TrigFlow
 from ....solvers import SCM, Consistency, EulerAncestralRF, FlowEuler, FlowHeun, FlowLCM, FlowMap
-from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, walk
-from .quirks import Beyond, Told
+from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, times_of_rho, walk
+from .quirks import Affine, Beyond, Told
 from .sigmas import _two_stage
 from .timesteps import clip_of, levels, timesteps_of
 
@@ -66,6 +66,17 @@ def consistency(scheduler) -> Plan:
     draws = (len(scheduler.timesteps) > 1,) * (len(sigmas) - 1)
     clip = 1.0 if config.clip_denoised else None
     return Plan(solver, schedule, "consistency", walk(sigmas), clip, draws=draws)
+
+
+def consistency_decoder(scheduler) -> Plan:
+    t = timesteps_of(scheduler)
+    names = ("c_skip", "c_out", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod")
+    skip, out, alpha, sigma = (getattr(scheduler, name).double().numpy()[t] for name in names)
+    times = [*times_of_rho(sigma / alpha), 0.0]
+    alpha, sigma = np.append(alpha[1:], 1.0), np.append(sigma[1:], 0.0)
+    factors = np.stack([alpha * skip, alpha * out, sigma], axis=1).tolist()
+    draws = (True,) * (len(t) - 1) + (False,)
+    return Plan(Affine(tuple(map(tuple, factors))), VP, "eps", walk(times), draws=draws)
 
 
 def lcm(scheduler) -> Plan:

@@ -1,5 +1,7 @@
 """Plans of the schedulers in lam = log(alpha / sigma) that look back."""
 
+from dataclasses import replace
+
 from ....solvers import (
     DDIM,
     DEIS,
@@ -44,6 +46,12 @@ def dpm_solver(scheduler, begin) -> Plan:
         solver, **frame(scheduler, begin), clip=threshold(config),
         draws=_every(scheduler, begin, solver.stochastic),
     )  # fmt: skip
+
+
+def dpm_solver_inverse(scheduler, begin) -> Plan:
+    """Timesteps that are the same after rounding are left out, of the end of the sigmas."""
+    plan, steps = dpm_solver(scheduler, begin), len(scheduler.timesteps) - begin
+    return replace(plan, walks=(plan.walks[0][: steps + 1],), draws=plan.draws[:steps])
 
 
 def edm_dpm_solver(scheduler, begin) -> Plan:

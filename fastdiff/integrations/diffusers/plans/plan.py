@@ -43,12 +43,15 @@ class Plan:
         solver, schedule, prediction, clip: as ``Solver.lower`` takes them.
         walks: times of the schedule. One walk for a method that looks back; others have several
             where a step does not start where the one before it ended.
-        draws: for each row, whether the scheduler draws noise; () for never. Where it does not, the
-            row adds none.
+        draws: for each row, how often the scheduler draws noise, of which the last is used; () for
+            never. Where it does not, the row adds none.
         second: what the step returns besides the sample: "x0"; "churned", x0 of a state that
-            ``Euler(late=True)`` has raised; or factors that turn the row's mean into it.
+            ``Euler(late=True)`` has raised; "anchor", what the rows save; or factors that turn the
+            row's mean into it.
         turned: the model's output has the other sign.
         silent: rows whose noise is drawn, but not added.
+        kept_outside: the one thing that rows remember is the second result of the row before, which
+            the caller keeps and gives back.
     """
 
     solver: Solver
@@ -56,10 +59,11 @@ class Plan:
     prediction: str
     walks: tuple[tuple[float, ...], ...]
     clip: float | DynamicThreshold | None = None
-    draws: tuple[bool, ...] = ()
+    draws: tuple[int, ...] = ()
     second: str | tuple[float, ...] | None = None
     turned: bool = False
     silent: tuple[int, ...] = ()
+    kept_outside: bool = False
 
     def tables(self) -> list[StepTable]:
         """One table for each walk."""
@@ -86,7 +90,8 @@ class Rows:
             the ones before, x0 is clipped to quantiles, the noise is scaled by a learned variance,
             known data are blended in.
         second: where the row leaves the second result: "saved", a slot, or None.
-        draws: [N] whether the scheduler draws noise.
+        draws: [N] how often the scheduler draws noise.
+        kept_outside: see ``Plan``.
     """
 
     rows: np.ndarray
@@ -97,7 +102,8 @@ class Rows:
     gain: bool
     known: bool
     second: str | int | None
-    draws: tuple[bool, ...]
+    draws: tuple[int, ...]
+    kept_outside: bool
     packed: dict = field(default_factory=dict, repr=False)
 
     def on(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -178,7 +184,7 @@ def rows_of(plan: Plan) -> Rows:
     rows[-1, COLUMN["slot"]] = -1
     rows[:, [COLUMN["in_scale"], COLUMN["t_next"]]] = 0  # the pipeline makes the model's input
     draws = plan.draws or (False,) * (len(rows) - 1)
-    adds = np.array((*draws, False))
+    adds = np.array((*draws, False), dtype=bool)
     adds[list(plan.silent)] = False
     rows[:, NOISE[:2]] *= adds[:, None]
     if len(tables) > 1:
@@ -188,27 +194,30 @@ def rows_of(plan: Plan) -> Rows:
     if plan.turned:
         rows[:, [COLUMN[name] for name in ("p_o", "c_o", "d_o", "e_o")]] *= -1
     slots = max(table.history for table in tables)
+    if isinstance(second, int):
+        slots = max(slots, second + 1)
     saved = any(table.uses_saved for table in tables)
     rows.setflags(write=False)
     return Rows(
         rows=rows,
-        slots=slots + isinstance(second, int),
+        slots=slots,
         uses_saved=saved or second == "saved",
-        looks_back=saved or slots > 0,
+        looks_back=saved or (slots > 0 and not plan.kept_outside),
         dynamic=any(table.dynamic for table in tables),
         gain=any(table.uses_gain for table in tables),
         known=any(table.uses_known for table in tables),
         second=second,
         draws=draws,
+        kept_outside=plan.kept_outside,
     )
 
 
 def _write_second(rows, plan, tables):
     """Make the rows leave the second result in the anchor, or in the history if that is in use."""
-    if plan.second is None:
-        return None
-    saved = not any(table.uses_saved for table in tables)
-    slot = max(table.history for table in tables)
+    if plan.second in (None, "anchor"):
+        return plan.second and "saved"
+    saved = not plan.kept_outside and not any(table.uses_saved for table in tables)
+    slot = 0 if plan.kept_outside else max(table.history for table in tables)
     if not saved and slot not in (0, *range(1, HISTORY)):
         raise Unfit("no place for a second result")
     operands = ("x", "m", "o", "z") if saved else ("x", "m", "o")

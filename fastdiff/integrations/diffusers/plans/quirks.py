@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from math import log, sqrt
 
-from ....solvers import DDPM, IPNDM, LCM, PLMS, KDPM2Ancestral, Stage
+from ....solvers import DDPM, IPNDM, LCM, PLMS, DPMpp2M, KDPM2Ancestral, Solver, Stage, UniPC
 from ....solvers.kappa import FirstOrder, first_order
 from ....solvers.kdpm2 import midpoint
 from ....solvers.linear import H, M, O, S, X, Z
@@ -143,3 +143,40 @@ class FromNoise(IPNDM):
             nodes = [(-k, H(k)) for k in range(1, min(self.order, i + 1))]
             x = s.sigma * M if t.is_pure_noise else along(t, s, bashforth(nodes))
             yield Stage(x=x, at=s, remember=M)
+
+
+@dataclass(frozen=True)
+class Affine(Solver):
+    """Steps x' = a x + b out + c z with (a, b, c) given."""
+
+    factors: tuple[tuple[float, float, float], ...] = ()
+    exact_on_point_mass = "none"
+    stochastic = True
+
+    def steps(self, path):
+        for (_, _, s), (a, b, c) in zip(path.steps(), self.factors, strict=True):
+            yield Stage(x=a * X + b * O + c * Z, at=s)
+
+
+@dataclass(frozen=True)
+class Landing(DPMpp2M):
+    """DPMpp2M whose steps may end elsewhere than where the next one starts: at the times ``ends``
+    of a walk as long as that; any other walk is a single step."""
+
+    ends: tuple[float, ...] = ()
+    exact_on_point_mass = "none"
+
+    def steps(self, path):
+        ends = self.ends if len(path) == len(self.ends) else [path[1].t]
+        for (i, t, after), end in zip(path.steps(), ends, strict=True):
+            step = self.step(t, path.at(end))
+            last = self.euler_at_final and i + 1 == len(path)
+            nodes = [(path[i - 1], H(1))] if path.known(i) > 1 and not last else []
+            yield Stage(x=step.drift(nodes, rule=self.kind) + step.noise, at=after, remember=M)
+
+
+@dataclass(frozen=True)
+class Corrected(UniPC):
+    """UniPC that hands out the corrected samples, too."""
+
+    keeps_anchor = True

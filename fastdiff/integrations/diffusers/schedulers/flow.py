@@ -2,6 +2,7 @@
 
 import diffusers as stock
 import torch
+from diffusers.schedulers import ConsistencyDecoderScheduler as stock_decoder
 
 from ..fused import Fused
 from ..noising import ByFlow, BySigma, WithVelocity
@@ -80,6 +81,12 @@ if hasattr(stock, "MiniMaxH3Scheduler"):
 class CMStochasticIterativeScheduler(Noisy, BySigma, stock.CMStochasticIterativeScheduler):
     _planner = plans.consistency
     _floating = _scales = True
+    _habits = PROMOTES
+
+
+class ConsistencyDecoderScheduler(Noisy, stock_decoder):
+    _planner, _levels, _counter, _told = plans.consistency_decoder, "c_skip", None, True
+    _also = ("c_out", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod")
     _habits = PROMOTES
 
 

@@ -14,6 +14,13 @@ class DPMSolverMultistepScheduler(Given, ByRatio, stock.DPMSolverMultistepSchedu
     _habits = Habits(noise=torch.float32)
 
 
+class DPMSolverMultistepInverseScheduler(Given, ByRatio, stock.DPMSolverMultistepInverseScheduler):
+    _planner, _looks_back = plans.dpm_solver_inverse, True
+    _habits = PROMOTES
+    begin_index = None  # it has none, and looks up timesteps as the other one does
+    index_for_timestep = stock.DPMSolverMultistepScheduler.index_for_timestep
+
+
 class DPMSolverSinglestepScheduler(Noisy, ByRatio, stock.DPMSolverSinglestepScheduler):
     _planner, _looks_back = plans.singlestep, True
     _reads, _habits = ("order_list",), PROMOTES
