@@ -180,3 +180,20 @@ class Corrected(UniPC):
     """UniPC that hands out the corrected samples, too."""
 
     keeps_anchor = True
+
+
+@dataclass(frozen=True)
+class ByHand(Solver):
+    """Heun's method in rho whose churn the caller adds: from the raised levels given, of models of
+    -eps. Remembers the slope, from which the corrector finds back; leaves x0 in the anchor."""
+
+    raised: tuple[float, ...] = ()
+    exact_on_point_mass = "none"
+    keeps_anchor = True
+
+    def steps(self, path):
+        for (_, _, s), rho in zip(path.steps(), self.raised, strict=True):
+            length = rho - s.rho
+            yield Stage(x=X + length * O, at=s, s=X + rho * O, remember=-O)
+            if not s.is_clean:
+                yield Stage(x=X + length / 2 * (H(1) + O), at=s, s=X + s.rho * O)

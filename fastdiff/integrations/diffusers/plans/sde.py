@@ -7,7 +7,7 @@ from ....schedules import EDM, VPLinear
 from ....solvers import DDIM, DPMpp2M, DPMppSDE, EulerMaruyama, ReverseDiffusion
 from .lam import FEW
 from .plan import VP, Plan, Unfit, name_of, pairs, sigmas_of, walk
-from .quirks import Landing
+from .quirks import ByHand, Landing
 from .sigmas import _refuse_sample, _two_stage, _walk, edm_frame
 from .timesteps import levels, stride, timesteps_of
 
@@ -71,3 +71,20 @@ def score_sde_vp(scheduler) -> Plan:
         EulerMaruyama(denoise=False, uniform=True), VPLinear(config.beta_min, config.beta_max),
         "eps", walk([*t, 0.0]), draws=(True,) * len(t), second=(1.0,) * len(t),
     )  # fmt: skip
+
+
+def karras_ve(scheduler) -> Plan:
+    sigmas = scheduler.schedule.flip(0).double().numpy()
+    raised = raised_levels(scheduler).flip(0).double().tolist()
+    schedule = EDM(sigmas[-1], max(sigmas[0], raised[0]))
+    return Plan(
+        ByHand(tuple(raised)), schedule, "eps", walk([*sigmas.tolist(), 0.0]), second="anchor"
+    )
+
+
+def raised_levels(scheduler) -> torch.Tensor:
+    """[N] the sigmas of ``schedule`` with churn."""
+    config, sigmas = scheduler.config, scheduler.schedule
+    gamma = min(config.s_churn / scheduler.num_inference_steps, 2**0.5 - 1)
+    inside = (config.s_min <= sigmas) & (sigmas <= config.s_max)
+    return sigmas + gamma * inside * sigmas
