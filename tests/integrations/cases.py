@@ -167,7 +167,7 @@ CASES |= {
         ({**PYRAMID, "use_dynamic_shifting": True}, {}),
         ({**PYRAMID, "prediction_type": "sample"}, {}),
         ({**PYRAMID, "use_flow_sigmas": False, **V}, {}),
-        ({**PYRAMID, "use_flow_sigmas": False, "prediction_type": "epsilon", "predict_x0": False}, {}),
+        ({"use_flow_sigmas": False, "prediction_type": "epsilon", "predict_x0": False}, {}),
         ({"stages": 1, "shift": 3.0, "scheduler_type": "euler"}, {}),
     ],
     "HeliosDMDScheduler": [(PYRAMID, {}), ({**PYRAMID, "use_dynamic_shifting": True}, {})],

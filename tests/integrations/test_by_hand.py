@@ -1,5 +1,5 @@
-"""Fused schedulers whose loop is another than that around ``step``: those of score_sde and of Karras
-et al., driven as their pipelines do."""
+"""Fused schedulers whose loop is another than that around ``step``, driven as their pipelines do:
+those of score_sde, of Karras et al., and of Proteina."""
 
 import sys
 
@@ -9,9 +9,7 @@ from twins import TOLERANCE, distance
 
 import fastdiff.integrations.diffusers as fused
 
-pytestmark = pytest.mark.filterwarnings(
-    "error::fastdiff.integrations.diffusers.StockStepWarning"
-)
+pytestmark = pytest.mark.filterwarnings("error::fastdiff.integrations.diffusers.StockStepWarning")
 SHAPE = (2, 3, 4, 5)
 STEPS = [1, 2, 5, 20, 50]
 
@@ -74,11 +72,28 @@ def karras(scheduler, x, steps, generator):
     return states
 
 
+def proteina(scheduler, x, steps, generator):
+    """Tokens of which some are left out, each row with a generator of its own."""
+    scheduler.set_timesteps(steps)
+    x, states = x.flatten(1, 2), []
+    mask = torch.arange(x[..., 0].numel()).reshape(x.shape[:-1]) % 4 != 3
+    rows = [torch.Generator().manual_seed(k) for k in range(len(x))]
+    for t in scheduler.timesteps:
+        sigma, v = 1 - float(t), (0.3 * torch.sin(3 * x + t)).to(x.dtype)
+        out = (1 - 2 * sigma) / (sigma**2 + (1 - sigma) ** 2) * x + v
+        x = scheduler.step(out, t, x, mask, rows).prev_sample
+        states.append(x)
+    generator.manual_seed(sum(int(row.get_state().sum()) for row in rows))
+    return states
+
+
 LOOPS = {
     "ScoreSdeVeScheduler": variance_exploding,
     "ScoreSdeVpScheduler": variance_preserving,
     "KarrasVeScheduler": karras,
+    "RFD4ProteinaScheduler": proteina,
 }
+PROTEINA = {"tsr_k": 2.0, "tsr_sigma": 0.6}
 CASES = [
     ("ScoreSdeVeScheduler", {}),
     ("ScoreSdeVeScheduler", {"snr": 0.3, "correct_steps": 2, "sigma_max": 50.0}),
@@ -87,6 +102,14 @@ CASES = [
     ("KarrasVeScheduler", {"sigma_max": 7.0}),
     ("KarrasVeScheduler", {"sigma_max": 4.0, "s_churn": 5.0, "s_noise": 1.0, "s_max": 3.0}),
     ("KarrasVeScheduler", {"s_churn": 0.0, "sigma_max": 7.0}),
+    *(
+        ("RFD4ProteinaScheduler", {**PROTEINA, "schedule_mode": mode, "noise_mode": noise, **more})
+        for mode, noise, more in [
+            ("log", "1/t", {"tail_steps": 0}),
+            ("power", "tan", {"tail_steps": 0, "t_lim_ode": 0.6, "t_lim_ode_below": 0.0}),
+            ("power", "1/t", {}),
+        ]
+    ),
 ]
 every_case = pytest.mark.parametrize(("name", "config"), CASES)
 every = pytest.mark.parametrize("name", LOOPS)
@@ -131,6 +154,8 @@ def exactly(monkeypatch, scheduler):
 def test_whole_trajectories(monkeypatch, name, config, steps):
     if name.startswith("Karras") and steps == 1:
         pytest.skip("the stock scheduler divides by zero")
+    if config.get("tail_steps") is None and name.startswith("RFD4") and steps < 20:
+        pytest.skip("fewer steps than its tail has")
     stock, ours = pair(name, config)
     (theirs, after), (mine, drawn) = (run(name, s, steps) for s in (stock, ours))
     assert torch.equal(after, drawn)

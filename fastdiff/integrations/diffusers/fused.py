@@ -57,6 +57,7 @@ class Fused:
     _habits = Habits()
     _second = False  # step returns a second result
     _given = False  # the caller gives the noise
+    _astray = ""  # what to say of a call for which there is no row
     _floating = False  # it refuses integers as timesteps
     _scales = False  # it expects scale_model_input to be called
 
@@ -126,7 +127,9 @@ class Fused:
             return None
         try:
             if place is None:
-                raise Declined(f"timestep {timestep}, which is none of its timesteps")
+                raise Declined(
+                    self._astray or f"timestep {timestep}, which is none of its timesteps"
+                )
             if output.__class__ is not Tensor or is_compiling():
                 raise Declined("torch.compile or a model output of another class than Tensor")
             if place >= len(now.run.draws):

@@ -3,6 +3,8 @@
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 
+from ... import ops
+
 
 def draw(z: torch.Tensor, generator, dtype: torch.dtype) -> None:
     """Fill ``z`` with what ``randn_tensor`` draws from the generator, or the generators."""
@@ -11,6 +13,16 @@ def draw(z: torch.Tensor, generator, dtype: torch.dtype) -> None:
         z.normal_(generator=generator)
     else:
         z.copy_(randn_tensor(z.shape, generator=generator, device=z.device, dtype=dtype))
+
+
+def normal(like: torch.Tensor, generator, source: str) -> torch.Tensor:
+    """float32 noise of the shape of ``like``: what ``randn_tensor`` draws on the host ("torch"), or
+    fastdiff's own ("philox")."""
+    if source == "torch":
+        return randn_tensor(like.shape, generator=generator).to(like.device)
+    keys = torch.zeros(len(like), 2, dtype=torch.int64, device=like.device)
+    take_keys(keys, generator)
+    return ops.normal(keys, like.shape[1:])
 
 
 def take_keys(keys: torch.Tensor, generator) -> None:

@@ -26,8 +26,8 @@ class Habits:
         upcasts: it computes in float32, and returns the dtype of the model's output or, with
             ``returns_sample``, of the sample; otherwise everything is of the dtype to which sample,
             output and noise are promoted.
-        noise: the dtype of its noise; None: that of the model's output or, with ``noise_as_sample``,
-            of the sample.
+        noise: the dtype of its noise; None: that of the model's output or, with
+            ``noise_as_sample``, of the sample.
         wide: nothing that it returns is of less than float32.
     """
 
@@ -98,6 +98,13 @@ class Run:
         """
         if noise is not None and self.philox:
             raise Declined('noise that is given, beside noise="philox"')
+        recorded = is_grad_enabled() and (
+            output.requires_grad
+            or sample.requires_grad
+            or (before is not None and before.requires_grad)
+        )
+        if recorded and known is not None:
+            raise Declined("a gradient where part of the sample is known")
         buffers = self.current
         if (
             buffers is None
@@ -122,9 +129,7 @@ class Run:
                 buffers.bound[name].copy_(value)
         if before is not None:
             buffers.recall(before)
-        if is_grad_enabled() and any(
-            v.requires_grad for v in (output, sample, before) if v is not None
-        ):
+        if recorded:
             return self._recorded(buffers, place, output, sample, gain)
         buffers.carried = None
         buffers.execute(output, gain)

@@ -10,7 +10,7 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 
 from .fused import Fused
 from .plans.plan import Plan, rows_of
-from .schedulers import SCHEDULERS
+from .schedulers import LEFT, SCHEDULERS
 from .trajectory import Host
 
 DEPTH = 6  # how far down schedulers are looked for
@@ -22,6 +22,7 @@ OURS = (
     "_on_host",
     "_said",
     "_tables",
+    "_raised",
 )  # what fused schedulers add
 
 
@@ -131,7 +132,7 @@ def _fused(scheduler, noise, say, path, twins):
     twin = SCHEDULERS.get(name)
     reason = ""
     if twin is None:
-        reason = "there is no fused scheduler for it"
+        reason = LEFT.get(name, "there is no fused scheduler for it")
     elif type(scheduler) is not twin.stock:
         reason = f"it is not the {name} of diffusers but another class of that name"
     else:

@@ -5,7 +5,7 @@ import numpy as np
 from ....schedules import EDM, TrigFlow
 from ....solvers import SCM, Consistency, EulerAncestralRF, FlowEuler, FlowHeun, FlowLCM, FlowMap
 from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, times_of_rho, walk
-from .quirks import Affine, Beyond, Told
+from .quirks import Affine, Beyond, Masked, Told
 from .sigmas import _two_stage
 from .timesteps import clip_of, levels, timesteps_of
 
@@ -112,3 +112,19 @@ def tcd(scheduler, eta=0.3) -> Plan:
 def _check_all(scheduler, timesteps):
     if scheduler.num_inference_steps != len(timesteps):
         raise Unfit("timesteps of which the first ones were cut off")
+
+
+def rfd4_proteina(scheduler) -> Plan:
+    """Steps of the flow, and in a window of the SDE, whose score is ``ratio`` times as large."""
+    config, times = scheduler.config, scheduler._times.double().numpy()
+    t, length = times[:-1], np.diff(times)
+    snr = (t / (1 - t)) ** 2 * config.tsr_sigma**2
+    ratio = (snr + 1) / (snr / config.tsr_k + 1)
+    told = scheduler._times[:-1]
+    noisy = ((config.t_lim_ode_below <= told) & (told <= config.t_lim_ode)).numpy()
+    g = noisy * scheduler._noise.double().numpy()
+    score_x, score_v = -ratio / (1 - t), ratio * t / (1 - t)
+    factors = [1 + ((1 - ratio) / t + g * score_x) * length, (ratio + g * score_v) * length]
+    factors = np.stack([*factors, np.sqrt(2 * g * length)], axis=1).tolist()
+    solver = Masked(tuple(map(tuple, factors)))
+    return Plan(solver, FLOW, "flow", walk((1 - times).tolist()), draws=tuple(noisy.tolist()))

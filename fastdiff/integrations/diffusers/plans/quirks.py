@@ -159,6 +159,17 @@ class Affine(Solver):
 
 
 @dataclass(frozen=True)
+class Masked(Affine):
+    """Affine where part of the sample is known."""
+
+    inpaints = True
+
+    def steps(self, path):
+        for stage in super().steps(path):
+            yield replace(stage, known=(1.0, 0.0))
+
+
+@dataclass(frozen=True)
 class Landing(DPMpp2M):
     """DPMpp2M whose steps may end elsewhere than where the next one starts: at the times ``ends``
     of a walk as long as that; any other walk is a single step."""

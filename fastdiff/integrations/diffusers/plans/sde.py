@@ -59,9 +59,10 @@ def score_sde_ve(scheduler) -> Plan:
     at = (scheduler.timesteps * torch.ones(1) * (len(scheduler.timesteps) - 1)).long().numpy()
     ends = np.where(at == 0, 0.0, sigmas[at - 1])
     schedule = EDM(sigmas.min() / 2, sigmas.max())
+    walks = pairs(sigmas[at].tolist(), ends.tolist())
     return Plan(
-        ReverseDiffusion(denoise=False), schedule, "score", pairs(sigmas[at].tolist(), ends.tolist()),
-        draws=(True,) * len(at), second=(1.0,) * len(at),
+        ReverseDiffusion(denoise=False), schedule, "score", walks, draws=(True,) * len(at),
+        second=(1.0,) * len(at),
     )  # fmt: skip
 
 

@@ -113,3 +113,31 @@ class TCDScheduler(Fused, WithVelocity, stock.TCDScheduler):
 class SCMScheduler(Noisy, stock.SCMScheduler):
     _planner, _levels = plans.scm, "timesteps"
     _habits, _second = Habits(upcasts=False, noise=torch.float32), True
+
+
+if hasattr(stock, "RFD4ProteinaScheduler"):
+
+    class RFD4ProteinaScheduler(Fused, stock.RFD4ProteinaScheduler):
+        _planner, _levels, _told = plans.rfd4_proteina, "_times", True
+        _habits = Habits(upcasts=False, noise_as_sample=True, wide=True)
+        _astray = "timesteps that do not follow each other"
+
+        def step(self, model_output, timestep, sample, emit_mask, generator=None, return_dict=True):
+            generators = self._generators(generator, len(sample))  # raises
+            if generators is not None:
+                generators = list(generators)
+            left = sample.new_zeros(()), ~emit_mask[..., None]
+            done = None
+            if self._step_index is not None:
+                done = self._advance(
+                    model_output, timestep, sample, return_dict, generators, known=left
+                )
+            if done is None:
+                return self.stock.step(
+                    self, model_output, timestep, sample, emit_mask, generator, return_dict
+                )
+            return done
+
+        def _place(self, now, attributes, timestep):
+            place = now.place_of(timestep)
+            return place if place == attributes["_step_index"] else None

@@ -1,7 +1,6 @@
 """The schedulers of Helios."""
 
 import diffusers as stock
-import torch
 
 from ..fused import Fused
 from ..plans import helios as plans
@@ -46,6 +45,7 @@ if hasattr(stock, "HeliosScheduler"):
 
     class HeliosDMDScheduler(Fused, stock.HeliosDMDScheduler):
         _planner, _counter, _told, _given = plans.helios_dmd, None, True, True
+        _astray = "a timestep that is not that of cur_sampling_step"
 
         def step(
             self, model_output, timestep=None, sample=None, generator=None, return_dict=True,

@@ -4,9 +4,9 @@ from threading import get_ident
 
 import torch
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler as Stock
-from diffusers.utils.torch_utils import randn_tensor
 
 from ..fused import Fused
+from ..noise import normal
 from ..plans import sde as plans
 from ..trajectory import Host, index_in
 from .steps import PROMOTES
@@ -16,6 +16,7 @@ class KarrasVeScheduler(Fused, Stock):
     _planner, _levels, _counter = plans.karras_ve, "schedule", None
     _reads = ("num_inference_steps",)
     _habits, _second = PROMOTES, True
+    _astray = "sigmas that are not two of its schedule"
 
     def add_noise_to_input(self, sample, sigma, generator=None):
         i = None if self.schedule is None else _index(sigma, self.schedule, Host(self).schedule)
@@ -23,7 +24,7 @@ class KarrasVeScheduler(Fused, Stock):
             return self.stock.add_noise_to_input(self, sample, sigma, generator)
         host = Host(self)
         low, high = float(host.schedule[i]), float(plans.raised_levels(host)[i])
-        noise = randn_tensor(sample.shape, generator=generator).to(sample.device)
+        noise = normal(sample, generator, self.noise)
         factor = self.config.s_noise * (high**2 - low**2) ** 0.5
         raised = sigma + (high / low - 1) * sigma if high > low else sigma
         self.__dict__.setdefault("_raised", {})[get_ident()] = raised, i

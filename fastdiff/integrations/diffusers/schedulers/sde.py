@@ -7,12 +7,10 @@ import torch
 from diffusers.schedulers.deprecated.scheduling_sde_vp import ScoreSdeVpScheduler as StockVp
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from diffusers.utils import is_torchsde_available
-from diffusers.utils.torch_utils import randn_tensor
 
-from .... import ops
 from ....sampling.langevin import Langevin
 from ..fused import Fused
-from ..noise import take_keys
+from ..noise import normal
 from ..noising import BySigma, WithVelocity
 from ..output import build
 from ..plans import sde as plans
@@ -27,6 +25,7 @@ class CogVideoXDPMScheduler(Fused, WithVelocity, stock.CogVideoXDPMScheduler):
     _planner, _levels, _counter, _told = plans.cogvideox_dpm, "alphas_cumprod", None, True
     _reads = ("final_alpha_cumprod", "num_inference_steps")
     _habits, _second = OF_SAMPLE, True
+    _astray = "timesteps that do not follow each other"
 
     def step(
         self, model_output, old_pred_original_sample, timestep, timestep_back, sample, eta=0.0,
@@ -72,22 +71,16 @@ class ScoreSdeVeScheduler(Fused, stock.ScoreSdeVeScheduler):
 
     def step_correct(self, model_output, sample, generator=None, return_dict=True):
         recorded = torch.is_grad_enabled() and (model_output.requires_grad or sample.requires_grad)
+        if recorded:
+            self._say("a gradient through step_correct")
         if recorded or self.timesteps is None or not self.config.snr > 0:
             return self.stock.step_correct(self, model_output, sample, generator, return_dict)
         dtype = torch.promote_types(sample.dtype, model_output.dtype)
         dtype = torch.promote_types(dtype, torch.float32)
-        score, z = model_output.to(dtype), self._normal(sample, generator).to(dtype)
+        score, z = model_output.to(dtype), normal(sample, generator, self.noise).to(dtype)
         size = Langevin(self.config.snr, norm="batch").step_size(score, z, 0.0, 1.0)
         x = sample.to(dtype).addcmul(score, size).addcmul_(z, (2 * size).sqrt_())
         return SchedulerOutput(prev_sample=x) if return_dict else (x,)
-
-    def _normal(self, sample, generator):
-        """What the stock step draws on the host, or fastdiff's own."""
-        if self.noise == "torch":
-            return randn_tensor(sample.shape, generator=generator).to(sample.device)
-        keys = torch.zeros(len(sample), 2, dtype=torch.int64, device=sample.device)
-        take_keys(keys, generator)
-        return ops.normal(keys, sample.shape[1:])
 
 
 class ScoreSdeVpScheduler(Fused, StockVp):
