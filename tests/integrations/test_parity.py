@@ -11,6 +11,7 @@ import pytest
 import torch
 from cases import CASES
 from loops import loop, start
+from test_by_hand import LOOPS
 from twins import NAMES, TOLERANCE, distance, in_single, pair, widened
 
 import fastdiff.integrations.diffusers as fused
@@ -97,4 +98,5 @@ def test_whole_trajectories(monkeypatch, name, config, options, steps):
 
 def test_every_class_has_cases():
     missing = set(fused.SCHEDULERS) - set(CASES)
-    assert missing == {"RePaintScheduler"}  # which has operands of its own
+    # which have operands, or loops, of their own
+    assert missing == {"RePaintScheduler", *LOOPS}
