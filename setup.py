@@ -22,12 +22,13 @@ SOURCES = [
     "csrc/torch/pack.cpp",
     "csrc/torch/register.cpp",
     "csrc/torch/run.cpp",
+    "csrc/torch/training.cpp",
     "csrc/cpu/backend.cpp",
     "csrc/cpu/clone_avx2.cpp",
     "csrc/cpu/clone_avx512.cpp",
     "csrc/cpu/clone_baseline.cpp",
 ]
-CUDA_SOURCES = ["csrc/cuda/draw.cu", "csrc/cuda/step.cu"]
+CUDA_SOURCES = ["csrc/cuda/draw.cu", "csrc/cuda/pass.cu", "csrc/cuda/step.cu"]
 # Rounding is part of the contract: products and sums are fused only where the source says fma.
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-g0", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]

@@ -82,6 +82,60 @@ struct MomentArgs {
   double* out;  // [batch, 5]
 };
 
+/// What a pass computes of every element, and sums up per sample: csrc/core/formula.h.
+enum class Formula : int32_t {
+  kMix,
+  kMixSums,
+  kSquaredError,
+  kSquaredErrorGrad,
+  kGaussianSample,
+  kGaussianSampleGrad,
+  kGaussianKL,
+  kGaussianKLGrad,
+  kDiscretisedGaussian,
+  kDiscretisedGaussianGrad,
+};
+
+constexpr int kMaxTensors = 4, kMaxNumbers = 4, kMaxSums = 4;
+
+/// A tensor that a pass reads: the elements of a sample lie next to each other, or are one number.
+struct Input {
+  const void* data;  // null: zeros
+  DType dtype;
+  int64_t sample_stride;
+  bool constant;
+};
+
+/// A number of each sample.
+struct Numbers {
+  const void* data;  // null: `value` for all of them
+  double value;
+  DType dtype;  // float32 or float64
+  int64_t stride;
+};
+
+/// [batch, numel] contiguous, or [batch, sums] of results.
+struct Output {
+  void* data;  // null: not wanted
+  DType dtype;
+};
+
+/// One pass over a batch: elementwise outputs and per-sample sums, in the arithmetic of `compute`.
+struct PassArgs {
+  Formula formula;
+  DType compute;  // float32, all tensors being float32, bfloat16 or float16; or float64 throughout
+  int32_t device;
+  int64_t batch, numel;
+  Input in[kMaxTensors];
+  const int64_t* keys;  // [batch, 2]: the noise is drawn from them; null: it is `noise`
+  Input noise;
+  Numbers number[kMaxNumbers];
+  double parameter;
+  Output out[kMaxTensors];
+  Output result;    // [batch, sums], float32 or float64
+  double* partial;  // [batch, chunks, sums] where a sample has several chunks; else null
+};
+
 /// Elements that one unit of work covers; work is numbered over (sample, tile of the sample).
 constexpr int64_t kTile = 256;
 static inline int64_t tiles_of(int64_t numel) { return (numel + kTile - 1) / kTile; }
@@ -96,6 +150,10 @@ struct Backend {
   void (*step_advance)(const StepArgs&);
   void (*normal)(const NormalArgs&, int64_t first, int64_t last);
   void (*moments)(const MomentArgs&, int64_t first, int64_t last);
+  int64_t (*pass_units)(const PassArgs&);
+  void (*pass)(const PassArgs&, int64_t first, int64_t last);
+  void (*pass_results)(const PassArgs&, int64_t first,
+                       int64_t last);  // of samples; then, if partial
 };
 
 }  // namespace fastdiff

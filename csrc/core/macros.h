@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+// On the host alone.
+#define FD_HOST static inline __attribute__((always_inline))
 #if defined(__CUDACC__)
 #define FD_HD static __host__ __device__ __forceinline__
 #define FD_MEMBER __host__ __device__ __forceinline__

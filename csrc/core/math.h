@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "core/macros.h"
 
@@ -47,6 +48,19 @@ FD_HD To bit_cast(From from) {
   return to;
 }
 
+/// `yes` or `no`, without a branch: gcc vectorises no loop in which several selects share a
+/// condition, which it would turn into jumps.
+template <class T>
+FD_HD T select(bool condition, T yes, T no) {
+#if defined(__CUDA_ARCH__)
+  return condition ? yes : no;
+#else
+  using Bits = std::conditional_t<sizeof(T) == sizeof(uint64_t), uint64_t, uint32_t>;
+  const Bits mask = Bits(0) - static_cast<Bits>(condition);
+  return bit_cast<T>((bit_cast<Bits>(yes) & mask) | (bit_cast<Bits>(no) & ~mask));
+#endif
+}
+
 /// Horner's scheme: c[0] + z (c[1] + z (...)).
 template <class T, int N>
 FD_HD T polynomial(const T (&c)[N], T z) {
@@ -56,7 +70,7 @@ FD_HD T polynomial(const T (&c)[N], T z) {
   return value;
 }
 
-/// log(u) for normal u in (0, 1]; relative error below 1 ulp, also where u is next to 1.
+/// log(u) for normal u > 0; relative error below 1 ulp up to u = 1, also where u is next to 1.
 /// u = 2^e f with f in [1/sqrt2, sqrt2); log f = r + r^2 Q(r), r = f - 1, Q minimax (Remez).
 FD_HD float log_(float u) {
   const float Q[] = {-0x1.fffff8p-2f, 0x1.55555p-2f,   -0x1.000426p-2f,
@@ -89,15 +103,32 @@ FD_HD double log_(double u) {
 FD_HD float power_of_two(int32_t k) { return bit_cast<float>((k + 127) << 23); }
 FD_HD double power_of_two(int64_t k) { return bit_cast<double>((k + 1023) << 52); }
 
-/// exp(x) to about 1 ulp; beyond the range of normal numbers it stays at its ends; NaN stays NaN.
-/// x = k log 2 + r, |r| <= log(2) / 2, exp(r) by its series.
-FD_HD float exp_(float x) {
-  const float E[] = {1.0f, 1.0f, 0.5f, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720, 1.0f / 5040};
-  const float bounded = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;  // NaN: -87
+/// x = k log 2 + r with |r| <= log(2) / 2, after bounding x to where 2^k is a normal number (NaN to
+/// its lower end). r is exact where k = 0.
+template <class T, class Int>
+struct Octave {
+  Int k;
+  T r;
+};
+FD_HD Octave<float, int32_t> octave_of(float x) {
+  const float bounded = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;
   const float turns = bounded * 0x1.715476p+0f;
   const int32_t k = static_cast<int32_t>(turns < 0 ? turns - 0.5f : turns + 0.5f);
   const float n = static_cast<float>(k);
-  const float r = fma_(n, 0x1.bd0106p-13f, fma_(n, -0x1.63p-1f, bounded));
+  return {k, fma_(n, 0x1.bd0106p-13f, fma_(n, -0x1.63p-1f, bounded))};
+}
+FD_HD Octave<double, int64_t> octave_of(double x) {
+  const double bounded = x > -708.0 ? (x < 709.0 ? x : 709.0) : -708.0;
+  const double turns = bounded * 0x1.71547652b82fep+0;
+  const int64_t k = static_cast<int64_t>(turns < 0 ? turns - 0.5 : turns + 0.5);
+  const double n = static_cast<double>(k);
+  return {k, fma_(n, -0x1.473de6af278edp-34, fma_(n, -0x1.62e42fefp-1, bounded))};
+}
+
+/// exp(x) to about 1 ulp; beyond the range of normal numbers it stays at its ends; NaN stays NaN.
+FD_HD float exp_(float x) {
+  const float E[] = {1.0f, 1.0f, 0.5f, 1.0f / 6, 1.0f / 24, 1.0f / 120, 1.0f / 720, 1.0f / 5040};
+  const auto [k, r] = octave_of(x);
   return x != x ? x : polynomial(E, r) * power_of_two(k);
 }
 FD_HD double exp_(double x) {
@@ -115,12 +146,47 @@ FD_HD double exp_(double x) {
                       1.0 / 39916800,
                       1.0 / 479001600,
                       1.0 / 6227020800.0};
-  const double bounded = x > -708.0 ? (x < 709.0 ? x : 709.0) : -708.0;
-  const double turns = bounded * 0x1.71547652b82fep+0;
-  const int64_t k = static_cast<int64_t>(turns < 0 ? turns - 0.5 : turns + 0.5);
-  const double n = static_cast<double>(k);
-  const double r = fma_(n, -0x1.473de6af278edp-34, fma_(n, -0x1.62e42fefp-1, bounded));
+  const auto [k, r] = octave_of(x);
   return x != x ? x : polynomial(E, r) * power_of_two(k);
+}
+
+/// e^x, e^x - 1 and e^x - 1 - x, each to a few ulp of its own: no digits are lost near x = 0.
+template <class T>
+struct Exponential {
+  T value, minus_one, excess;
+};
+
+/// The three from x's octave and the remainder r^2 (1/2 + r/6 + ...) = e^r - 1 - r.
+template <class T, class Int>
+FD_HD Exponential<T> exponential_of(T x, Octave<T, Int> o, T remainder) {
+  const T scale = power_of_two(o.k), tail = o.r + remainder;
+  const T minus_one = fma_(scale, tail, scale - T(1));
+  const T excess = o.k == 0 ? remainder : minus_one - x;
+  const T nan = x != x ? x : T(0);
+  return {fma_(scale, tail, scale) + nan, minus_one + nan, excess + nan};
+}
+FD_HD Exponential<float> exponential(float x) {
+  const float E[] = {1.0f / 2,   1.0f / 6,    1.0f / 24,   1.0f / 120,
+                     1.0f / 720, 1.0f / 5040, 1.0f / 40320};
+  const auto o = octave_of(x);
+  return exponential_of(x, o, o.r * o.r * polynomial(E, o.r));
+}
+FD_HD Exponential<double> exponential(double x) {
+  const double E[] = {1.0 / 2,
+                      1.0 / 6,
+                      1.0 / 24,
+                      1.0 / 120,
+                      1.0 / 720,
+                      1.0 / 5040,
+                      1.0 / 40320,
+                      1.0 / 362880,
+                      1.0 / 3628800,
+                      1.0 / 39916800,
+                      1.0 / 479001600,
+                      1.0 / 6227020800.0,
+                      1.0 / 87178291200.0};
+  const auto o = octave_of(x);
+  return exponential_of(x, o, o.r * o.r * polynomial(E, o.r));
 }
 
 template <class T>

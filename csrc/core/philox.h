@@ -19,9 +19,9 @@ FD_HD void multiply(uint32_t constant, uint32_t w, uint32_t& high, uint32_t& low
 }
 
 /// One block of 128 random bits for counter words c and key (k0, k1). W is uint32_t, or a backend's
-/// vector of words with its own multiply() and operator^.
-template <class W>
-FD_HD BasicWords<W> philox(BasicWords<W> c, uint32_t k0, uint32_t k1) {
+/// vector of words with its own multiply() and operator^; so is K, which also needs operator+=.
+template <class W, class K>
+FD_HD BasicWords<W> philox(BasicWords<W> c, K k0, K k1) {
   FD_UNROLL
   for (int round = 0; round < 10; ++round) {
     W high0, low0, high1, low1;

@@ -13,6 +13,9 @@ int normal(const NormalArgs& args, void* stream);
 /// partial: room for chunks_of(numel) * 5 doubles per sample on the device.
 int moments(const MomentArgs& args, double* partial, void* stream);
 
+/// args.partial as for the CPU.
+int pass(const PassArgs& args, void* stream);
+
 const char* message(int error);
 const char* architectures();
 

@@ -7,39 +7,12 @@
 #include "core/moments.h"
 #include "torch/pack.h"
 #include "torch/run.h"
-#include "torch/stable.h"
+#include "torch/stable_view.h"
 
 namespace fastdiff {
 namespace {
 
 using torch::stable::Tensor;
-
-Scalar scalar_of(torch::headeronly::ScalarType type) {
-  using torch::headeronly::ScalarType;
-  switch (type) {
-    case ScalarType::Float: return Scalar::kFloat32;
-    case ScalarType::Double: return Scalar::kFloat64;
-    case ScalarType::BFloat16: return Scalar::kBFloat16;
-    case ScalarType::Half: return Scalar::kFloat16;
-    case ScalarType::Long: return Scalar::kInt64;
-    default: return Scalar::kOther;
-  }
-}
-
-TensorView view(const Tensor& t) {
-  TensorView v;
-  if (!t.defined()) return v;
-  v.data = t.data_ptr();
-  v.dtype = scalar_of(t.scalar_type());
-  v.device_type = t.is_cpu() ? 1 : 2;
-  v.device_index = t.is_cpu() ? 0 : t.get_device_index();
-  v.dim = t.dim();
-  v.sizes = t.sizes().data();
-  v.strides = t.strides().data();
-  return v;
-}
-
-TensorView view(const std::optional<Tensor>& t) { return t ? view(*t) : TensorView(); }
 
 /// [B] int32 zeros on the device of row.
 Tensor zeros_like_rows(const Tensor& row) {

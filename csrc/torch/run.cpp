@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/element.h"
+#include "core/sums.h"
 #include "cpu/backend.h"
 #include "cuda/backend.h"
 #include "torch/stable.h"
@@ -86,6 +87,23 @@ void run_moments(const MomentArgs& args, double* partial) {
   const Backend& backend = cpu::backend();
   over_units(args.batch, 1,
              [&](int64_t first, int64_t last) { backend.moments(args, first, last); });
+}
+
+void run_pass(const PassArgs& args) {
+  if (args.batch == 0) return;
+  if (args.device >= 0) {
+    return on_device(args.device, [&](void* stream) { return cuda::pass(args, stream); });
+  }
+  const Backend& backend = cpu::backend();
+  const int64_t units = backend.pass_units(args), tiles = args.batch * tiles_of(args.numel);
+  const bool costly = args.keys || args.formula >= Formula::kGaussianSample;
+  const int64_t per_unit = units ? (tiles + units - 1) / units : 1;
+  const int64_t grain = (costly ? kGrainNoise : kGrainAffine) / per_unit;
+  if (units > 0) {
+    over_units(units, grain > 0 ? grain : 1,
+               [&](int64_t first, int64_t last) { backend.pass(args, first, last); });
+  }
+  if (args.result.data && sum_chunks_of(args.numel) != 1) backend.pass_results(args, 0, args.batch);
 }
 
 }  // namespace fastdiff

@@ -13,4 +13,7 @@ void run_normal(const NormalArgs& args);
 /// partial: doubles on the device, 5 * chunks_of(numel) per sample; null on the CPU.
 void run_moments(const MomentArgs& args, double* partial);
 
+/// args.partial: room for sum_chunks_of(numel) sums per sample where that is more than one.
+void run_pass(const PassArgs& args);
+
 }  // namespace fastdiff

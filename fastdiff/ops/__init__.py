@@ -11,3 +11,8 @@ from .noise import normal as normal
 from .select import backend as backend
 from .select import backend_of as backend_of
 from .step import step_ as step_
+from .training import discretised_gaussian as discretised_gaussian
+from .training import gaussian_kl as gaussian_kl
+from .training import gaussian_sample_kl as gaussian_sample_kl
+from .training import mix_noise as mix_noise
+from .training import squared_error as squared_error

@@ -1,0 +1,38 @@
+// Sums over one sample in double, in an order fixed by the element's index alone, so that no batch,
+// thread count or processor changes a bit: element i of a chunk adds to lane i % kSumLanes, lanes
+// are folded in halves; chunk p adds to lane p % kPartialLanes, which are folded in their turn.
+#pragma once
+
+#include "core/launch.h"
+#include "core/macros.h"
+
+namespace fastdiff {
+
+constexpr int kSumLanes = 512;
+constexpr int64_t kSumChunk = 4 * kSumLanes;
+FD_HD int64_t sum_chunks_of(int64_t numel) { return (numel + kSumChunk - 1) / kSumChunk; }
+constexpr int kPartialLanes = 32;
+
+/// Adds up `lanes` numbers, a power of two, in halves: the upper to the lower one.
+FD_HD double fold(double* lane, int lanes) {
+  for (int width = lanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  }
+  return lane[0];
+}
+
+/// The least power of two >= n: lanes beyond a short sample's last element are zero and left out.
+FD_HD int lanes_for(int64_t n) {
+  int lanes = 1;
+  while (lanes < n) lanes *= 2;
+  return lanes;
+}
+
+/// What adds to lane `lane` of the chunks' sums, `stride` apart.
+FD_HD double partial_lane(const double* partial, int64_t chunks, int64_t stride, int lane) {
+  double sum = 0;
+  for (int64_t p = lane; p < chunks; p += kPartialLanes) sum += partial[p * stride];
+  return sum;
+}
+
+}  // namespace fastdiff
