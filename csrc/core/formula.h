@@ -26,16 +26,15 @@ struct PlainFormula {
   FD_MEMBER static double factor(const double*, double) { return 1.0; }
 };
 
-/// Two mixtures of x and z: out = [[n0, n1], [n2, n3]] (x, z); and z itself.
+/// Two mixtures of x and z: out = [[n0, n1], [n2, n3]] (x, z).
 struct Mix : PlainFormula {
-  static constexpr int kInputs = 1, kGiven = 4, kNumbers = 4, kOutputs = 3, kSums = 0;
+  static constexpr int kInputs = 1, kGiven = 4, kNumbers = 4, kOutputs = 2, kSums = 0;
   static constexpr bool kNoise = true;
 
   template <class T>
   FD_MEMBER static void element(Element<T>& e) {
     e.out[0] = fma_(e.number[1], e.noise, e.number[0] * e.in[0]);
     e.out[1] = fma_(e.number[3], e.noise, e.number[2] * e.in[0]);
-    e.out[2] = e.noise;
   }
 };
 
@@ -70,22 +69,19 @@ struct SquaredError : PlainFormula {
   FD_MEMBER static double factor(const double* given, double scale) { return given[2] * scale; }
 };
 
-/// Its gradient to y and x; numbers (p, q, weight, gradient).
+/// Its gradient to y; numbers (p, q, weight, gradient).
 struct SquaredErrorGrad : PlainFormula {
-  static constexpr int kInputs = 2, kGiven = 4, kNumbers = 4, kOutputs = 2, kSums = 0;
+  static constexpr int kInputs = 2, kGiven = 4, kNumbers = 3, kOutputs = 1, kSums = 0;
   static constexpr bool kNoise = true;
 
   template <class T>
   FD_MEMBER static void prepare(const double* given, double scale, T* number) {
-    const double slope = 2.0 * given[3] * given[2] * scale;
     number[0] = static_cast<T>(given[0]), number[1] = static_cast<T>(given[1]);
-    number[2] = static_cast<T>(slope), number[3] = static_cast<T>(-given[0] * slope);
+    number[2] = static_cast<T>(2.0 * given[3] * given[2] * scale);
   }
   template <class T>
   FD_MEMBER static void element(Element<T>& e) {
-    const T d = SquaredError::difference(e);
-    e.out[0] = e.number[2] * d;
-    e.out[1] = e.number[3] * d;
+    e.out[0] = e.number[2] * SquaredError::difference(e);
   }
 };
 

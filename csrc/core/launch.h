@@ -132,6 +132,7 @@ struct PassArgs {
   Numbers number[kMaxNumbers];
   double parameter;
   Output out[kMaxTensors];
+  Output drawn;     // the noise
   Output result;    // [batch, sums], float32 or float64
   double* partial;  // [batch, chunks, sums] where a sample has several chunks; else null
 };

@@ -131,8 +131,8 @@ void normals(uint64_t seed, uint64_t first_block, int64_t n, double* out) {
 /// Streams of n numbers, n <= kTile, that share the blocks of one tile.
 int64_t streams_of_tile(int64_t n) { return kBlocks / ((n + 3) / 4); }
 
-/// The first n normals of each of several streams, `keys` [streams, 2], one after the other; no
-/// more streams than streams_of_tile(n).
+/// The first n float32 normals of each of several streams, `keys` [streams, 2], one after the
+/// other; no more streams than streams_of_tile(n).
 void normals_of_each(const int64_t* keys, int64_t streams, int64_t n, float* out) {
   const int64_t each = (n + 3) / 4, padded = in_groups(streams * each);
   uint64_t seeds[kBlocks], numbers[kBlocks];
@@ -148,14 +148,6 @@ void normals_of_each(const int64_t* keys, int64_t streams, int64_t n, float* out
   fill_words(seeds, numbers, static_cast<int>(padded), words);
   normals_of(words, static_cast<int>(padded), drawn);
   for (int64_t k = 0; k < streams; ++k) memcpy(out + k * n, drawn + 4 * each * k, n * sizeof(*out));
-}
-
-void normals_of_each(const int64_t* keys, int64_t streams, int64_t n, double* out) {
-  alignas(64) double drawn[kTile + 1];
-  for (int64_t k = 0; k < streams; ++k) {
-    normals(static_cast<uint64_t>(keys[2 * k]), static_cast<uint64_t>(keys[2 * k + 1]), n, drawn);
-    memcpy(out + k * n, drawn, n * sizeof(*out));
-  }
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
-// Passes on the CPU: a formula runs over tiles, one vector loop for all that it reads, makes and
-// sums. Per-sample numbers are spread over the tile, so that one loop serves a tile of a long
-// sample and a tile of many short ones.
+// Passes on the CPU: a formula runs over tiles in one vector loop for all that it reads, makes and
+// sums. A tile is part of a chunk of a long sample, or it holds many short ones, each element then
+// having its sample's numbers beside it.
 #pragma once
 
 #include "core/pass.h"
@@ -9,82 +9,124 @@
 namespace fastdiff {
 namespace {  // each clone keeps its own copy
 
-constexpr int64_t kShortSample = kTile / 2;  // samples up to this size share tiles
+constexpr int64_t kShortSample = kTile / 2;  // up to this size float32 samples share tiles
 
 template <class T>
 bool same_type(DType dtype) {
   return dtype == (sizeof(T) == sizeof(double) ? DType::kFloat64 : DType::kFloat32);
 }
 
-/// Elements of some samples: [at, at + n) of each, in one tile.
+/// The elements [at, at + n) of `samples` samples, all in one tile.
 struct Span {
   int64_t sample, samples, at, n;
 
   int64_t numel() const { return samples * n; }
 };
 
+/// Where the values of an input are, for one span after the other.
+template <class T>
+struct Source {
+  const T* ready;     // the first element of the samples if the values need no conversion
+  const void* other;  // else
+  bool moves;         // `ready` advances from span to span; else it is the same for all
+};
+
 // Called by every formula: one copy of each.
 
-/// An input as T, in place or in `to`.
+/// Prepares reading from `sample` on; a constant is spread over `scratch` for spans like `first`.
 template <class T>
-__attribute__((noinline)) const T* read(const Input& in, const Span& span, T* to) {
+__attribute__((noinline)) Source<T> open(const Input& in, const Span& first, T* scratch) {
+  Source<T> source = {scratch, nullptr, false};
   if (!in.data) {
-    std::fill(to, to + span.numel(), T(0));
-    return to;
+    std::fill(scratch, scratch + kTile, T(0));
+    return source;
   }
-  const T* ready = to;
   with_operand_dtype<T>(in.dtype, [&](auto tag) {
     using M = typename decltype(tag)::type;
-    const M* from = static_cast<const M*>(in.data) + span.sample * in.sample_stride;
-    if constexpr (sizeof(M) == sizeof(T)) {
-      if (!in.constant && (span.samples == 1 || in.sample_stride == span.n)) {
-        ready = reinterpret_cast<const T*>(from) + span.at;
-        return;
+    const M* const from = static_cast<const M*>(in.data) + first.sample * in.sample_stride;
+    if (in.constant) {
+      for (int64_t s = 0; s < first.samples; ++s) {
+        T* const to = scratch + s * first.n;
+        std::fill(to, to + first.n, to_float(from[s * in.sample_stride]));
       }
-    }
-    for (int64_t s = 0; s < span.samples; ++s, from += in.sample_stride, to += span.n) {
-      if (in.constant) {
-        std::fill(to, to + span.n, to_float(*from));
-      } else {
-        for (int64_t i = 0; i < span.n; ++i) to[i] = to_float(from[span.at + i]);
-      }
+    } else if (sizeof(M) == sizeof(T) && (first.samples == 1 || in.sample_stride == first.n)) {
+      source = {reinterpret_cast<const T*>(from), nullptr, true};
+    } else {
+      source = {nullptr, from, false};
     }
   });
-  return ready;
+  return source;
 }
 
-/// The noise of a pass, in place or in `to`.
 template <class T>
-__attribute__((noinline)) const T* draw(const PassArgs& args, const Span& span, T* to) {
+__attribute__((noinline)) const T* widen(const Input& in, const void* data, const Span& span,
+                                         T* scratch) {
+  with_operand_dtype<T>(in.dtype, [&](auto tag) {
+    const auto* from = static_cast<const typename decltype(tag)::type*>(data) + span.at;
+    T* to = scratch;
+    for (int64_t s = 0; s < span.samples; ++s, from += in.sample_stride, to += span.n) {
+      for (int64_t i = 0; i < span.n; ++i) to[i] = to_float(from[i]);
+    }
+  });
+  return scratch;
+}
+
+/// The values of a span, in place or in `scratch`.
+template <class T>
+const T* read(const Input& in, const Source<T>& source, const Span& span, T* scratch) {
+  if (source.other) return widen(in, source.other, span, scratch);
+  return source.moves ? source.ready + span.at : source.ready;
+}
+
+template <class T>
+__attribute__((noinline)) void draw(const int64_t* keys, const Span& span, T* to) {
   constexpr int64_t kPerBlock = sizeof(T) == sizeof(double) ? 2 : 4;
-  if (!args.keys) return read(args.noise, span, to);
-  const int64_t* const key = args.keys + 2 * span.sample;
-  if (span.samples > 1) {
-    normals_of_each(key, span.samples, span.n, to);
-  } else {
-    const uint64_t first =
-        static_cast<uint64_t>(key[1]) + static_cast<uint64_t>(span.at / kPerBlock);
-    normals(static_cast<uint64_t>(key[0]), first, span.n, to);
+  const int64_t* const key = keys + 2 * span.sample;
+  if constexpr (sizeof(T) == sizeof(float)) {
+    if (span.samples > 1) return normals_of_each(key, span.samples, span.n, to);
   }
-  return to;
+  const uint64_t first = static_cast<uint64_t>(key[1]) + static_cast<uint64_t>(span.at / kPerBlock);
+  normals(static_cast<uint64_t>(key[0]), first, span.n, to);
 }
 
 /// Where an output goes: into its tensor, or into `scratch` to be converted or forgotten.
 template <class T>
-T* place(const Output& out, const PassArgs& args, const Span& span, T* scratch) {
+T* place(const Output& out, int64_t numel, const Span& span, T* scratch) {
   if (!out.data || !same_type<T>(out.dtype)) return scratch;
-  return static_cast<T*>(out.data) + span.sample * args.numel + span.at;
+  return static_cast<T*>(out.data) + span.sample * numel + span.at;
 }
 
+/// Stores what is not in its place.
 template <class T>
-__attribute__((noinline)) void convert(const Output& out, const PassArgs& args, const Span& span,
-                                       const T* scratch) {
-  if (!out.data || same_type<T>(out.dtype)) return;
+__attribute__((noinline)) void store(const Output& out, int64_t numel, const Span& span,
+                                     const T* from) {
   with_operand_dtype<T>(out.dtype, [&](auto tag) {
     using M = typename decltype(tag)::type;
-    M* const to = static_cast<M*>(out.data) + span.sample * args.numel + span.at;
-    for (int64_t i = 0; i < span.numel(); ++i) from_float(scratch[i], to[i]);
+    M* const to = static_cast<M*>(out.data) + span.sample * numel + span.at;
+    for (int64_t i = 0; i < span.numel(); ++i) from_float(from[i], to[i]);
   });
+}
+
+/// The sum of `n` <= kSumChunk terms, in the order of core/sums.h. Room for kSumChunk of them.
+template <class T>
+__attribute__((noinline)) double sum_terms(T* term, int64_t n) {
+  alignas(64) double lane[kSumLanes];
+  const bool short_sample = n <= kSumLanes;
+  const int lanes = short_sample ? lanes_for(n) : kSumLanes;
+  std::fill(term + n, term + (short_sample ? lanes : kSumChunk), T(0));
+  if (short_sample) {
+    for (int i = 0; i < lanes; ++i) lane[i] = 0.0 + static_cast<double>(term[i]);
+  } else {
+    for (int i = 0; i < kSumLanes; ++i) {
+      double sum = 0.0;
+      FD_UNROLL
+      for (int row = 0; row < kSumChunk / kSumLanes; ++row) {
+        sum += static_cast<double>(term[row * kSumLanes + i]);
+      }
+      lane[i] = sum;
+    }
+  }
+  return fold(lane, lanes);
 }
 
 template <class F, class T>
@@ -92,23 +134,18 @@ class Pass {
  public:
   explicit Pass(const PassArgs& args) : args_(args) {}
 
-  /// A chunk of a long sample.
+  /// A chunk of a sample.
   void chunk(int64_t sample, int64_t chunk) {
     const Prepared<T> prepared = prepare<F, T>(args_, sample);
-    spread(prepared, 0, kTile);
     const int64_t begin = chunk * kSumChunk;
     const int64_t stop = begin + kSumChunk < args_.numel ? begin + kSumChunk : args_.numel;
-    alignas(64) double lanes[kSums][kSumLanes] = {};
+    begin_spans({sample, 1, begin, stop - begin < kTile ? stop - begin : kTile});
     for (int64_t at = begin; at < stop; at += kTile) {
-      const int64_t n = stop - at < kTile ? stop - at : kTile;
-      run({sample, 1, at, n});
-      for (int k = 0; k < F::kSums; ++k) {
-        double* const lane = lanes[k] + at % kSumLanes;
-        for (int64_t i = 0; i < n; ++i) lane[i] += static_cast<double>(term_[k][i]);
-      }
+      run({sample, 1, at, stop - at < kTile ? stop - at : kTile}, at - begin,
+          [&](int k, int64_t) { return prepared.number[k]; });
     }
     for (int k = 0; k < F::kSums; ++k) {
-      const double sum = fold(lanes[k], kSumLanes);
+      const double sum = sum_terms(term_[k], stop - begin);
       store_sum(args_, sample, chunk, F::kSums, k, prepared.factor * sum);
     }
   }
@@ -116,68 +153,79 @@ class Pass {
   /// The short samples [first, last), no more than share a tile.
   void samples(int64_t first, int64_t last) {
     const int64_t n = args_.numel;
+    alignas(64) T number[kNumbers][kTile];
     double factor[kTile];
     for (int64_t s = first; s < last; ++s) {
       const Prepared<T> prepared = prepare<F, T>(args_, s);
-      spread(prepared, (s - first) * n, n);
+      for (int k = 0; k < F::kNumbers; ++k) {
+        T* const to = number[k] + (s - first) * n;
+        std::fill(to, to + n, prepared.number[k]);
+      }
       factor[s - first] = prepared.factor;
     }
-    run({first, last - first, 0, n});
-    const int lanes = lanes_for(n);
+    const Span span = {first, last - first, 0, n};
+    begin_spans(span);
+    run(span, 0, [&](int k, int64_t i) { return number[k][i]; });
     for (int64_t s = first; s < last; ++s) {
       for (int k = 0; k < F::kSums; ++k) {
-        double lane[kShortSample];
-        const T* const term = term_[k] + (s - first) * n;
-        for (int i = 0; i < lanes; ++i) lane[i] = i < n ? static_cast<double>(term[i]) : 0.0;
-        store_sum(args_, s, 0, F::kSums, k, factor[s - first] * fold(lane, lanes));
+        T term[kShortSample];
+        std::copy_n(term_[k] + (s - first) * n, n, term);
+        store_sum(args_, s, 0, F::kSums, k, factor[s - first] * sum_terms(term, n));
       }
     }
   }
 
  private:
-  static constexpr int kSums = F::kSums ? F::kSums : 1, kOutputs = F::kOutputs ? F::kOutputs : 1;
+  static constexpr int kInputs = F::kInputs + F::kNoise;  // given noise is the last one
+  static constexpr int kOutputs = F::kOutputs ? F::kOutputs : 1;
   static constexpr int kNumbers = F::kNumbers ? F::kNumbers : 1;
+  static constexpr int kSums = F::kSums ? F::kSums : 1;
 
-  void spread(const Prepared<T>& prepared, int64_t at, int64_t n) {
-    for (int k = 0; k < F::kNumbers; ++k) {
-      std::fill(number_[k] + at, number_[k] + at + n, prepared.number[k]);
+  const Input& input(int k) const { return k < F::kInputs ? args_.in[k] : args_.noise; }
+
+  void begin_spans(const Span& first) {
+    for (int k = 0; k < kInputs; ++k) source_[k] = open(input(k), first, in_[k]);
+  }
+
+  /// One span, whose terms go to `place_of_terms` and behind; number(k, i) is that of element i.
+  template <class Number>
+  void run(const Span& span, int64_t place_of_terms, const Number& number) {
+    const T* in[kInputs];
+    for (int k = 0; k < kInputs; ++k) in[k] = read(input(k), source_[k], span, in_[k]);
+    if (F::kNoise && args_.keys) {
+      draw(args_.keys, span, in_[kInputs - 1]);
+      in[kInputs - 1] = in_[kInputs - 1];
     }
-  }
-
-  __attribute__((noinline)) void run(const Span& span) {
-    const T* in[kMaxTensors];
-    for (int k = 0; k < F::kInputs; ++k) in[k] = read(args_.in[k], span, in_[k]);
-    const T* const noise = F::kNoise ? draw(args_, span, noise_) : nullptr;
-    T* out[kOutputs];
-    for (int k = 0; k < F::kOutputs; ++k) out[k] = place(args_.out[k], args_, span, out_[k]);
-    evaluate(in, noise, out, span.numel());
-    for (int k = 0; k < F::kOutputs; ++k) convert(args_.out[k], args_, span, out_[k]);
-  }
-
-  void evaluate(const T* const (&in)[kMaxTensors], const T* noise, T* const (&out)[kOutputs],
-                int64_t n) {
+    T *out[kOutputs], *term[kSums];
+    for (int k = 0; k < F::kOutputs; ++k) out[k] = place(args_.out[k], args_.numel, span, out_[k]);
+    for (int k = 0; k < F::kSums; ++k) term[k] = term_[k] + place_of_terms;
+    const int64_t n = span.numel();
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
       Element<T> e;
       FD_UNROLL
       for (int k = 0; k < F::kInputs; ++k) e.in[k] = in[k][i];
-      if constexpr (F::kNoise) e.noise = noise[i];
+      if constexpr (F::kNoise) e.noise = in[kInputs - 1][i];
       FD_UNROLL
-      for (int k = 0; k < F::kNumbers; ++k) e.number[k] = number_[k][i];
+      for (int k = 0; k < F::kNumbers; ++k) e.number[k] = number(k, i);
       F::element(e);
       FD_UNROLL
       for (int k = 0; k < F::kOutputs; ++k) out[k][i] = e.out[k];
       FD_UNROLL
-      for (int k = 0; k < F::kSums; ++k) term_[k][i] = e.term[k];
+      for (int k = 0; k < F::kSums; ++k) term[k][i] = e.term[k];
     }
+    for (int k = 0; k < F::kOutputs; ++k) {
+      const Output& to = args_.out[k];
+      if (to.data && out[k] == out_[k]) store(to, args_.numel, span, out[k]);
+    }
+    if (F::kNoise && args_.drawn.data) store(args_.drawn, args_.numel, span, in[kInputs - 1]);
   }
 
   const PassArgs& args_;
-  alignas(64) T in_[kMaxTensors][kTile];
-  alignas(64) T noise_[kTile + 1];
-  alignas(64) T number_[kNumbers][kTile];
+  Source<T> source_[kInputs];
+  alignas(64) T in_[kInputs][kTile];
   alignas(64) T out_[kOutputs][kTile];
-  alignas(64) T term_[kSums][kTile];
+  alignas(64) T term_[kSums][F::kSums ? kSumChunk : 1];
 };
 
 /// Calls f(formula tag, type tag) of the pass.
@@ -188,24 +236,29 @@ void with_pass(const PassArgs& args, const Function& f) {
   });
 }
 
-/// Units of work: tiles of short samples, or chunks of long ones.
+/// Samples that one unit of work covers; 0: one chunk of a sample.
+int64_t samples_of_unit(const PassArgs& args) {
+  const bool together = args.compute == DType::kFloat32 && args.numel <= kShortSample;
+  return together ? streams_of_tile(args.numel) : 0;
+}
+
 int64_t pass_units(const PassArgs& args) {
-  if (args.numel > kShortSample) return args.batch * sum_chunks_of(args.numel);
-  const int64_t together = args.numel ? streams_of_tile(args.numel) : 1;
-  return args.numel ? (args.batch + together - 1) / together : 0;
+  if (args.numel == 0) return 0;
+  const int64_t together = samples_of_unit(args);
+  return together ? (args.batch + together - 1) / together : args.batch * sum_chunks_of(args.numel);
 }
 
 void pass(const PassArgs& args, int64_t first, int64_t last) {
+  const int64_t chunks = sum_chunks_of(args.numel), together = samples_of_unit(args);
   with_pass(args, [&](auto formula, auto type) {
-    Pass<typename decltype(formula)::type, typename decltype(type)::type> pass(args);
-    if (args.numel > kShortSample) {
-      const int64_t chunks = sum_chunks_of(args.numel);
-      for (int64_t u = first; u < last; ++u) pass.chunk(u / chunks, u % chunks);
-    } else {
-      const int64_t together = streams_of_tile(args.numel);
-      const int64_t stop = last * together < args.batch ? last * together : args.batch;
-      for (int64_t s = first * together; s < stop; s += together) {
-        pass.samples(s, s + together < stop ? s + together : stop);
+    using T = typename decltype(type)::type;
+    Pass<typename decltype(formula)::type, T> pass(args);
+    for (int64_t unit = first; unit < last; ++unit) {
+      if (!together) {
+        pass.chunk(unit / chunks, unit % chunks);
+      } else if constexpr (sizeof(T) == sizeof(float)) {
+        const int64_t s = unit * together;
+        pass.samples(s, s + together < args.batch ? s + together : args.batch);
       }
     }
   });

@@ -80,6 +80,10 @@ class PassBuilder {
     if (t) args_.out[k] = writable(argument, *t);
   }
 
+  void drawn(const char* argument, const MaybeTensor& t) {
+    if (t) args_.drawn = writable(argument, *t);
+  }
+
   /// Sums of each sample, [batch, ...].
   void result(const char* argument, const Tensor& t, int64_t sums) {
     const TensorView v = view(t);
@@ -152,7 +156,7 @@ void mix_(MaybeTensor first, MaybeTensor second, MaybeTensor drawn, MaybeTensor 
   pass.numbers(0, "mix", mix, {2, 2});
   pass.output(0, "first", first);
   pass.output(1, "second", second);
-  pass.output(2, "drawn", drawn);
+  pass.drawn("drawn", drawn);
   pass.run();
 }
 
@@ -188,14 +192,12 @@ void squared_error_(Tensor error, Tensor output, Tensor x, Tensor weight, double
   pass.run();
 }
 
-void squared_error_grad_(MaybeTensor to_output, MaybeTensor to_x, Tensor gradient, Tensor output,
-                         Tensor x, Tensor weight, double scale, MaybeTensor mix,
-                         MaybeTensor noise) {
+void squared_error_grad_(Tensor to_output, Tensor gradient, Tensor output, Tensor x, Tensor weight,
+                         double scale, MaybeTensor mix, MaybeTensor noise) {
   PassBuilder pass =
       squared_error(Formula::kSquaredErrorGrad, output, x, weight, scale, mix, noise);
   pass.numbers(3, "gradient", gradient, {});
   pass.output(0, "to_output", to_output);
-  pass.output(1, "to_x", to_x);
   pass.run();
 }
 

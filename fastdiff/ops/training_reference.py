@@ -66,11 +66,9 @@ def squared_error_(error, output, x, weight, scale, mix, noise):
     error.copy_(weight.double() * scale * _sum(_difference(output, x, mix, noise).square()))
 
 
-def squared_error_grad_(to_output, to_x, gradient, output, x, weight, scale, mix, noise):
+def squared_error_grad_(to_output, gradient, output, x, weight, scale, mix, noise):
     slope = _column(2 * gradient.double() * weight.double() * scale, x)
-    along = slope * _difference(output, x, mix, noise)
-    p = 1 if mix is None else _column(mix[:, 0], x)
-    _store((to_output, along), (to_x, -p * along))
+    to_output.copy_(slope * _difference(output, x, mix, noise))
 
 
 def gaussian_sample_(sample, kl, mean, log_var, noise):
