@@ -92,8 +92,14 @@ enum class Formula : int32_t {
   kGaussianSampleGrad,
   kGaussianKL,
   kGaussianKLGrad,
+  kGaussianLogProb,
+  kGaussianLogProbGrad,
+  kBernoulli,
+  kBernoulliGrad,
   kDiscretisedGaussian,
   kDiscretisedGaussianGrad,
+  kDiscretisedLogistic,
+  kDiscretisedLogisticGrad,
 };
 
 constexpr int kMaxTensors = 4, kMaxNumbers = 4, kMaxSums = 4;
@@ -108,8 +114,7 @@ struct Input {
 
 /// A number of each sample.
 struct Numbers {
-  const void* data;  // null: `value` for all of them
-  double value;
+  const void* data;  // null: zeros
   DType dtype;  // float32 or float64
   int64_t stride;
 };
@@ -132,7 +137,6 @@ struct PassArgs {
   Numbers number[kMaxNumbers];
   double parameter;
   Output out[kMaxTensors];
-  Output drawn;     // the noise
   Output result;    // [batch, sums], float32 or float64
   double* partial;  // [batch, chunks, sums] where a sample has several chunks; else null
 };

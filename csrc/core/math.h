@@ -190,6 +190,31 @@ FD_HD Exponential<double> exponential(double x) {
 }
 
 template <class T>
+FD_HD T abs_(T x) {
+  return x < 0 ? -x : x;
+}
+
+/// log(1 + e) for e in [0, 1], to a few ulp of its own: what 1 + e rounds off is put back.
+template <class T>
+FD_HD T log1p_(T e) {
+  const T u = T(1) + e;
+  return log_(u) + (e - (u - T(1))) / u;
+}
+
+/// 1 / (1 + e^-x), to a few ulp of its own on either side.
+template <class T>
+FD_HD T sigmoid_(T x) {
+  const T e = exp_(-abs_(x));
+  return select(x < 0, e, T(1)) / (T(1) + e);
+}
+
+/// log(1 + e^x).
+template <class T>
+FD_HD T softplus_(T x) {
+  return select(x < 0, T(0), x) + log1p_(exp_(-abs_(x)));
+}
+
+template <class T>
 struct SinCos {
   T sin, cos;
 };

@@ -19,8 +19,14 @@ FD_HOST void with_formula(Formula formula, const F& f) {
     case Formula::kGaussianSampleGrad: return f(TypeTag<GaussianSampleGrad>{});
     case Formula::kGaussianKL: return f(TypeTag<GaussianKL>{});
     case Formula::kGaussianKLGrad: return f(TypeTag<GaussianKLGrad>{});
-    case Formula::kDiscretisedGaussian: return f(TypeTag<DiscretisedGaussian>{});
-    case Formula::kDiscretisedGaussianGrad: return f(TypeTag<DiscretisedGaussianGrad>{});
+    case Formula::kGaussianLogProb: return f(TypeTag<GaussianLogProb>{});
+    case Formula::kGaussianLogProbGrad: return f(TypeTag<GaussianLogProbGrad>{});
+    case Formula::kBernoulli: return f(TypeTag<Bernoulli>{});
+    case Formula::kBernoulliGrad: return f(TypeTag<BernoulliGrad>{});
+    case Formula::kDiscretisedGaussian: return f(TypeTag<Discretised<GaussianBins>>{});
+    case Formula::kDiscretisedGaussianGrad: return f(TypeTag<DiscretisedGrad<GaussianBins>>{});
+    case Formula::kDiscretisedLogistic: return f(TypeTag<Discretised<LogisticBins>>{});
+    case Formula::kDiscretisedLogisticGrad: return f(TypeTag<DiscretisedGrad<LogisticBins>>{});
   }
 }
 
@@ -40,7 +46,7 @@ FD_HD void with_operand_dtype(DType dtype, const F& f) {
 }
 
 FD_HD double number_of(const Numbers& n, int64_t sample) {
-  if (!n.data) return n.value;
+  if (!n.data) return 0.0;
   return n.dtype == DType::kFloat64 ? static_cast<const double*>(n.data)[sample * n.stride]
                                     : static_cast<const float*>(n.data)[sample * n.stride];
 }

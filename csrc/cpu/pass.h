@@ -9,7 +9,7 @@
 namespace fastdiff {
 namespace {  // each clone keeps its own copy
 
-constexpr int64_t kShortSample = kTile / 2;  // up to this size float32 samples share tiles
+constexpr int64_t kShortSample = kTile / 8;  // up to this size float32 samples share tiles
 
 template <class T>
 bool same_type(DType dtype) {
@@ -107,24 +107,16 @@ __attribute__((noinline)) void store(const Output& out, int64_t numel, const Spa
   });
 }
 
-/// The sum of `n` <= kSumChunk terms, in the order of core/sums.h. Room for kSumChunk of them.
+/// The sum of `n` <= kSumChunk terms, in the order of core/sums.h. Room for whole rows of lanes.
 template <class T>
 __attribute__((noinline)) double sum_terms(T* term, int64_t n) {
   alignas(64) double lane[kSumLanes];
-  const bool short_sample = n <= kSumLanes;
-  const int lanes = short_sample ? lanes_for(n) : kSumLanes;
-  std::fill(term + n, term + (short_sample ? lanes : kSumChunk), T(0));
-  if (short_sample) {
-    for (int i = 0; i < lanes; ++i) lane[i] = 0.0 + static_cast<double>(term[i]);
-  } else {
-    for (int i = 0; i < kSumLanes; ++i) {
-      double sum = 0.0;
-      FD_UNROLL
-      for (int row = 0; row < kSumChunk / kSumLanes; ++row) {
-        sum += static_cast<double>(term[row * kSumLanes + i]);
-      }
-      lane[i] = sum;
-    }
+  const int lanes = n < kSumLanes ? lanes_for(n) : kSumLanes;
+  const int64_t end = (n + lanes - 1) / lanes * lanes;
+  std::fill(term + n, term + end, T(0));
+  for (int i = 0; i < lanes; ++i) lane[i] = 0.0 + static_cast<double>(term[i]);
+  for (const T* row = term + lanes; row < term + end; row += lanes) {
+    for (int i = 0; i < lanes; ++i) lane[i] += static_cast<double>(row[i]);
   }
   return fold(lane, lanes);
 }
@@ -218,7 +210,6 @@ class Pass {
       const Output& to = args_.out[k];
       if (to.data && out[k] == out_[k]) store(to, args_.numel, span, out[k]);
     }
-    if (F::kNoise && args_.drawn.data) store(args_.drawn, args_.numel, span, in[kInputs - 1]);
   }
 
   const PassArgs& args_;

@@ -19,7 +19,7 @@ struct PassPlan {
   int32_t
       threads;     // of a block: a power of two; fewer than kPassThreads where that covers a sample
   int64_t chunks;  // of a sample; blocks are numbered over (sample, chunk)
-  bool wide_in[kMaxTensors], wide_noise, wide_out[kMaxTensors], wide_drawn;
+  bool wide_in[kMaxTensors], wide_noise, wide_out[kMaxTensors];
 };
 
 inline bool reads_wide(const Input& in, int run) {
@@ -38,7 +38,6 @@ inline PassPlan plan_pass(const PassArgs& args) {
   const auto writes_wide = [&](const Output& out) {
     return reads_wide({out.data, out.dtype, args.numel, false}, run);
   };
-  plan.wide_drawn = writes_wide(args.drawn);
   for (int k = 0; k < kMaxTensors; ++k) {
     plan.wide_in[k] = reads_wide(args.in[k], run);
     plan.wide_out[k] = writes_wide(args.out[k]);
@@ -138,9 +137,6 @@ FD_HD void pass_thread(const PassArgs& args, const PassPlan& plan, const Prepare
       for (int k = 0; k < F::kSums; ++k) {
         if (i < place.n) lanes[k][i] += static_cast<double>(e.term[k]);
       }
-    }
-    if constexpr (F::kNoise) {
-      store_output<T, Memory>(args.drawn, args.numel, place, plan.wide_drawn, noise);
     }
     FD_UNROLL
     for (int k = 0; k < F::kOutputs; ++k) {

@@ -1,7 +1,7 @@
 // The operations of training, torch.ops.fastdiff.*: each is one pass over a batch (core/formula.h).
-// They write into tensors that the caller made; fastdiff/ops/training.py makes them and knows which
-// is the gradient of which. Inputs may have any strides; what is not readable in place is copied.
-#include <initializer_list>
+// <name>_grad makes the gradients that are wanted, in the order of the arguments; which is the
+// gradient of which is known in fastdiff/ops/training.py, where the schemas are.
+#include <tuple>
 #include <vector>
 
 #include "core/sums.h"
@@ -14,27 +14,39 @@ namespace {
 
 using torch::stable::Tensor;
 using MaybeTensor = std::optional<Tensor>;
+using Tensors = std::vector<Tensor>;
+using Wanted = std::vector<bool>;
+using torch::headeronly::ScalarType;
 
-/// A pass being put together; `like` gives shape, device and arithmetic.
+struct Argument {
+  const char* name;
+  Tensor tensor;
+};
+using Arguments = std::vector<Argument>;
+
+/// A pass being put together. All that it reads has the shape of its first input, any strides (what
+/// cannot be read in place is copied) and, if the first is float64, that dtype.
 class PassBuilder {
  public:
-  PassBuilder(Formula formula, const char* argument, const Tensor& like) : like_(view(like)) {
-    if (like_.dim < 1) reject(argument, "[batch, ...]", describe(like_));
+  PassBuilder(Formula formula, const Arguments& inputs)
+      : first_(inputs[0]), like_(view(first_.tensor)) {
+    if (like_.dim < 1) reject(first_.name, "[batch, ...]", describe(like_));
     args_.formula = formula;
-    const DType dtype = dtype_of(like_, argument, "float32, float64, bfloat16, float16");
+    const DType dtype = dtype_of(like_, first_.name, kFloats);
     args_.compute = dtype == DType::kFloat64 ? DType::kFloat64 : DType::kFloat32;
     args_.device = like_.device_type == 1 ? -1 : like_.device_index;
     args_.batch = like_.sizes[0];
     args_.numel = 1;
     for (int64_t d = 1; d < like_.dim; ++d) args_.numel *= like_.sizes[d];
-    place_.push_back(like);
+    for (size_t k = 0; k < inputs.size(); ++k) input(k, inputs[k].name, inputs[k].tensor);
   }
 
-  void input(int k, const char* argument, const MaybeTensor& t) {
-    if (t) args_.in[k] = readable(argument, *t);
+  /// Input k; none: zeros.
+  void input(size_t k, const char* argument, const MaybeTensor& t) {
+    args_.in[k] = t ? readable(argument, *t) : Input{};
   }
 
-  /// Normals like the others, or keys to draw them from; none: zeros.
+  /// Normals like the inputs, or int64 keys [batch, 2] to draw them from; none: zeros.
   void noise(const char* argument, const MaybeTensor& t) {
     if (!t) return;
     TensorView v = view(*t);
@@ -42,8 +54,8 @@ class PassBuilder {
       args_.noise = readable(argument, *t);
       return;
     }
-    const std::string keys = "int64 keys [" + std::to_string(args_.batch) + ", 2]";
     if (v.dim != 2 || v.sizes[0] != args_.batch || v.sizes[1] != 2) {
+      const std::string keys = "int64 keys [" + std::to_string(args_.batch) + ", 2]";
       reject(argument, keys + " or normals", describe(v));
     }
     require_device(argument, v);
@@ -51,78 +63,91 @@ class PassBuilder {
     args_.keys = static_cast<const int64_t*>(v.data);
   }
 
-  /// Numbers k, k + 1, ... of each sample: the columns of t [batch, ...].
-  void numbers(int k, const char* argument, const Tensor& t, std::initializer_list<int64_t> rest) {
+  /// Numbers `first`, `first` + 1, ... of each sample: these columns of t [batch, columns], or t
+  /// [batch] itself.
+  void numbers(int first, const char* argument, const Tensor& t, std::vector<int64_t> columns) {
     const TensorView v = view(t);
-    int64_t count = 1;
-    bool right = v.dim == 1 + static_cast<int64_t>(rest.size()) && v.sizes[0] == args_.batch;
-    for (int64_t d = 1; right && d < v.dim; ++d) {
-      right = v.sizes[d] == rest.begin()[d - 1];
-      count *= v.sizes[d];
-    }
+    const int64_t count = static_cast<int64_t>(columns.size());
     const DType dtype = dtype_of(v, argument, "float32, float64");
-    if (!right) reject(argument, "one row for each of " + std::to_string(args_.batch), describe(v));
+    if (v.dim != (count > 1 ? 2 : 1) || v.sizes[0] != args_.batch ||
+        (count > 1 && v.sizes[1] != count)) {
+      const std::string rest = count > 1 ? ", " + std::to_string(count) + "]" : "]";
+      reject(argument, "[" + std::to_string(args_.batch) + rest, describe(v));
+    }
     require_device(argument, v);
-    const int64_t size = dtype == DType::kFloat64 ? 8 : 4;
-    for (int64_t i = 0; i < count; ++i) {
-      int64_t place = 0, index = i;
-      for (int64_t d = v.dim - 1; d > 0; index /= v.sizes[d--]) {
-        place += index % v.sizes[d] * v.strides[d];
-      }
-      args_.number[k + i] = {static_cast<const char*>(v.data) + place * size, 0, dtype,
-                             v.strides[0]};
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t place = count > 1 ? columns[k] * v.strides[1] : 0;
+      const char* const data = static_cast<const char*>(v.data);
+      args_.number[first + k] = {data + place * (dtype == DType::kFloat64 ? 8 : 4), dtype,
+                                 v.strides[0]};
     }
   }
-  void number(int k, double value) { args_.number[k].value = value; }
   void parameter(double value) { args_.parameter = value; }
 
-  void output(int k, const char* argument, const MaybeTensor& t) {
-    if (t) args_.out[k] = writable(argument, *t);
+  /// Room for output k, of the dtype of `like`.
+  Tensor output(int k, const Tensor& like) {
+    const Tensor out = torch::stable::new_empty(
+        first_.tensor, {like_.sizes, static_cast<size_t>(like_.dim)}, like.scalar_type());
+    args_.out[k] = {out.data_ptr(), dtype_of(view(out), "like", kFloats)};
+    return out;
   }
 
-  void drawn(const char* argument, const MaybeTensor& t) {
-    if (t) args_.drawn = writable(argument, *t);
-  }
-
-  /// Sums of each sample, [batch, ...].
-  void result(const char* argument, const Tensor& t, int64_t sums) {
-    const TensorView v = view(t);
-    args_.result = {v.data, dtype_of(v, argument, "float32, float64")};
-    require_device(argument, v);
-    if (v.dim < 1 || v.sizes[0] != args_.batch || v.numel() != args_.batch * sums ||
-        !v.contiguous()) {
-      reject(argument, "a contiguous tensor of a row for each sample", describe(v));
-    }
+  /// Room for the sums of each sample: [batch] or [batch, sums].
+  Tensor result(int64_t sums = 1, MaybeTensor like = std::nullopt) {
+    const bool wide = like ? like->scalar_type() == ScalarType::Double
+                           : args_.compute == DType::kFloat64;
+    const int64_t sizes[] = {args_.batch, sums};
+    const Tensor out =
+        torch::stable::new_empty(first_.tensor, {sizes, size_t(sums > 1 ? 2 : 1)},
+                                 wide ? ScalarType::Double : ScalarType::Float);
+    args_.result = {out.data_ptr(), wide ? DType::kFloat64 : DType::kFloat32};
     const int64_t chunks = sum_chunks_of(args_.numel);
-    if (chunks < 2) return;
-    const Tensor& partial = keep(torch::stable::new_empty(place_[0], {args_.batch * chunks * sums},
-                                                          torch::headeronly::ScalarType::Double));
-    args_.partial = static_cast<double*>(partial.data_ptr());
+    if (chunks > 1) {
+      const int64_t size[] = {args_.batch * chunks * sums};
+      args_.partial = static_cast<double*>(
+          keep(torch::stable::new_empty(first_.tensor, {size, 1}, ScalarType::Double))
+              .data_ptr());
+    }
+    return out;
+  }
+
+  /// Runs, for the gradients that are wanted of these arguments; output k is that of the k-th which
+  /// is differentiated: not the leading `constants`.
+  Tensors gradients(const Wanted& wanted, const Arguments& of, size_t constants = 0) {
+    Tensors made;
+    for (size_t k = 0; k < of.size(); ++k) {
+      if (!wanted.at(k)) continue;
+      if (k < constants) reject(of[k].name, "a tensor without gradient", "requires_grad=True");
+      made.push_back(output(static_cast<int>(k - constants), of[k].tensor));
+    }
+    if (!made.empty()) run();
+    return made;
   }
 
   void run() const { run_pass(args_); }
 
  private:
-  const Tensor& keep(Tensor t) { return place_.emplace_back(std::move(t)); }
+  static constexpr const char* kFloats = "float32, float64, bfloat16, float16";
+
+  const Tensor& keep(Tensor t) { return kept_.emplace_back(std::move(t)); }
 
   void require_device(const char* argument, const TensorView& v) const {
     if (v.device_type != like_.device_type || v.device_index != like_.device_index) {
-      reject(argument, "a tensor on the device of the others", describe(v));
+      reject(argument, std::string("a tensor on the device of ") + first_.name, describe(v));
     }
-  }
-
-  DType check(const char* argument, const TensorView& v) const {
-    require_device(argument, v);
-    bool same = v.dim == like_.dim;
-    for (int64_t d = 0; same && d < v.dim; ++d) same = v.sizes[d] == like_.sizes[d];
-    if (!same) reject(argument, "the shape of " + describe(like_), describe(v));
-    const bool wide = args_.compute == DType::kFloat64;
-    return dtype_of(v, argument, wide ? "float64" : "float32, bfloat16, float16");
   }
 
   Input readable(const char* argument, const Tensor& t) {
     TensorView v = view(t);
-    const DType dtype = check(argument, v);
+    require_device(argument, v);
+    bool same = v.dim == like_.dim;
+    for (int64_t d = 0; same && d < v.dim; ++d) same = v.sizes[d] == like_.sizes[d];
+    if (!same) {
+      reject(argument, std::string("the shape of ") + first_.name + ", " + describe(like_),
+             describe(v));
+    }
+    const bool wide = args_.compute == DType::kFloat64;
+    const DType dtype = dtype_of(v, argument, wide ? "float64" : "float32, bfloat16, float16");
     bool constant = args_.numel > 1, contiguous = true;
     int64_t expected = 1;
     for (int64_t d = v.dim - 1; d > 0; --d) {
@@ -135,165 +160,180 @@ class PassBuilder {
     return {v.data, dtype, v.strides[0], constant};
   }
 
-  Output writable(const char* argument, const Tensor& t) const {
-    const TensorView v = view(t);
-    const DType dtype = check(argument, v);
-    if (!v.contiguous()) reject(argument, "a contiguous tensor", describe(v));
-    return {v.data, dtype};
-  }
-
   PassArgs args_ = {};
-  std::vector<Tensor> place_;  // keeps what is read alive
-  TensorView like_;
+  const Argument first_;
+  const TensorView like_;
+  Tensors kept_;  // alive until the pass ran
 };
 
-void mix_(MaybeTensor first, MaybeTensor second, MaybeTensor drawn, MaybeTensor x,
-          MaybeTensor noise, Tensor mix) {
-  if (!x && !noise) reject("x", "a tensor", "None");
-  PassBuilder pass(Formula::kMix, "x", x ? *x : *noise);
-  pass.input(0, "x", x);
+// Noising.
+
+std::tuple<Tensor, Tensor> mix(Tensor x, Tensor mix, Tensor noise) {
+  PassBuilder pass(Formula::kMix, {{"x", x}});
   pass.noise("noise", noise);
-  pass.numbers(0, "mix", mix, {2, 2});
-  pass.output(0, "first", first);
-  pass.output(1, "second", second);
-  pass.drawn("drawn", drawn);
+  pass.numbers(0, "mix", mix, {0, 1, 2, 3});
+  const auto made = std::make_tuple(pass.output(0, x), pass.output(1, x));
   pass.run();
+  return made;
 }
 
-void mix_sums_(Tensor sums, MaybeTensor first, MaybeTensor second, Tensor x, Tensor noise) {
-  PassBuilder pass(Formula::kMixSums, "x", x);
-  pass.input(0, "first", first);
-  pass.input(1, "second", second);
-  pass.input(2, "x", x);
-  pass.noise("noise", noise);
-  pass.result("sums", sums, 4);
-  pass.run();
+/// To x and the noise: the transposed mixture of the gradients.
+Tensors mix_grad(MaybeTensor of_first, MaybeTensor of_second, Tensor x, Tensor mix, Tensor noise,
+                 Wanted wanted) {
+  Tensors made;
+  PassBuilder back(Formula::kMix, {{"x", x}});
+  back.input(0, "of_first", of_first);
+  back.noise("of_second", of_second);
+  back.numbers(0, "mix", mix, {0, 2, 1, 3});
+  if (wanted.at(0)) made.push_back(back.output(0, x));
+  if (wanted.at(1)) {
+    PassBuilder sums(Formula::kMixSums, {{"x", x}});
+    sums.input(0, "of_first", of_first);
+    sums.input(1, "of_second", of_second);
+    sums.input(2, "x", x);
+    sums.noise("noise", noise);
+    made.push_back(sums.result(4, mix));
+    sums.run();
+  }
+  if (wanted.at(2)) made.push_back(back.output(1, noise));
+  if (wanted[0] || wanted[2]) back.run();
+  return made;
 }
 
-/// What both passes of the squared error read.
-PassBuilder squared_error(Formula formula, const Tensor& output, const Tensor& x,
-                          const Tensor& weight, double scale, const MaybeTensor& mix,
-                          const MaybeTensor& noise) {
-  PassBuilder pass(formula, "output", output);
-  pass.input(0, "output", output);
-  pass.input(1, "x", x);
-  pass.number(0, 1.0);
-  if (mix) pass.numbers(0, "mix", *mix, {2});
-  pass.noise("noise", noise);
-  pass.numbers(2, "weight", weight, {});
+// The weighted square of a difference.
+
+Tensor squared_error(Tensor output, Tensor target, Tensor weight, double scale) {
+  PassBuilder pass(Formula::kSquaredError, {{"output", output}, {"target", target}});
+  pass.numbers(0, "weight", weight, {0});
   pass.parameter(scale);
-  return pass;
-}
-
-void squared_error_(Tensor error, Tensor output, Tensor x, Tensor weight, double scale,
-                    MaybeTensor mix, MaybeTensor noise) {
-  PassBuilder pass = squared_error(Formula::kSquaredError, output, x, weight, scale, mix, noise);
-  pass.result("error", error, 1);
+  const Tensor error = pass.result();
   pass.run();
+  return error;
 }
 
-void squared_error_grad_(Tensor to_output, Tensor gradient, Tensor output, Tensor x, Tensor weight,
-                         double scale, MaybeTensor mix, MaybeTensor noise) {
-  PassBuilder pass =
-      squared_error(Formula::kSquaredErrorGrad, output, x, weight, scale, mix, noise);
-  pass.numbers(3, "gradient", gradient, {});
-  pass.output(0, "to_output", to_output);
-  pass.run();
+/// To the weight: the error, with the gradient as its weight.
+Tensors squared_error_grad(Tensor gradient, Tensor output, Tensor target, Tensor weight,
+                           double scale, Wanted wanted) {
+  const Arguments inputs = {{"output", output}, {"target", target}};
+  PassBuilder pass(Formula::kSquaredErrorGrad, inputs);
+  pass.numbers(0, "weight", weight, {0});
+  pass.numbers(1, "gradient", gradient, {0});
+  pass.parameter(scale);
+  Tensors made = pass.gradients(wanted, inputs);
+  if (wanted.at(2)) {
+    PassBuilder error(Formula::kSquaredError, inputs);
+    error.numbers(0, "gradient", gradient, {0});
+    error.parameter(scale);
+    made.push_back(error.result(1, weight));
+    error.run();
+  }
+  return made;
 }
 
-void gaussian_sample_(Tensor sample, Tensor kl, Tensor mean, Tensor log_var, Tensor noise) {
-  PassBuilder pass(Formula::kGaussianSample, "mean", mean);
-  pass.input(0, "mean", mean);
-  pass.input(1, "log_var", log_var);
+// A reparametrised draw and what it costs.
+
+std::tuple<Tensor, Tensor> gaussian_sample(Tensor mean, Tensor log_var, Tensor noise) {
+  PassBuilder pass(Formula::kGaussianSample, {{"mean", mean}, {"log_var", log_var}});
   pass.noise("noise", noise);
-  pass.output(0, "sample", sample);
-  pass.result("kl", kl, 1);
+  const auto made = std::make_tuple(pass.output(0, mean), pass.result());
   pass.run();
+  return made;
 }
 
-void gaussian_sample_grad_(MaybeTensor to_mean, MaybeTensor to_log_var, MaybeTensor of_sample,
-                           MaybeTensor of_kl, Tensor mean, Tensor log_var, Tensor noise) {
-  PassBuilder pass(Formula::kGaussianSampleGrad, "mean", mean);
-  pass.input(0, "mean", mean);
-  pass.input(1, "log_var", log_var);
+Tensors gaussian_sample_grad(MaybeTensor of_sample, MaybeTensor of_kl, Tensor mean, Tensor log_var,
+                             Tensor noise, Wanted wanted) {
+  PassBuilder pass(Formula::kGaussianSampleGrad, {{"mean", mean}, {"log_var", log_var}});
   pass.input(2, "of_sample", of_sample);
-  if (of_kl) pass.numbers(0, "of_kl", *of_kl, {});
+  if (of_kl) pass.numbers(0, "of_kl", *of_kl, {0});
   pass.noise("noise", noise);
-  pass.output(0, "to_mean", to_mean);
-  pass.output(1, "to_log_var", to_log_var);
+  return pass.gradients(wanted, {{"mean", mean}, {"log_var", log_var}, {"noise", noise}});
+}
+
+// Sums over each sample of a function of the inputs alone.
+
+Tensor sum(Formula formula, const Arguments& inputs, double parameter = 0) {
+  PassBuilder pass(formula, inputs);
+  pass.parameter(parameter);
+  const Tensor made = pass.result();
   pass.run();
+  return made;
 }
 
-PassBuilder gaussian_kl(Formula formula, const Tensor& mean, const Tensor& log_var,
-                        const Tensor& mean_p, const Tensor& log_var_p) {
-  PassBuilder pass(formula, "mean", mean);
-  pass.input(0, "mean", mean);
-  pass.input(1, "log_var", log_var);
-  pass.input(2, "mean_p", mean_p);
-  pass.input(3, "log_var_p", log_var_p);
-  return pass;
+Tensors sum_grad(Formula formula, const Tensor& gradient, const Arguments& inputs,
+                 const Wanted& wanted, size_t constants = 0, double parameter = 0) {
+  PassBuilder pass(formula, inputs);
+  pass.numbers(0, "gradient", gradient, {0});
+  pass.parameter(parameter);
+  return pass.gradients(wanted, inputs, constants);
 }
 
-void gaussian_kl_(Tensor kl, Tensor mean, Tensor log_var, Tensor mean_p, Tensor log_var_p) {
-  PassBuilder pass = gaussian_kl(Formula::kGaussianKL, mean, log_var, mean_p, log_var_p);
-  pass.result("kl", kl, 1);
-  pass.run();
+Arguments two_gaussians(const Tensor& mean, const Tensor& log_var, const Tensor& mean_p,
+                        const Tensor& log_var_p) {
+  return {{"mean", mean}, {"log_var", log_var}, {"mean_p", mean_p}, {"log_var_p", log_var_p}};
+}
+Tensor gaussian_kl(Tensor mean, Tensor log_var, Tensor mean_p, Tensor log_var_p) {
+  return sum(Formula::kGaussianKL, two_gaussians(mean, log_var, mean_p, log_var_p));
+}
+Tensors gaussian_kl_grad(Tensor gradient, Tensor mean, Tensor log_var, Tensor mean_p,
+                         Tensor log_var_p, Wanted wanted) {
+  return sum_grad(Formula::kGaussianKLGrad, gradient,
+                  two_gaussians(mean, log_var, mean_p, log_var_p), wanted);
 }
 
-void gaussian_kl_grad_(MaybeTensor to_mean, MaybeTensor to_log_var, MaybeTensor to_mean_p,
-                       MaybeTensor to_log_var_p, Tensor gradient, Tensor mean, Tensor log_var,
-                       Tensor mean_p, Tensor log_var_p) {
-  PassBuilder pass = gaussian_kl(Formula::kGaussianKLGrad, mean, log_var, mean_p, log_var_p);
-  pass.numbers(0, "gradient", gradient, {});
-  pass.output(0, "to_mean", to_mean);
-  pass.output(1, "to_log_var", to_log_var);
-  pass.output(2, "to_mean_p", to_mean_p);
-  pass.output(3, "to_log_var_p", to_log_var_p);
-  pass.run();
+Tensor gaussian_log_prob(Tensor x, Tensor mean, Tensor log_var) {
+  return sum(Formula::kGaussianLogProb, {{"x", x}, {"mean", mean}, {"log_var", log_var}});
+}
+Tensors gaussian_log_prob_grad(Tensor gradient, Tensor x, Tensor mean, Tensor log_var,
+                               Wanted wanted) {
+  return sum_grad(Formula::kGaussianLogProbGrad, gradient,
+                  {{"x", x}, {"mean", mean}, {"log_var", log_var}}, wanted);
 }
 
-PassBuilder discretised_gaussian(Formula formula, const Tensor& x, const Tensor& mean,
-                                 const Tensor& log_var, int64_t depth) {
+Tensor bernoulli(Tensor x, Tensor logits) {
+  return sum(Formula::kBernoulli, {{"x", x}, {"logits", logits}});
+}
+Tensors bernoulli_grad(Tensor gradient, Tensor x, Tensor logits, Wanted wanted) {
+  return sum_grad(Formula::kBernoulliGrad, gradient, {{"x", x}, {"logits", logits}}, wanted, 1);
+}
+
+double levels(int64_t depth) {
   if (depth < 2) reject("depth", "at least 2 levels", std::to_string(depth));
-  PassBuilder pass(formula, "x", x);
-  pass.input(0, "x", x);
-  pass.input(1, "mean", mean);
-  pass.input(2, "log_var", log_var);
-  pass.parameter(static_cast<double>(depth));
-  return pass;
+  return static_cast<double>(depth);
 }
-
-void discretised_gaussian_(Tensor log_prob, Tensor x, Tensor mean, Tensor log_var, int64_t depth) {
-  PassBuilder pass = discretised_gaussian(Formula::kDiscretisedGaussian, x, mean, log_var, depth);
-  pass.result("log_prob", log_prob, 1);
-  pass.run();
+Tensor discretised_gaussian(Tensor x, Tensor mean, Tensor log_var, int64_t depth) {
+  return sum(Formula::kDiscretisedGaussian, {{"x", x}, {"mean", mean}, {"log_var", log_var}},
+             levels(depth));
 }
-
-void discretised_gaussian_grad_(MaybeTensor to_mean, MaybeTensor to_log_var, Tensor gradient,
-                                Tensor x, Tensor mean, Tensor log_var, int64_t depth) {
-  PassBuilder pass =
-      discretised_gaussian(Formula::kDiscretisedGaussianGrad, x, mean, log_var, depth);
-  pass.numbers(0, "gradient", gradient, {});
-  pass.output(0, "to_mean", to_mean);
-  pass.output(1, "to_log_var", to_log_var);
-  pass.run();
+Tensors discretised_gaussian_grad(Tensor gradient, Tensor x, Tensor mean, Tensor log_var,
+                                  int64_t depth, Wanted wanted) {
+  return sum_grad(Formula::kDiscretisedGaussianGrad, gradient,
+                  {{"x", x}, {"mean", mean}, {"log_var", log_var}}, wanted, 1, levels(depth));
+}
+Tensor discretised_logistic(Tensor x, Tensor mean, Tensor log_scale, int64_t depth) {
+  return sum(Formula::kDiscretisedLogistic, {{"x", x}, {"mean", mean}, {"log_scale", log_scale}},
+             levels(depth));
+}
+Tensors discretised_logistic_grad(Tensor gradient, Tensor x, Tensor mean, Tensor log_scale,
+                                  int64_t depth, Wanted wanted) {
+  return sum_grad(Formula::kDiscretisedLogisticGrad, gradient,
+                  {{"x", x}, {"mean", mean}, {"log_scale", log_scale}}, wanted, 1, levels(depth));
 }
 
 }  // namespace
 }  // namespace fastdiff
 
-#define FD_IMPLEMENT_ONE(m, name) m.impl(#name, TORCH_BOX(&fastdiff::name))
-#define FD_IMPLEMENT(m)                       \
-  FD_IMPLEMENT_ONE(m, mix_);                  \
-  FD_IMPLEMENT_ONE(m, mix_sums_);             \
-  FD_IMPLEMENT_ONE(m, squared_error_);        \
-  FD_IMPLEMENT_ONE(m, squared_error_grad_);   \
-  FD_IMPLEMENT_ONE(m, gaussian_sample_);      \
-  FD_IMPLEMENT_ONE(m, gaussian_sample_grad_); \
-  FD_IMPLEMENT_ONE(m, gaussian_kl_);          \
-  FD_IMPLEMENT_ONE(m, gaussian_kl_grad_);     \
-  FD_IMPLEMENT_ONE(m, discretised_gaussian_); \
-  FD_IMPLEMENT_ONE(m, discretised_gaussian_grad_)
+#define FD_WITH_GRADIENT(m, name)                \
+  m.impl(#name, TORCH_BOX(&fastdiff::name));     \
+  m.impl(#name "_grad", TORCH_BOX(&fastdiff::name##_grad))
+#define FD_IMPLEMENT(m)                      \
+  FD_WITH_GRADIENT(m, mix);                  \
+  FD_WITH_GRADIENT(m, squared_error);        \
+  FD_WITH_GRADIENT(m, gaussian_sample);      \
+  FD_WITH_GRADIENT(m, gaussian_kl);          \
+  FD_WITH_GRADIENT(m, gaussian_log_prob);    \
+  FD_WITH_GRADIENT(m, bernoulli);            \
+  FD_WITH_GRADIENT(m, discretised_gaussian); \
+  FD_WITH_GRADIENT(m, discretised_logistic)
 
 STABLE_TORCH_LIBRARY_IMPL(fastdiff, CPU, m) { FD_IMPLEMENT(m); }
 #ifdef FD_CUDA

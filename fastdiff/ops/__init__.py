@@ -11,8 +11,11 @@ from .noise import normal as normal
 from .select import backend as backend
 from .select import backend_of as backend_of
 from .step import step_ as step_
+from .training import bernoulli as bernoulli
 from .training import discretised_gaussian as discretised_gaussian
+from .training import discretised_logistic as discretised_logistic
 from .training import gaussian_kl as gaussian_kl
+from .training import gaussian_log_prob as gaussian_log_prob
 from .training import gaussian_sample_kl as gaussian_sample_kl
 from .training import mix_noise as mix_noise
 from .training import squared_error as squared_error

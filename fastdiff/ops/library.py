@@ -8,6 +8,7 @@ LIBRARY = torch.library.Library("fastdiff", "DEF")
 # The same operators on one backend whatever the device, for those who choose (select.py).
 REFERENCE = torch.library.Library("fastdiff_reference", "DEF")
 TRITON = torch.library.Library("fastdiff_triton", "DEF")
+LIBRARIES = (LIBRARY, REFERENCE, TRITON)
 
 
 def _load():

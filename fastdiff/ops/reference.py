@@ -68,6 +68,17 @@ def wide_normals(keys: torch.Tensor, numel: int) -> torch.Tensor:
     return lanes.flatten(1)[:, :numel]
 
 
+def drawn(noise: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """The normals that keys [B, 2] stand for, in the shape of ``like`` [B, ...] and as precise as
+    ``fastdiff.ops.normal`` draws them for its dtype; given normals as they are."""
+    if noise.is_floating_point():
+        return noise
+    out = torch.empty(like.shape, device=like.device,
+                      dtype=torch.float64 if like.dtype == torch.float64 else torch.float32)  # fmt: skip
+    normal_(out, noise)
+    return out
+
+
 def normal_(out: torch.Tensor, keys: torch.Tensor) -> None:
     events, numel = len(out), math.prod(out.shape[1:])
     if keys.dtype != torch.int64 or keys.shape != (events, 2):

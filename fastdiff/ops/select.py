@@ -82,10 +82,13 @@ def _default(kind: str) -> str:
     return "triton" if HAS_TRITON and kind in ("cuda", "xpu") else "reference"
 
 
+def namespace(device) -> str:
+    """Under which ``torch.ops`` has the operators of the backend that serves ``device``."""
+    if backend_of(device) == "triton":
+        return "fastdiff_triton"
+    return "fastdiff_reference" if _chosen == "reference" else "fastdiff"
+
+
 def operation(name: str, device):
     """The operator ``name`` of the backend that serves ``device``: traceable by torch.compile."""
-    if backend_of(device) == "triton":
-        return getattr(torch.ops.fastdiff_triton, name)
-    if _chosen == "reference":
-        return getattr(torch.ops.fastdiff_reference, name)
-    return getattr(torch.ops.fastdiff, name)
+    return getattr(getattr(torch.ops, namespace(device)), name)

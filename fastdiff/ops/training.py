@@ -2,203 +2,108 @@
 
 Each sample has its own coefficients, noise and result. Noise comes as standard normals or as keys
 (``fastdiff.ops.normal``), from which forward and backward draw the same numbers where they need
-them, so that none are kept. Arithmetic is float32 (all of it float64 if any tensor is), sums are
+them, so that none are kept. Arithmetic is float32 (all of it float64 if a tensor is), sums are
 taken in float64 in an order that depends on the element's index only: a sample's numbers do not
 depend on its batch, the number of threads or the processor. Gradients of gradients are refused.
 """
 
+import math
+
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from . import training_reference as reference
-from .library import define, refuse_gradient
-from .select import operation
+from .differentiable import differentiable
+from .library import refuse_gradient
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
-for _schema in (
-    "mix_(Tensor(a!)? first, Tensor(b!)? second, Tensor(c!)? drawn, Tensor? x, Tensor? noise, "
-    "Tensor mix) -> ()",
-    "mix_sums_(Tensor(a!) sums, Tensor? first, Tensor? second, Tensor x, Tensor noise) -> ()",
-    "squared_error_(Tensor(a!) error, Tensor output, Tensor x, Tensor weight, float scale, "
-    "Tensor? mix, Tensor? noise) -> ()",
-    "squared_error_grad_(Tensor(a!)? to_output, Tensor(b!)? to_x, Tensor gradient, Tensor output, "
-    "Tensor x, Tensor weight, float scale, Tensor? mix, Tensor? noise) -> ()",
-    "gaussian_sample_(Tensor(a!) sample, Tensor(b!) kl, Tensor mean, Tensor log_var, "
-    "Tensor noise) -> ()",
-    "gaussian_sample_grad_(Tensor(a!)? to_mean, Tensor(b!)? to_log_var, Tensor? of_sample, "
-    "Tensor? of_kl, Tensor mean, Tensor log_var, Tensor noise) -> ()",
-    "gaussian_kl_(Tensor(a!) kl, Tensor mean, Tensor log_var, Tensor mean_p, Tensor log_var_p) "
-    "-> ()",
-    "gaussian_kl_grad_(Tensor(a!)? to_mean, Tensor(b!)? to_log_var, Tensor(c!)? to_mean_p, "
-    "Tensor(d!)? to_log_var_p, Tensor gradient, Tensor mean, Tensor log_var, Tensor mean_p, "
-    "Tensor log_var_p) -> ()",
-    "discretised_gaussian_(Tensor(a!) log_prob, Tensor x, Tensor mean, Tensor log_var, int depth) "
-    "-> ()",
-    "discretised_gaussian_grad_(Tensor(a!)? to_mean, Tensor(b!)? to_log_var, Tensor gradient, "
-    "Tensor x, Tensor mean, Tensor log_var, int depth) -> ()",
-):
-    _kernel = getattr(reference, _schema.split("(")[0])
-    define(_schema, _kernel, lambda *args: None, _kernel)  # Triton has no kernels of its own
+_mix = differentiable(
+    "mix(Tensor x, Tensor mix, Tensor noise) -> (Tensor, Tensor)",
+    "Tensor? of_first, Tensor? of_second", reference.mix, reference.mix_grad, "xx",
+)  # fmt: skip
+_squared_error = differentiable(
+    "squared_error(Tensor output, Tensor target, Tensor weight, float scale) -> Tensor",
+    "Tensor gradient", reference.squared_error, reference.squared_error_grad, "s",
+)  # fmt: skip
+_gaussian_sample = differentiable(
+    "gaussian_sample(Tensor mean, Tensor log_var, Tensor noise) -> (Tensor, Tensor)",
+    "Tensor? of_sample, Tensor? of_kl",
+    reference.gaussian_sample, reference.gaussian_sample_grad, "xs",
+)  # fmt: skip
 
 
-def mix_noise(
-    x: Tensor, mix: Tensor, noise: Tensor, *, dtype=None, return_noise: bool = False
-) -> tuple[Tensor, ...]:
-    """a x + b z and c x + d z of each sample, and z if asked for.
+def _sum(name: str, arguments: str):
+    """An operation whose result is one sum of each sample."""
+    forward, backward = getattr(reference, name), getattr(reference, f"{name}_grad")
+    schema = f"{name}({arguments}) -> Tensor"
+    return differentiable(schema, "Tensor gradient", forward, backward, "s")
+
+
+_gaussian_kl = _sum("gaussian_kl", "Tensor mean, Tensor log_var, Tensor mean_p, Tensor log_var_p")
+_gaussian_log_prob = _sum("gaussian_log_prob", "Tensor x, Tensor mean, Tensor log_var")
+_bernoulli = _sum("bernoulli", "Tensor x, Tensor logits")
+_discretised_gaussian = _sum(
+    "discretised_gaussian", "Tensor x, Tensor mean, Tensor log_var, int depth"
+)
+_discretised_logistic = _sum(
+    "discretised_logistic", "Tensor x, Tensor mean, Tensor log_scale, int depth"
+)
+
+
+def mix_noise(x: Tensor, mix: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """a x + b z and c x + d z of each sample, both of x's shape and dtype.
 
     Args:
         x: [B, ...], a floating dtype.
         mix: [B, 4], the columns a, b, c, d.
-        noise: z, standard normals of x's shape, or int64 keys [B, 2] to draw them from.
-        dtype: of the mixtures; default: that of x.
-        return_noise: also return z, in x's dtype.
+        noise: z, standard normals of x's shape, or int64 keys [B, 2] to draw them from: those of
+            ``fastdiff.noise.normal(keys, x.shape[1:])``, in float64 if x is.
 
     Gradients flow to x, mix and given normals.
     """
     _check("x", x)
-    noise = _noise(noise, x)
-    if mix.shape != (len(x), 4):
-        raise ValueError(f"mix: expected [{len(x)}, 4], got {list(mix.shape)}")
-    dtype = dtype or x.dtype
-    x, noise = _same_arithmetic(x, noise)
-    draws = return_noise and not noise.is_floating_point()
-    made = torch.float64 if x.dtype == torch.float64 else dtype
-    mixed = _Mix.apply(x, _number(mix).unflatten(1, (2, 2)), noise, made, draws)
-    if made != dtype:
-        mixed = (mixed[0].to(dtype), mixed[1].to(dtype), *mixed[2:])
-    return (*mixed, noise) if return_noise and not draws else mixed
+    _require("mix", mix, (len(x), 4))
+    x, noise = _in_one_precision(x, _noise(noise, x))
+    return _mix(x, _numbers(mix), noise)
 
 
-class _Mix(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, mix, noise, dtype, draws):
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(x, mix, noise)
-        first, second = _empty(x, dtype), _empty(x, dtype)
-        drawn = _empty(x) if draws else None
-        operation("mix_", x.device)(first, second, drawn, x, noise, mix)
-        if not draws:
-            return first, second
-        ctx.mark_non_differentiable(drawn)
-        return first, second, drawn
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, of_first, of_second, _=None):
-        x, mix, noise = ctx.saved_tensors
-        to_x, to_mix, to_noise = _wanted(ctx, x, mix, noise)
-        if to_x is not None or to_noise is not None:
-            operation("mix_", x.device)(to_x, to_noise, None, of_first, of_second, mix.mT)
-        if to_mix is not None:
-            operation("mix_sums_", x.device)(to_mix, of_first, of_second, x, noise)
-        return to_x, to_mix, to_noise, None, None
-
-
-def squared_error(
-    output: Tensor,
-    x: Tensor,
-    weight: Tensor,
-    *,
-    mix: Tensor | None = None,
-    noise: Tensor | None = None,
-    mean: bool = False,
-) -> Tensor:
-    """weight ||output - x||^2 of each sample, [B] float32 (float64 if a tensor is).
+def squared_error(output: Tensor, target: Tensor, weight: Tensor, *, mean: bool = False) -> Tensor:
+    """weight ||output - target||^2 of each sample, [B] float32 (float64 if output or target is).
 
     Args:
-        output, x: [B, ...] of one shape, floating dtypes.
+        output, target: [B, ...] of one shape, floating dtypes.
         weight: [B].
-        mix: [B, 2], the columns c, d of a target c x + d z in place of x, made on the fly.
-        noise: its z, see ``mix_noise``.
         mean: divide by the number of elements of a sample.
 
-    Gradients flow to output, x and weight.
+    Gradients flow to all three.
     """
     _check("output", output)
-    _check("x", x, output)
-    if weight.shape != output.shape[:1]:
-        raise ValueError(f"weight: expected [{len(output)}], got {list(weight.shape)}")
-    if (mix is None) != (noise is None):
-        raise ValueError("mix, noise: expected both or none of them, got one")
-    if mix is not None:
-        noise = _noise(noise, x)
-        if mix.shape != (len(x), 2):
-            raise ValueError(f"mix: expected [{len(x)}, 2], got {list(mix.shape)}")
-        refuse_gradient(mix=mix, noise=noise)
-        mix = _number(mix)
-    numel = output[0].numel() if mean and len(output) else 1
-    output, x, noise = _same_arithmetic(output, x, noise)
-    return _SquaredError.apply(output, x, _number(weight), 1 / max(numel, 1), mix, noise)
-
-
-class _SquaredError(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, output, x, weight, scale, mix, noise):
-        ctx.save_for_backward(output, x, weight, mix, noise)
-        ctx.scale = scale
-        error = _result(output)
-        operation("squared_error_", x.device)(error, output, x, weight, scale, mix, noise)
-        return error
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        output, x, weight, mix, noise = ctx.saved_tensors
-        to_output, to_x, to_weight = _wanted(ctx, output, x, weight)
-        scale = ctx.scale
-        if to_output is not None or to_x is not None:
-            operation("squared_error_grad_", x.device)(
-                to_output, to_x, gradient, output, x, weight, scale, mix, noise
-            )
-        if to_weight is not None:
-            one = torch.ones_like(weight)
-            operation("squared_error_", x.device)(to_weight, output, x, one, scale, mix, noise)
-            to_weight *= gradient
-        return to_output, to_x, to_weight, None, None, None
+    _require("target", target, output.shape)
+    _require("weight", weight, output.shape[:1])
+    scale = 1 / max(1, math.prod(output.shape[1:])) if mean else 1.0
+    output, target = _in_one_precision(output, target)
+    return _squared_error(output, target, _numbers(weight), scale)
 
 
 def gaussian_sample_kl(mean: Tensor, log_var: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """A sample of N(mean, e^log_var) and the KL of that Gaussian to N(0, I).
 
     mean + e^(log_var / 2) z and 1/2 sum(mean^2 + e^log_var - 1 - log_var): Kingma and Welling 2014,
-    "Auto-encoding variational Bayes", section 2.4 and appendix B.
+    "Auto-encoding variational Bayes", sec. 2.4 and appendix B.
 
     Args:
-        mean, log_var: [B, ...], floating dtypes.
+        mean: [B, ...], a floating dtype.
+        log_var: broadcasts to mean.
         noise: z, see ``mix_noise``.
 
     Returns:
         The sample, of mean's shape and dtype, and the KL in nats, [B] float32 (float64 if a tensor
         is). Gradients flow to mean, log_var and given normals.
     """
-    _check("mean", mean)
-    _check("log_var", log_var, mean)
-    return _GaussianSample.apply(*_same_arithmetic(mean, log_var, _noise(noise, mean)))
-
-
-class _GaussianSample(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, mean, log_var, noise):
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(mean, log_var, noise)
-        sample, kl = _empty(mean), _result(mean)
-        operation("gaussian_sample_", mean.device)(sample, kl, mean, log_var, noise)
-        return sample, kl
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, of_sample, of_kl):
-        mean, log_var, noise = ctx.saved_tensors
-        to_mean, to_log_var, to_noise = _wanted(ctx, mean, log_var, noise)
-        if to_mean is not None or to_log_var is not None:
-            operation("gaussian_sample_grad_", mean.device)(
-                to_mean, to_log_var, of_sample, of_kl, mean, log_var, noise
-            )
-        if to_noise is not None:
-            to_noise = None if of_sample is None else of_sample * torch.exp(0.5 * log_var)
-        return to_mean, to_log_var, to_noise
+    mean, log_var = _expanded(mean=mean, log_var=log_var)
+    arguments = _in_one_precision(mean, log_var, _noise(noise, mean))
+    return _gaussian_sample(*arguments)
 
 
 def gaussian_kl(mean: Tensor, log_var: Tensor, mean_p: Tensor, log_var_p: Tensor) -> Tensor:
@@ -211,25 +116,35 @@ def gaussian_kl(mean: Tensor, log_var: Tensor, mean_p: Tensor, log_var_p: Tensor
 
     Gradients flow to all of them.
     """
-    _check("mean", mean)
-    return _GaussianKL.apply(*_expanded(mean, log_var, mean_p, log_var_p))
+    arguments = _expanded(mean=mean, log_var=log_var, mean_p=mean_p, log_var_p=log_var_p)
+    return _gaussian_kl(*arguments)
 
 
-class _GaussianKL(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, *gaussians):
-        ctx.save_for_backward(*gaussians)
-        kl = _result(gaussians[0])
-        operation("gaussian_kl_", kl.device)(kl, *gaussians)
-        return kl
+def gaussian_log_prob(x: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
+    """log N(x; mean, e^log_var) in nats, [B] float32 (float64 if a tensor is).
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        gaussians = ctx.saved_tensors
-        wanted = _wanted(ctx, *gaussians)
-        operation("gaussian_kl_grad_", gradient.device)(*wanted, gradient, *gaussians)
-        return wanted
+    Args:
+        x: [B, ...], a floating dtype.
+        mean, log_var: broadcast to x.
+
+    Gradients flow to all of them.
+    """
+    arguments = _expanded(x=x, mean=mean, log_var=log_var)
+    return _gaussian_log_prob(*arguments)
+
+
+def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
+    """sum x log p + (1 - x) log(1 - p) with p = sigmoid(logits), [B] in nats, float32 (float64 if a
+    tensor is).
+
+    Args:
+        x: [B, ...] in [0, 1]; values in between are expectations of binary pixels.
+        logits: broadcast to x.
+
+    Gradients flow to logits.
+    """
+    refuse_gradient(x=x)
+    return _bernoulli(*_expanded(x=x, logits=logits))
 
 
 def discretised_gaussian(x: Tensor, mean: Tensor, log_var: Tensor, depth: int) -> Tensor:
@@ -247,55 +162,39 @@ def discretised_gaussian(x: Tensor, mean: Tensor, log_var: Tensor, depth: int) -
 
     Gradients flow to mean and log_var.
     """
-    _check("x", x)
+    return _discretised(_discretised_gaussian, depth, x=x, mean=mean, log_var=log_var)
+
+
+def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, depth: int) -> Tensor:
+    """As ``discretised_gaussian`` under a logistic distribution of scale e^log_scale, [B].
+
+    Salimans et al. 2017, "PixelCNN++", eq. 2.
+    """
+    return _discretised(_discretised_logistic, depth, x=x, mean=mean, log_scale=log_scale)
+
+
+def _discretised(operation, depth: int, **tensors: Tensor) -> Tensor:
     if depth < 2:
         raise ValueError(f"depth: expected at least 2 levels, got {depth}")
+    x, *parameters = _expanded(**tensors)
     refuse_gradient(x=x)
-    return _DiscretisedGaussian.apply(*_expanded(x, mean, log_var), depth)
+    return operation(x, *parameters, depth)
 
 
-class _DiscretisedGaussian(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, mean, log_var, depth):
-        ctx.save_for_backward(x, mean, log_var)
-        ctx.depth = depth
-        log_prob = _result(x)
-        operation("discretised_gaussian_", x.device)(log_prob, x, mean, log_var, depth)
-        return log_prob
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, gradient):
-        x, mean, log_var = ctx.saved_tensors
-        _, to_mean, to_log_var = _wanted(ctx, x, mean, log_var)
-        operation("discretised_gaussian_grad_", x.device)(
-            to_mean, to_log_var, gradient, x, mean, log_var, ctx.depth
-        )
-        return None, to_mean, to_log_var, None
-
-
-def _empty(like: Tensor, dtype=None) -> Tensor:
-    return torch.empty(like.shape, dtype=dtype or like.dtype, device=like.device)
-
-
-def _result(like: Tensor) -> Tensor:
-    """Room for one number of each sample."""
-    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-    return torch.empty(like.shape[:1], dtype=dtype, device=like.device)
-
-
-def _wanted(ctx, *inputs) -> tuple[Tensor | None, ...]:
-    """Room for the gradients of the first inputs that need one."""
-    needs = ctx.needs_input_grad
-    return tuple(_empty(v) if need else None for v, need in zip(inputs, needs, strict=False))
-
-
-def _check(name: str, value: Tensor, like: Tensor | None = None) -> None:
+def _check(name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor) or value.dtype not in FLOATS or value.dim() < 1:
-        got = f"{value.dtype} {list(value.shape)}" if isinstance(value, Tensor) else type(value)
-        raise ValueError(f"{name}: expected a floating tensor [batch, ...], got {got}")
-    if like is not None and value.shape != like.shape:
-        raise ValueError(f"{name}: expected {list(like.shape)}, got {list(value.shape)}")
+        raise ValueError(f"{name}: expected a floating tensor [batch, ...], got {_what(value)}")
+
+
+def _require(name: str, value: Tensor, shape) -> None:
+    if not isinstance(value, Tensor) or value.dtype not in FLOATS or value.shape != shape:
+        raise ValueError(f"{name}: expected floats {list(shape)}, got {_what(value)}")
+
+
+def _what(value) -> str:
+    if not isinstance(value, Tensor):
+        return type(value).__name__
+    return f"{value.dtype} {list(value.shape)}"
 
 
 def _noise(noise: Tensor, like: Tensor) -> Tensor:
@@ -303,24 +202,38 @@ def _noise(noise: Tensor, like: Tensor) -> Tensor:
     if not keys and (noise.dtype not in FLOATS or noise.shape != like.shape):
         raise ValueError(
             f"noise: expected {list(like.shape)} normals or int64 keys [{len(like)}, 2], "
-            f"got {noise.dtype} {list(noise.shape)}"
+            f"got {_what(noise)}"
         )
-    return noise
+    return noise.to(like.device) if keys else noise
 
 
-def _number(values: Tensor) -> Tensor:
-    """Per-sample numbers in a dtype that every backend reads."""
+def _numbers(values: Tensor) -> Tensor:
+    """Numbers of each sample, in a dtype that every backend reads."""
     return values if values.dtype in FLOATS[:2] else values.float()
 
 
-def _same_arithmetic(*tensors):
-    """All floating tensors as float64 if one of them is."""
-    if not any(v is not None and v.dtype == torch.float64 for v in tensors):
+def _expanded(**tensors: Tensor) -> tuple[Tensor, ...]:
+    """All of them in the shape of the first. A number without dimensions has no say in precision
+    and may lie on the CPU, as in torch's own arithmetic."""
+    (name, first), *others = tensors.items()
+    _check(name, first)
+    expanded = [first]
+    for name, value in others:
+        if not isinstance(value, Tensor) or value.dtype not in FLOATS:
+            raise ValueError(f"{name}: expected a floating tensor, got {_what(value)}")
+        if value.dim() == 0:
+            value = value.to(first)
+        try:
+            expanded.append(value.expand(first.shape))
+        except RuntimeError:
+            shape = list(first.shape)
+            message = f"{name}: expected to broadcast to {shape}, got {_what(value)}"
+            raise ValueError(message) from None
+    return _in_one_precision(*expanded)
+
+
+def _in_one_precision(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """float64 all of them if one is, integers as they are."""
+    if not any(v.dtype == torch.float64 for v in tensors):
         return tensors
-    return tuple(
-        v.double() if v is not None and v.is_floating_point() else v for v in tensors
-    )
-
-
-def _expanded(first: Tensor, *others: Tensor):
-    return _same_arithmetic(first, *(v.expand_as(first) for v in others))
+    return tuple(v.double() if v.is_floating_point() else v for v in tensors)

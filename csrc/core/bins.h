@@ -1,9 +1,24 @@
-// A Gaussian cut into bins: the log-probability of one bin and its gradient, without cancellation.
+// Distributions cut into bins: the log-probability of one bin and its gradient, without
+// cancellation.
 #pragma once
 
 #include "core/math.h"
 
 namespace fastdiff {
+
+/// log p of a bin and its derivatives, to the mean and to the logarithm that gives the width.
+template <class T>
+struct BinLogProb {
+  T value, d_mean, d_width;
+};
+
+/// Numbers of a distribution cut into `depth` bins around levels evenly in [-1, 1].
+template <class T>
+struct Bins {
+  T half;       // of the width of a bin
+  T edge;       // the outermost levels lie beyond, their bins are open
+  T log_width;  // log(2 half)
+};
 
 /// Mills' ratio (1 - Phi(u)) / phi(u) for u >= 0, relative error 2e-7 (float) and 5e-16 (double):
 /// (u + 4) times it is a polynomial in (u - 4) / (u + 4), by interpolation at Chebyshev nodes.
@@ -27,20 +42,6 @@ FD_HD double mills_(double u) {
   return polynomial(M, fma_(-8.0, inverse, 1.0)) * inverse;
 }
 
-/// log p of a bin and its derivatives.
-template <class T>
-struct BinLogProb {
-  T value, d_mean, d_log_var;
-};
-
-/// Numbers of a Gaussian cut into `depth` bins around levels evenly in [-1, 1].
-template <class T>
-struct Bins {
-  T half;       // of the width of a bin
-  T edge;       // the outermost levels lie beyond, their bins are open
-  T log_width;  // log(2 half)
-};
-
 /// Half a bin, in standard deviations, up to which a series stands for the difference of Phi.
 FD_HD float narrow_bin(float) { return 0.3f; }
 FD_HD double narrow_bin(double) { return 0.03; }
@@ -52,7 +53,7 @@ FD_HD double narrow_bin(double) { return 0.03; }
 ///   a >= d: P = phi(u) (M(u) - e^{-2ad} M(w)), u = a - d, w = a + d, M Mills' ratio
 ///   a < d:  P = 1 - phi(u) (M(-u) + e^{-2ad} M(w))
 template <class T>
-FD_HD BinLogProb<T> bin_log_prob(T x, T mean, T log_var, const Bins<T>& bins) {
+FD_HD BinLogProb<T> gaussian_bin(T x, T mean, T log_var, const Bins<T>& bins) {
   const T half_log_2pi = T(0.91893853320467274178);
   const T s = exp_(T(-0.5) * log_var), c = s * (x - mean), d = s * bins.half;
   const bool lowest = x < -bins.edge, open = lowest | (x > bins.edge);
@@ -91,5 +92,40 @@ FD_HD BinLogProb<T> bin_log_prob(T x, T mean, T log_var, const Bins<T>& bins) {
   const T twice = select(narrow, fma_(-a, a, T(1) + along / series), scale * fma_(fade, w, -u));
   return {value, -(s * sign) * d_a, T(-0.5) * twice};
 }
+
+/// With s = e^-log_scale the bin is [l, h] = s (x - mean -+ half), its width w = h - l, and
+///   P = sigmoid(h) sigmoid(-l) (1 - e^-w)
+/// of which the lowest bin has the first factor only, the highest one the second.
+template <class T>
+FD_HD BinLogProb<T> logistic_bin(T x, T mean, T log_scale, const Bins<T>& bins) {
+  const T s = exp_(-log_scale), c = x - mean, most = T(87);  // e^-87 is next to nothing
+  const T low = s * (c - bins.half), high = s * (c + bins.half), w = T(2) * s * bins.half;
+  const bool lowest = x < -bins.edge, highest = x > bins.edge, inside = !(lowest | highest);
+  const T up = select(highest, T(0), sigmoid_(-high)), down = select(lowest, T(0), sigmoid_(low));
+
+  // log(1 - e^-w), of a narrow bin relative to log w.
+  const T width = w > T(1e-30) ? w : T(1e-30), part = -exponential(-width).minus_one;
+  const bool narrow = width < T(1);
+  const T gap = log_(select(narrow, part / width, part)) +
+                select(narrow, bins.log_width - log_scale, T(0));
+
+  const T value = select(inside, gap, T(0)) - select(highest, T(0), softplus_(-high)) -
+                  select(lowest, T(0), softplus_(low));
+  const T spread = (low > -most ? low : -most) * down - (high < most ? high : most) * up;
+  return {value, s * (down - up), spread + select(inside, width - width / part, T(0))};
+}
+
+template <class T>
+struct GaussianBins {
+  FD_MEMBER static BinLogProb<T> bin(T x, T mean, T log_var, const Bins<T>& bins) {
+    return gaussian_bin(x, mean, log_var, bins);
+  }
+};
+template <class T>
+struct LogisticBins {
+  FD_MEMBER static BinLogProb<T> bin(T x, T mean, T log_scale, const Bins<T>& bins) {
+    return logistic_bin(x, mean, log_scale, bins);
+  }
+};
 
 }  // namespace fastdiff
