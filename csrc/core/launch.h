@@ -138,7 +138,15 @@ struct PassArgs {
   double parameter;
   Output out[kMaxTensors];
   Output result;    // [batch, sums], float32 or float64
+  int32_t sums;
   double* partial;  // [batch, chunks, sums] where a sample has several chunks; else null
+};
+
+/// Log-probabilities of levels under rows of logits, summed over each sample, or their gradient.
+struct CategoricalArgs {
+  PassArgs pass;         // in[0]: logits [batch, numel, classes]; out[0]: their gradient, or result
+  const int64_t* level;  // [batch, numel] contiguous
+  int64_t classes;
 };
 
 /// Elements that one unit of work covers; work is numbered over (sample, tile of the sample).
@@ -147,7 +155,8 @@ static inline int64_t tiles_of(int64_t numel) { return (numel + kTile - 1) / kTi
 
 /// The contract: a backend fills this table. Work units [first, last) may run on any thread in any
 /// order; `thresholds`, whose units are samples, comes before the units of a step if args.threshold
-/// is there, and `step_advance` follows when all units of a step are done.
+/// is there, and `step_advance` follows when all units of a step are done. Units of `categorical`
+/// are chunks of samples (core/sums.h).
 struct Backend {
   const char* name;
   void (*thresholds)(const StepArgs&, int64_t first, int64_t last);
@@ -157,8 +166,7 @@ struct Backend {
   void (*moments)(const MomentArgs&, int64_t first, int64_t last);
   int64_t (*pass_units)(const PassArgs&);
   void (*pass)(const PassArgs&, int64_t first, int64_t last);
-  void (*pass_results)(const PassArgs&, int64_t first,
-                       int64_t last);  // of samples; then, if partial
+  void (*categorical)(const CategoricalArgs&, int64_t first, int64_t last);
 };
 
 }  // namespace fastdiff

@@ -82,4 +82,18 @@ FD_HD void store_sum(const PassArgs& args, int64_t sample, int64_t chunk, int su
   }
 }
 
+/// The results of a sample from the sums of its chunks.
+FD_HOST void fold_chunks(const PassArgs& args, int64_t sample, int sums) {
+  const int64_t chunks = sum_chunks_of(args.numel);
+  PassArgs whole = args;
+  whole.partial = nullptr;
+  for (int k = 0; k < sums; ++k) {
+    double lane[kPartialLanes];
+    for (int i = 0; i < kPartialLanes; ++i) {
+      lane[i] = partial_lane(args.partial + sample * chunks * sums + k, chunks, sums, i);
+    }
+    store_sum(whole, sample, 0, sums, k, fold(lane, kPartialLanes));
+  }
+}
+
 }  // namespace fastdiff

@@ -14,7 +14,8 @@ FD_HD int64_t sum_chunks_of(int64_t numel) { return (numel + kSumChunk - 1) / kS
 constexpr int kPartialLanes = 32;
 
 /// Adds up `lanes` numbers, a power of two, in halves: the upper to the lower one.
-FD_HD double fold(double* lane, int lanes) {
+template <class T>
+FD_HD T fold(T* lane, int lanes) {
   for (int width = lanes / 2; width > 0; width /= 2) {
     for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
   }

@@ -5,6 +5,7 @@
 #include "core/moments.h"
 #include "core/quantile.h"
 #include "cpu/backend.h"
+#include "cpu/categorical.h"
 #include "cpu/pass.h"
 #include "cpu/tile.h"
 
@@ -141,7 +142,7 @@ void moments(const MomentArgs& args, int64_t first, int64_t last) {
 #define FD_STRING(name) FD_STRING_(name)
 constexpr Backend kBackend = {FD_STRING(FD_CLONE), thresholds, step,
                               step_advance,        normal,     moments,
-                              pass_units,          pass,       pass_results};
+                              pass_units,          pass,       categorical};
 
 }  // namespace
 

@@ -255,24 +255,5 @@ void pass(const PassArgs& args, int64_t first, int64_t last) {
   });
 }
 
-/// The results of samples [first, last) from the sums of their chunks.
-void pass_results(const PassArgs& args, int64_t first, int64_t last) {
-  const int64_t chunks = sum_chunks_of(args.numel);
-  PassArgs whole = args;
-  whole.partial = nullptr;
-  with_formula(args.formula, [&](auto formula) {
-    constexpr int kSums = decltype(formula)::type::kSums;
-    for (int64_t s = first; s < last; ++s) {
-      for (int k = 0; k < kSums; ++k) {
-        double lane[kPartialLanes];
-        for (int i = 0; i < kPartialLanes; ++i) {
-          lane[i] = partial_lane(args.partial + s * chunks * kSums + k, chunks, kSums, i);
-        }
-        store_sum(whole, s, 0, kSums, k, fold(lane, kPartialLanes));
-      }
-    }
-  });
-}
-
 }  // namespace
 }  // namespace fastdiff

@@ -15,6 +15,7 @@ int moments(const MomentArgs& args, double* partial, void* stream);
 
 /// args.partial as for the CPU.
 int pass(const PassArgs& args, void* stream);
+int categorical(const CategoricalArgs& args, void* stream);
 
 const char* message(int error);
 const char* architectures();

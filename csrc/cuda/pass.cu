@@ -1,5 +1,6 @@
 // The operations of training: one launch for a pass, plus one that adds up the chunks of samples
 // that have several.
+#include "core/categorical.h"
 #include "cuda/backend.h"
 #include "cuda/device.h"
 #include "cuda/pass_thread.h"
@@ -51,36 +52,116 @@ __global__ void __launch_bounds__(kPartialLanes)
   }
 }
 
-template <class F, class T>
-cudaError_t launch(const PassArgs& args, cudaStream_t stream) {
-  const PassPlan plan = plan_pass(args);
-  const int64_t blocks = args.batch * plan.chunks;
-  if (blocks > 0x7fffffff || args.batch > 0x7fffffff) return cudaErrorInvalidConfiguration;
-  if (blocks > 0) {
-    pass_kernel<F, T><<<static_cast<unsigned>(blocks), plan.threads, 0, stream>>>(args, plan);
+/// The fold of a warp in halves, for all of its lanes.
+template <class T, class Fold>
+__device__ T fold_warp(T value, const Fold& fold) {
+  for (int width = 16; width > 0; width /= 2) {
+    value = fold(value, __shfl_down_sync(0xffffffffu, value, width));
   }
-  if (F::kSums > 0 && plan.chunks != 1) {
+  return __shfl_sync(0xffffffffu, value, 0);
+}
+
+/// A warp for a row of logits, its lanes those of the row; four warps for a chunk of a sample.
+template <class T>
+__global__ void __launch_bounds__(128)
+    categorical_kernel(const __grid_constant__ CategoricalArgs args) {
+  __shared__ double lanes[kSumLanes];
+  const PassArgs& pass = args.pass;
+  const int64_t chunks = sum_chunks_of(pass.numel);
+  const int64_t sample = blockIdx.x / chunks, begin = blockIdx.x % chunks * kSumChunk;
+  const int64_t stop = begin + kSumChunk < pass.numel ? begin + kSumChunk : pass.numel;
+  const int lane = threadIdx.x % kRowLanes, warp = threadIdx.x / kRowLanes;
+  const T g = static_cast<T>(number_of(pass.number[0], sample));
+  for (int i = threadIdx.x; i < kSumLanes; i += 128) lanes[i] = 0.0;
+  __syncthreads();
+  with_operand_dtype<T>(pass.in[0].dtype, [&](auto tag) {
+    using M = typename decltype(tag)::type;
+    for (int64_t i = begin + warp; i < stop; i += 4) {
+      const M* const row = static_cast<const M*>(pass.in[0].data) +
+                           sample * pass.in[0].sample_stride + i * args.classes;
+      const T most = fold_warp(lane_most<T>(row, args.classes, lane),
+                               [](T a, T b) { return larger(b, a); });
+      const T sum = fold_warp(lane_sum<T>(row, args.classes, lane, most),
+                              [](T a, T b) { return a + b; });
+      const int64_t level = args.level[sample * pass.numel + i];
+      const bool inside = level >= 0 && level < args.classes;  // else NaN: a device cannot raise
+      const RowSum<T> whole = {most, inside ? sum : static_cast<T>(NAN)};
+      if (pass.result.data) {
+        if (lane != 0) continue;
+        const T chosen = to_float(row[inside ? level : 0]);
+        lanes[(i - begin) % kSumLanes] += static_cast<double>(whole.log_prob(chosen));
+        continue;
+      }
+      M* const out =
+          static_cast<M*>(pass.out[0].data) + (sample * pass.numel + i) * args.classes;
+      for (int64_t k = lane; k < args.classes; k += kRowLanes) {
+        from_float(whole.gradient(g, whole.term(to_float(row[k])), k == level), out[k]);
+      }
+    }
+  });
+  if (!pass.result.data) return;
+  for (int width = kSumLanes / 2; width > 0; width /= 2) {
+    __syncthreads();
+    for (int i = threadIdx.x; i < width; i += 128) lanes[i] += lanes[i + width];
+  }
+  if (threadIdx.x == 0) store_sum(pass, sample, blockIdx.x % chunks, 1, 0, lanes[0]);
+}
+
+/// Adds up the chunks of samples that have not exactly one.
+cudaError_t launch_results(const PassArgs& args, cudaStream_t stream) {
+  if (args.result.data && sum_chunks_of(args.numel) != 1) {
     PassArgs whole = args;
     whole.partial = nullptr;
     results_kernel<<<static_cast<unsigned>(args.batch), kPartialLanes, 0, stream>>>(
-        whole, args.partial, F::kSums);
+        whole, args.partial, args.sums);
   }
   return cudaGetLastError();
+}
+
+/// Blocks are numbered along x, one for each chunk of a sample; 0: there are too many.
+unsigned blocks_of(const PassArgs& args) {
+  const int64_t blocks = args.batch * sum_chunks_of(args.numel);
+  return blocks > 0x7fffffff || args.batch > 0x7fffffff ? 0 : static_cast<unsigned>(blocks);
+}
+
+template <class F, class T>
+void launch(const PassArgs& args, unsigned blocks, cudaStream_t stream) {
+  const PassPlan plan = plan_pass(args);
+  pass_kernel<F, T><<<blocks, plan.threads, 0, stream>>>(args, plan);
+}
+
+/// Calls f(stream, blocks) if there are elements, then adds up.
+template <class F>
+int run(const PassArgs& args, void* stream, const F& f) {
+  if (args.batch == 0) return 0;
+  const DeviceGuard guard(args.device);
+  if (guard.error() != cudaSuccess) return guard.error();
+  const cudaStream_t on = static_cast<cudaStream_t>(stream);
+  if (args.numel > 0) {
+    const unsigned blocks = blocks_of(args);
+    if (blocks == 0) return cudaErrorInvalidConfiguration;
+    f(on, blocks);
+  }
+  return launch_results(args, on);
 }
 
 }  // namespace
 
 int pass(const PassArgs& args, void* stream) {
-  const DeviceGuard guard(args.device);
-  if (guard.error() != cudaSuccess) return guard.error();
-  cudaError_t error = cudaSuccess;
-  with_formula(args.formula, [&](auto tag) {
-    using F = typename decltype(tag)::type;
-    const cudaStream_t on = static_cast<cudaStream_t>(stream);
-    error =
-        args.compute == DType::kFloat64 ? launch<F, double>(args, on) : launch<F, float>(args, on);
+  return run(args, stream, [&](cudaStream_t on, unsigned blocks) {
+    with_formula(args.formula, [&](auto tag) {
+      using F = typename decltype(tag)::type;
+      args.compute == DType::kFloat64 ? launch<F, double>(args, blocks, on)
+                                      : launch<F, float>(args, blocks, on);
+    });
   });
-  return error;
+}
+
+int categorical(const CategoricalArgs& args, void* stream) {
+  return run(args.pass, stream, [&](cudaStream_t on, unsigned blocks) {
+    args.pass.compute == DType::kFloat64 ? categorical_kernel<double><<<blocks, 128, 0, on>>>(args)
+                                         : categorical_kernel<float><<<blocks, 128, 0, on>>>(args);
+  });
 }
 
 }  // namespace fastdiff::cuda

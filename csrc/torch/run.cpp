@@ -4,7 +4,7 @@
 #include <string>
 
 #include "core/element.h"
-#include "core/sums.h"
+#include "core/pass.h"
 #include "cpu/backend.h"
 #include "cuda/backend.h"
 #include "torch/stable.h"
@@ -47,6 +47,12 @@ void on_device(int32_t device, const F& f) {
   throw std::runtime_error("fastdiff was built without nvcc: cuda:" + std::to_string(device) +
                            " has no native kernels here");
 #endif
+}
+
+/// Samples of one chunk have their results; others (and those without elements) get them here.
+void fold_results(const PassArgs& args) {
+  if (!args.result.data || sum_chunks_of(args.numel) == 1) return;
+  for (int64_t sample = 0; sample < args.batch; ++sample) fold_chunks(args, sample, args.sums);
 }
 
 }  // namespace
@@ -103,7 +109,20 @@ void run_pass(const PassArgs& args) {
     over_units(units, grain > 0 ? grain : 1,
                [&](int64_t first, int64_t last) { backend.pass(args, first, last); });
   }
-  if (args.result.data && sum_chunks_of(args.numel) != 1) backend.pass_results(args, 0, args.batch);
+  fold_results(args);
+}
+
+void run_categorical(const CategoricalArgs& args) {
+  const PassArgs& pass = args.pass;
+  if (pass.batch == 0) return;
+  if (pass.device >= 0) {
+    return on_device(pass.device, [&](void* stream) { return cuda::categorical(args, stream); });
+  }
+  const Backend& backend = cpu::backend();
+  const int64_t rows = pass.numel < kSumChunk ? pass.numel : kSumChunk;  // of a unit
+  over_units(pass.batch * sum_chunks_of(pass.numel), kGrainNoise / (tiles_of(rows * args.classes) + 1) + 1,
+             [&](int64_t first, int64_t last) { backend.categorical(args, first, last); });
+  fold_results(pass);
 }
 
 }  // namespace fastdiff

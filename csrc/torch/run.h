@@ -15,5 +15,6 @@ void run_moments(const MomentArgs& args, double* partial);
 
 /// args.partial: room for sum_chunks_of(numel) sums per sample where that is more than one.
 void run_pass(const PassArgs& args);
+void run_categorical(const CategoricalArgs& args);
 
 }  // namespace fastdiff

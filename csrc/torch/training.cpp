@@ -84,6 +84,28 @@ class PassBuilder {
   }
   void parameter(double value) { args_.parameter = value; }
 
+  /// Makes the first input rows of logits, along its last dimension, one for each of the levels.
+  void rows(const char* argument, const Tensor& levels) {
+    TensorView v = view(levels);
+    require_device(argument, v);
+    bool like = like_.dim >= 2 && v.dtype == Scalar::kInt64 && v.dim == like_.dim - 1;
+    for (int64_t d = 0; like && d < v.dim; ++d) like = v.sizes[d] == like_.sizes[d];
+    if (!like) {
+      reject(argument, "int64, one for each row of " + describe(like_), describe(v));
+    }
+    rows_.classes = like_.sizes[like_.dim - 1];
+    if (rows_.classes < 1) reject(first_.name, "at least one class", describe(like_));
+    if (!v.contiguous()) v = view(keep(torch::stable::contiguous(levels)));
+    rows_.level = static_cast<const int64_t*>(v.data);
+    args_.numel /= rows_.classes;
+    for (int64_t i = 0; args_.device < 0 && i < v.numel(); ++i) {
+      if (rows_.level[i] < 0 || rows_.level[i] >= rows_.classes) {
+        reject(argument, "levels in [0, " + std::to_string(rows_.classes) + ")",
+               std::to_string(rows_.level[i]));
+      }
+    }
+  }
+
   /// Room for output k, of the dtype of `like`.
   Tensor output(int k, const Tensor& like) {
     const Tensor out = torch::stable::new_empty(
@@ -100,6 +122,7 @@ class PassBuilder {
     const Tensor out =
         torch::stable::new_empty(first_.tensor, {sizes, size_t(sums > 1 ? 2 : 1)},
                                  wide ? ScalarType::Double : ScalarType::Float);
+    args_.sums = static_cast<int32_t>(sums);
     args_.result = {out.data_ptr(), wide ? DType::kFloat64 : DType::kFloat32};
     const int64_t chunks = sum_chunks_of(args_.numel);
     if (chunks > 1) {
@@ -124,7 +147,11 @@ class PassBuilder {
     return made;
   }
 
-  void run() const { run_pass(args_); }
+  void run() {
+    if (rows_.classes == 0) return run_pass(args_);
+    rows_.pass = args_;
+    run_categorical(rows_);
+  }
 
  private:
   static constexpr const char* kFloats = "float32, float64, bfloat16, float16";
@@ -161,6 +188,7 @@ class PassBuilder {
   }
 
   PassArgs args_ = {};
+  CategoricalArgs rows_ = {};
   const Argument first_;
   const TensorView like_;
   Tensors kept_;  // alive until the pass ran
@@ -319,6 +347,20 @@ Tensors discretised_logistic_grad(Tensor gradient, Tensor x, Tensor mean, Tensor
                   {{"x", x}, {"mean", mean}, {"log_scale", log_scale}}, wanted, 1, levels(depth));
 }
 
+Tensor categorical(Tensor level, Tensor logits) {
+  PassBuilder pass({}, {{"logits", logits}});
+  pass.rows("level", level);
+  const Tensor log_prob = pass.result();
+  pass.run();
+  return log_prob;
+}
+Tensors categorical_grad(Tensor gradient, Tensor level, Tensor logits, Wanted wanted) {
+  PassBuilder pass({}, {{"logits", logits}});
+  pass.rows("level", level);
+  pass.numbers(0, "gradient", gradient, {0});
+  return pass.gradients({false, wanted.at(1)}, {{"level", level}, {"logits", logits}}, 1);
+}
+
 }  // namespace
 }  // namespace fastdiff
 
@@ -332,6 +374,7 @@ Tensors discretised_logistic_grad(Tensor gradient, Tensor x, Tensor mean, Tensor
   FD_WITH_GRADIENT(m, gaussian_kl);          \
   FD_WITH_GRADIENT(m, gaussian_log_prob);    \
   FD_WITH_GRADIENT(m, bernoulli);            \
+  FD_WITH_GRADIENT(m, categorical);          \
   FD_WITH_GRADIENT(m, discretised_gaussian); \
   FD_WITH_GRADIENT(m, discretised_logistic)
 

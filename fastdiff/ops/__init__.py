@@ -12,6 +12,7 @@ from .select import backend as backend
 from .select import backend_of as backend_of
 from .step import step_ as step_
 from .training import bernoulli as bernoulli
+from .training import categorical as categorical
 from .training import discretised_gaussian as discretised_gaussian
 from .training import discretised_logistic as discretised_logistic
 from .training import gaussian_kl as gaussian_kl

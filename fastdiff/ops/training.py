@@ -33,16 +33,17 @@ _gaussian_sample = differentiable(
 )  # fmt: skip
 
 
-def _sum(name: str, arguments: str):
+def _sum(name: str, arguments: str, like: int = 0):
     """An operation whose result is one sum of each sample."""
     forward, backward = getattr(reference, name), getattr(reference, f"{name}_grad")
     schema = f"{name}({arguments}) -> Tensor"
-    return differentiable(schema, "Tensor gradient", forward, backward, "s")
+    return differentiable(schema, "Tensor gradient", forward, backward, "s", like)
 
 
 _gaussian_kl = _sum("gaussian_kl", "Tensor mean, Tensor log_var, Tensor mean_p, Tensor log_var_p")
 _gaussian_log_prob = _sum("gaussian_log_prob", "Tensor x, Tensor mean, Tensor log_var")
 _bernoulli = _sum("bernoulli", "Tensor x, Tensor logits")
+_categorical = _sum("categorical", "Tensor level, Tensor logits", like=1)
 _discretised_gaussian = _sum(
     "discretised_gaussian", "Tensor x, Tensor mean, Tensor log_var, int depth"
 )
@@ -145,6 +146,23 @@ def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
     """
     refuse_gradient(x=x)
     return _bernoulli(*_expanded(x=x, logits=logits))
+
+
+def categorical(level: Tensor, logits: Tensor) -> Tensor:
+    """Log-probability of levels under logits of each element, [B] in nats, float32 (float64 if
+    logits is).
+
+    Args:
+        level: int64 [B, ...] in 0..K-1. What lies outside raises on the CPU and gives NaN on GPUs.
+        logits: [B, ..., K], a floating dtype, not necessarily normalised.
+
+    Gradients flow to logits.
+    """
+    _check("logits", logits)
+    if level.dtype != torch.int64 or level.dim() < 1 or level.shape != logits.shape[:-1]:
+        shape = f"{list(logits.shape)}, one row for each int64 level"
+        raise ValueError(f"logits: expected [*level.shape, K], got {shape} {_what(level)}")
+    return _categorical(level, logits)
 
 
 def discretised_gaussian(x: Tensor, mean: Tensor, log_var: Tensor, depth: int) -> Tensor:

@@ -90,6 +90,16 @@ def bernoulli_grad(g, x, logits):
     return None, _column(g, x) * (x - torch.sigmoid(logits))
 
 
+def categorical(level, logits):
+    chosen = logits.gather(-1, level[..., None])[..., 0]
+    return (_sum(chosen - logits.logsumexp(-1)),)
+
+
+def categorical_grad(g, level, logits):
+    chosen = F.one_hot(level, logits.shape[-1])
+    return None, _column(g, logits) * (chosen - logits.softmax(-1))
+
+
 def discretised_logistic(x, mean, log_scale, depth):
     return (_sum(_logistic_bin(x, mean, log_scale, depth)[0]),)
 

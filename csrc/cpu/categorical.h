@@ -1,0 +1,144 @@
+// Rows of logits on the CPU: some at a time lie padded in L1 and go through each step together, so
+// that the short reductions of one row overlap with those of the next.
+#pragma once
+
+#include "core/categorical.h"
+#include "cpu/pass.h"
+
+namespace fastdiff {
+namespace {  // each clone keeps its own copy
+
+constexpr int kMostRows = 32;            // at a time,
+constexpr int64_t kLogitsInCache = 2048;  // fewer if they are long
+
+/// Folds kRowLanes values in halves.
+template <class T, class Fold>
+FD_HD T fold_lanes(T (&lane)[kRowLanes], const Fold& fold) {
+  FD_UNROLL
+  for (int width = kRowLanes / 2; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) lane[i] = fold(lane[i], lane[i + width]);
+  }
+  return lane[0];
+}
+
+template <class T>
+class Rows {
+ public:
+  explicit Rows(const CategoricalArgs& args)
+      : args_(args), padded_((args.classes + kRowLanes - 1) / kRowLanes * kRowLanes) {
+    const int64_t fit = kLogitsInCache / padded_;
+    rows_ = fit < 1 ? 1 : fit > kMostRows ? kMostRows : fit;
+    logit_ = static_cast<T*>(std::aligned_alloc(64, 2 * rows_ * padded_ * sizeof(T)));
+    term_ = logit_ + rows_ * padded_;
+    std::fill(logit_, term_, -std::numeric_limits<T>::infinity());  // stays so beyond the classes
+    const int64_t left = args.classes - (padded_ - kRowLanes);
+    for (int i = 0; i < kRowLanes; ++i) inside_[i] = i < left ? T(1) : T(0);
+  }
+  ~Rows() { std::free(logit_); }
+
+  /// A chunk of a sample: the sum of its log-probabilities, or the gradient of its logits.
+  void chunk(int64_t sample, int64_t chunk) {
+    const PassArgs& pass = args_.pass;
+    const int64_t begin = chunk * kSumChunk;
+    const int64_t stop = begin + kSumChunk < pass.numel ? begin + kSumChunk : pass.numel;
+    const T g = static_cast<T>(number_of(pass.number[0], sample));
+    with_operand_dtype<T>(pass.in[0].dtype, [&](auto tag) {
+      using M = typename decltype(tag)::type;
+      const M* const logits =
+          static_cast<const M*>(pass.in[0].data) + sample * pass.in[0].sample_stride;
+      M* const out = static_cast<M*>(pass.out[0].data) + sample * pass.numel * args_.classes;
+      for (int64_t i = begin; i < stop; i += rows_) {
+        const int64_t n = stop - i < rows_ ? stop - i : rows_;
+        const int64_t* const level = args_.level + sample * pass.numel + i;
+        load(logits + i * args_.classes, n);
+        reduce(n);
+        if (pass.result.data) {
+          log_probs(level, n, log_prob_ + (i - begin));
+        } else {
+          gradients(g, level, n, out + i * args_.classes);
+        }
+      }
+    });
+    if (!pass.result.data) return;
+    store_sum(pass, sample, chunk, 1, 0, sum_terms(log_prob_, stop - begin));
+  }
+
+ private:
+  template <class M>
+  void load(const M* logits, int64_t n) {
+    for (int64_t r = 0; r < n; ++r) {
+      T* const row = logit_ + r * padded_;
+      const M* const from = logits + r * args_.classes;
+      for (int64_t k = 0; k < args_.classes; ++k) row[k] = to_float(from[k]);
+    }
+  }
+
+  /// The largest logit of each row, the terms and their sum.
+  void reduce(int64_t n) {
+    for (int64_t r = 0; r < n; ++r) {
+      T lane[kRowLanes];
+      std::copy_n(logit_ + r * padded_, kRowLanes, lane);
+      over_groups(r, kRowLanes, [&](int64_t at, int i) { lane[i] = larger(logit_[at], lane[i]); });
+      sum_[r].most = fold_lanes(lane, [](T a, T b) { return larger(b, a); });
+    }
+    for (int64_t r = 0; r < n; ++r) {
+      const RowSum<T> sum = sum_[r];
+      over_groups(r, 0, [&](int64_t at, int) { term_[at] = sum.term(logit_[at]); });
+    }
+    for (int64_t r = 0; r < n; ++r) {
+      T lane[kRowLanes] = {};
+      T* const last = term_ + (r + 1) * padded_ - kRowLanes;
+      for (int i = 0; i < kRowLanes; ++i) last[i] *= inside_[i];
+      over_groups(r, 0, [&](int64_t at, int i) { lane[i] += term_[at]; });
+      sum_[r].sum = fold_lanes(lane, [](T a, T b) { return a + b; });
+    }
+  }
+
+  /// Calls f(place, lane) for the padded row r from class `first` on.
+  template <class F>
+  FD_MEMBER void over_groups(int64_t r, int64_t first, const F& f) const {
+    for (int64_t at = r * padded_ + first; at < (r + 1) * padded_; at += kRowLanes) {
+#pragma GCC ivdep
+      for (int i = 0; i < kRowLanes; ++i) f(at + i, i);
+    }
+  }
+
+  void log_probs(const int64_t* level, int64_t n, T* to) const {
+    for (int64_t r = 0; r < n; ++r) to[r] = sum_[r].log_prob(logit_[r * padded_ + level[r]]);
+  }
+
+  template <class M>
+  void gradients(T g, const int64_t* level, int64_t n, M* out) const {
+    for (int64_t r = 0; r < n; ++r, out += args_.classes) {
+      const RowSum<T> sum = sum_[r];
+      T* const term = term_ + r * padded_;
+      const T chosen = sum.gradient(g, term[level[r]], true);
+      over_groups(r, 0, [&](int64_t at, int) { term_[at] = sum.gradient(g, term_[at], false); });
+      term[level[r]] = chosen;
+      for (int64_t k = 0; k < args_.classes; ++k) from_float(term[k], out[k]);
+    }
+  }
+
+  const CategoricalArgs& args_;
+  const int64_t padded_;
+  int64_t rows_;
+  T *logit_, *term_;
+  RowSum<T> sum_[kMostRows];
+  T inside_[kRowLanes];  // 1 for the classes of the last group, 0 beyond
+  T log_prob_[kSumChunk];
+};
+
+template <class T>
+void categorical_chunks(const CategoricalArgs& args, int64_t first, int64_t last) {
+  Rows<T> rows(args);
+  const int64_t chunks = sum_chunks_of(args.pass.numel);
+  for (int64_t unit = first; unit < last; ++unit) rows.chunk(unit / chunks, unit % chunks);
+}
+
+void categorical(const CategoricalArgs& args, int64_t first, int64_t last) {
+  args.pass.compute == DType::kFloat64 ? categorical_chunks<double>(args, first, last)
+                                       : categorical_chunks<float>(args, first, last);
+}
+
+}  // namespace
+}  // namespace fastdiff
