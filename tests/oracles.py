@@ -8,7 +8,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from fastdiff.elbo import Estimate
-from fastdiff.losses.eager import per_sample
+from fastdiff.losses.batch import per_sample
 
 
 def cubature(n):

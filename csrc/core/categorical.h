@@ -17,7 +17,9 @@ struct RowSum {
   T most, sum;
 
   FD_MEMBER T term(T logit) const { return exp_(logit - most); }
-  FD_MEMBER T log_prob(T logit) const { return (logit - most) - log_(sum); }
+  FD_MEMBER T log_prob(T logit) const {
+    return (logit - most) - (log_(sum) + (sum - sum));  // log_ knows no NaN
+  }
   /// Of g log_prob(chosen logit) to a logit with this term.
   FD_MEMBER T gradient(T g, T term, bool chosen) const {
     return g * ((chosen ? T(1) : T(0)) - term * (T(1) / sum));

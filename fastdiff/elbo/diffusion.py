@@ -15,13 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..losses.eager import (
-    discretised_gaussian,
-    gaussian_kl,
-    per_sample,
-    standard_normal,
-)
+from ..losses.batch import per_sample, standard_normal
 from ..noise import fold_in
+from ..ops import discretised_gaussian, gaussian_kl
 from ..parameterization import read
 from ..schedules import Schedule
 from .bits import bits_per_dim

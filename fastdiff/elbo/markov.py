@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..losses.eager import gaussian_log_prob, gaussian_sample_kl, standard_normal
+from ..ops import gaussian_log_prob, gaussian_sample_kl
 from ..schedules import Schedule
 from .diffusion import Decoder, Denoiser
 from .posterior import Chain
@@ -70,7 +70,7 @@ def markov_bound(
     z, latents, log_q = x, [], []
     for encode, eps in zip(encoders[:-1], noise[:-1], strict=True):
         mean, log_var = encode(z)
-        z = mean + torch.exp(0.5 * log_var) * standard_normal(eps, mean)
+        z, _ = gaussian_sample_kl(mean, log_var, eps)
         latents.append(z)
         log_q.append(gaussian_log_prob(z, mean, log_var))
     top, prior = gaussian_sample_kl(*encoders[-1](z), noise[-1])

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..ops import squared_error
 from ..parameterization import exact_output
 from ..schedules import Schedule
-from .eager import noise_and_target, per_sample, squared_error
+from .batch import noise_and_target, per_sample
 from .weights import Uniform, x0_factor
 
 Weight = Callable[[Schedule, Tensor], Tensor]

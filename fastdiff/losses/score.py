@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .eager import standard_normal
+from .batch import standard_normal
 
 
 def implicit(score, x: Tensor) -> Tensor:

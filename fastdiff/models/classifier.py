@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..losses import levels, noise_and_target
-from ..losses.eager import per_sample
+from ..losses.batch import per_sample
 from ..parameterization import exact_output
 from .blocks import timestep_embedding
 from .denoiser import at_unit_scale

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .. import elbo
 from ..losses import levels, noise_and_target, squared_error, target_weight
-from ..losses.eager import per_sample
+from ..losses.batch import per_sample
 from ..losses.weights import find
 from ..parameterization import read
 from ..schedules import DiscreteBetas

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..elbo import Estimate, estimator
-from ..losses.eager import per_sample
+from ..losses.batch import per_sample
 from ..parameterization import exact_output
 from ..schedules import VE, Schedule
 from .family import Batch, Member, Space

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..elbo import MarkovBound, bits_per_dim, markov_bound
-from ..losses import standard_normal
+from ..losses import gaussian_sample_kl, standard_normal
 from ..noise import fold_in
 from .family import Batch, Member, Space
 from .vae import Likelihood, free, mlp, warm
@@ -104,6 +104,5 @@ class HVAE(Member):
         z = standard_normal(keys, torch.empty(len(keys), top, device=keys.device))
         for t in reversed(range(len(self.down))):
             mean, log_var = self.down[t](z).chunk(2, dim=1)
-            eps = standard_normal(fold_in(keys, t), mean)
-            z = mean + torch.exp(0.5 * log_var) * eps
+            z, _ = gaussian_sample_kl(mean, log_var, fold_in(keys, t))
         return self.likelihood.mean(self.pixels(z))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..losses import denoising_loss, rademacher, sliced, standard_normal
-from ..losses.eager import per_sample
+from ..losses.batch import per_sample
 from ..schedules import VE
 from .denoiser import Denoiser
 from .family import Batch, Space, make_net

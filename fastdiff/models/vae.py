@@ -177,7 +177,7 @@ class VAE(Member):
         mean, log_var = self.encode(x)
         zero, rows = torch.zeros_like(mean), []
         for eps in noise:
-            z = mean + torch.exp(0.5 * log_var) * eps
+            z, _ = gaussian_sample_kl(mean, log_var, eps)
             joint = self.likelihood(x, self.decoder(z)) + gaussian_log_prob(z, zero, zero)
             rows.append(joint - gaussian_log_prob(z, mean, log_var))
         return torch.stack(rows)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..elbo import bits_per_dim
 from ..losses import categorical, gaussian_kl, noise_and_target, squared_error
-from ..losses.eager import per_sample
+from ..losses.batch import per_sample
 from ..noise import fold_in
 from .family import Batch, Member, Space, log_histograms
 from .gamma import Gamma, scale_gradient

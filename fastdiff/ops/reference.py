@@ -73,8 +73,8 @@ def drawn(noise: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     ``fastdiff.ops.normal`` draws them for its dtype; given normals as they are."""
     if noise.is_floating_point():
         return noise
-    out = torch.empty(like.shape, device=like.device,
-                      dtype=torch.float64 if like.dtype == torch.float64 else torch.float32)  # fmt: skip
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    out = torch.empty(like.shape, dtype=dtype, device=like.device)
     normal_(out, noise)
     return out
 

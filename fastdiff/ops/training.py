@@ -159,9 +159,11 @@ def categorical(level: Tensor, logits: Tensor) -> Tensor:
     Gradients flow to logits.
     """
     _check("logits", logits)
-    if level.dtype != torch.int64 or level.dim() < 1 or level.shape != logits.shape[:-1]:
-        shape = f"{list(logits.shape)}, one row for each int64 level"
-        raise ValueError(f"logits: expected [*level.shape, K], got {shape} {_what(level)}")
+    rows = logits.shape[:-1]
+    if not isinstance(level, Tensor) or level.dtype != torch.int64 or level.shape != rows:
+        raise ValueError(
+            f"level: expected int64 {list(rows)}, one for each row of logits, got {_what(level)}"
+        )
     return _categorical(level, logits)
 
 
@@ -216,8 +218,9 @@ def _what(value) -> str:
 
 
 def _noise(noise: Tensor, like: Tensor) -> Tensor:
-    keys = noise.dtype == torch.int64 and noise.shape == (len(like), 2)
-    if not keys and (noise.dtype not in FLOATS or noise.shape != like.shape):
+    dtype, shape = (noise.dtype, noise.shape) if isinstance(noise, Tensor) else (None, ())
+    keys = dtype == torch.int64 and shape == (len(like), 2)
+    if not keys and (dtype not in FLOATS or shape != like.shape):
         raise ValueError(
             f"noise: expected {list(like.shape)} normals or int64 keys [{len(like)}, 2], "
             f"got {_what(noise)}"

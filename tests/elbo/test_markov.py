@@ -8,7 +8,7 @@ from oracles import cubature
 from torch.distributions import MultivariateNormal, Normal
 
 from fastdiff import elbo, noise, schedules
-from fastdiff.losses.eager import discretised_gaussian, gaussian_log_prob
+from fastdiff.losses import discretised_gaussian, gaussian_log_prob
 
 LEVELS = 6
 SCHEDULE = schedules.DiscreteBetas(torch.linspace(0.02, 0.5, LEVELS).double().tolist())

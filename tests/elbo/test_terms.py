@@ -11,7 +11,7 @@ from oracles import GaussianData, cubature
 from torch.distributions import Normal
 
 from fastdiff import elbo, noise, schedules
-from fastdiff.losses.eager import discretised_gaussian, gaussian_log_prob
+from fastdiff.losses import discretised_gaussian, gaussian_log_prob
 
 SCHEDULES = [
     schedules.VPLinear(),

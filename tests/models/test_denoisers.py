@@ -8,7 +8,7 @@ from members import SPACE, batch, images, make
 from oracles import Mixture
 
 from fastdiff import elbo, losses, noise, schedules
-from fastdiff.losses.eager import per_sample
+from fastdiff.losses.batch import per_sample
 from fastdiff.models import Batch, Guided, Space
 from fastdiff.parameterization import PREDICTIONS, exact_output, read
 

@@ -5,6 +5,7 @@ import torch
 from helpers import native_only, same_bits
 from hypothesis import assume, given, settings
 from step_cases import MUTATED, cases
+from training_cases import OPS as TRAINING
 
 from fastdiff import noise, ops
 
@@ -18,8 +19,10 @@ UTILS = (
 
 
 def test_every_op_is_tested_here():
-    assert {name.split("::")[1] for name in torch._C._dispatch_get_all_op_names()
-            if name.startswith("fastdiff::")} == {"step_", "normal_", "moments_"}  # fmt: skip
+    """And in test_training_library.py."""
+    tested = {"step_", "normal_", "moments_", *TRAINING, *(f"{name}_grad" for name in TRAINING)}
+    names = torch._C._dispatch_get_all_op_names()
+    assert {name.split("::")[1] for name in names if name.startswith("fastdiff::")} == tested
 
 
 @settings(max_examples=12)

@@ -212,10 +212,10 @@ def test_float32_agrees_with_float64(name):
             lambda x: losses.standard_normal(torch.zeros(3, 2, dtype=torch.int64), x),
             r"int64 keys \[2, 2\], got torch.int64 \[3, 2\]",
         ),
-        (lambda x: losses.squared_error(x, x[:1], x[:, 0]), r"output: expected \[1, 3\]"),
-        (lambda x: losses.squared_error(x, x, x), r"weight: expected \[2\], got \[2, 3\]"),
+        (lambda x: losses.squared_error(x, x[:1], x[:, 0]), r"target: expected floats \[2, 3\]"),
+        (lambda x: losses.squared_error(x, x, x), r"weight: expected floats \[2\]"),
         (lambda x: losses.discretised_gaussian(x, x, x, 1), "depth: expected at least 2"),
-        (lambda x: losses.categorical(x.long(), x), "logits: expected"),
+        (lambda x: losses.categorical(x.long(), x), "level: expected"),
     ],
 )
 def test_errors_name_the_argument(call, message):
