@@ -100,14 +100,14 @@ template <class T>
 FD_HD BinLogProb<T> logistic_bin(T x, T mean, T log_scale, const Bins<T>& bins) {
   const T s = exp_(-log_scale), c = x - mean, most = T(87);  // e^-87 is next to nothing
   const T low = s * (c - bins.half), high = s * (c + bins.half), w = T(2) * s * bins.half;
-  const bool lowest = x < -bins.edge, highest = x > bins.edge, inside = !(lowest | highest);
+  const bool lowest = x<-bins.edge, highest = x> bins.edge, inside = !(lowest | highest);
   const T up = select(highest, T(0), sigmoid_(-high)), down = select(lowest, T(0), sigmoid_(low));
 
   // log(1 - e^-w), of a narrow bin relative to log w.
   const T width = w > T(1e-30) ? w : T(1e-30), part = -exponential(-width).minus_one;
   const bool narrow = width < T(1);
-  const T gap = log_(select(narrow, part / width, part)) +
-                select(narrow, bins.log_width - log_scale, T(0));
+  const T gap =
+      log_(select(narrow, part / width, part)) + select(narrow, bins.log_width - log_scale, T(0));
 
   const T value = select(inside, gap, T(0)) - select(highest, T(0), softplus_(-high)) -
                   select(lowest, T(0), softplus_(low));

@@ -35,13 +35,15 @@ FD_HD T larger(T a, T b) {
 template <class T, class M>
 FD_HD T lane_most(const M* row, int64_t classes, int lane) {
   T most = -std::numeric_limits<T>::infinity();
-  for (int64_t k = lane; k < classes; k += kRowLanes) most = larger(static_cast<T>(to_float(row[k])), most);
+  for (int64_t k = lane; k < classes; k += kRowLanes)
+    most = larger(static_cast<T>(to_float(row[k])), most);
   return most;
 }
 template <class T, class M>
 FD_HD T lane_sum(const M* row, int64_t classes, int lane, T most) {
   T sum = 0;
-  for (int64_t k = lane; k < classes; k += kRowLanes) sum += exp_(static_cast<T>(to_float(row[k])) - most);
+  for (int64_t k = lane; k < classes; k += kRowLanes)
+    sum += exp_(static_cast<T>(to_float(row[k])) - most);
   return sum;
 }
 

@@ -115,7 +115,7 @@ struct Input {
 /// A number of each sample.
 struct Numbers {
   const void* data;  // null: zeros
-  DType dtype;  // float32 or float64
+  DType dtype;       // float32 or float64
   int64_t stride;
 };
 
@@ -137,7 +137,7 @@ struct PassArgs {
   Numbers number[kMaxNumbers];
   double parameter;
   Output out[kMaxTensors];
-  Output result;    // [batch, sums], float32 or float64
+  Output result;  // [batch, sums], float32 or float64
   int32_t sums;
   double* partial;  // [batch, chunks, sums] where a sample has several chunks; else null
 };

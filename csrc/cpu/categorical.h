@@ -8,7 +8,7 @@
 namespace fastdiff {
 namespace {  // each clone keeps its own copy
 
-constexpr int kMostRows = 32;            // at a time,
+constexpr int kMostRows = 32;             // at a time,
 constexpr int64_t kLogitsInCache = 2048;  // fewer if they are long
 
 /// Folds kRowLanes values in halves.

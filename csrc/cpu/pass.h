@@ -229,7 +229,8 @@ void with_pass(const PassArgs& args, const Function& f) {
 
 /// Samples that one unit of work covers; 0: one chunk of a sample.
 int64_t samples_of_unit(const PassArgs& args) {
-  const bool together = args.compute == DType::kFloat32 && args.numel <= kShortSample;
+  const bool together =
+      args.compute == DType::kFloat32 && args.numel > 0 && args.numel <= kShortSample;
   return together ? streams_of_tile(args.numel) : 0;
 }
 

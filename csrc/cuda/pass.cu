@@ -61,43 +61,50 @@ __device__ T fold_warp(T value, const Fold& fold) {
   return __shfl_sync(0xffffffffu, value, 0);
 }
 
-/// A warp for a row of logits, its lanes those of the row; four warps for a chunk of a sample.
+/// The rows [i, stop) of a sample, four warps apart, a lane of theirs for a lane of each.
+template <class T, class M>
+__device__ __forceinline__ void categorical_rows(const CategoricalArgs& args, int64_t sample,
+                                                 int64_t i, int64_t stop, double* lanes) {
+  const PassArgs& pass = args.pass;
+  const int lane = threadIdx.x % kRowLanes;
+  const T g = static_cast<T>(number_of(pass.number[0], sample));
+  const M* const logits =
+      static_cast<const M*>(pass.in[0].data) + sample * pass.in[0].sample_stride;
+  for (; i < stop; i += 4) {
+    const M* const row = logits + i * args.classes;
+    const T most =
+        fold_warp(lane_most<T>(row, args.classes, lane), [](T a, T b) { return larger(b, a); });
+    const T sum =
+        fold_warp(lane_sum<T>(row, args.classes, lane, most), [](T a, T b) { return a + b; });
+    const int64_t level = args.level[sample * pass.numel + i];
+    const bool inside = level >= 0 && level < args.classes;  // else NaN: a device cannot raise
+    const RowSum<T> whole = {most, inside ? sum : static_cast<T>(NAN)};
+    if (pass.result.data) {
+      const T chosen = to_float(row[inside ? level : 0]);
+      if (lane == 0) lanes[i % kSumLanes] += static_cast<double>(whole.log_prob(chosen));
+      continue;
+    }
+    M* const out = static_cast<M*>(pass.out[0].data) + (sample * pass.numel + i) * args.classes;
+    for (int64_t k = lane; k < args.classes; k += kRowLanes) {
+      from_float(whole.gradient(g, whole.term(to_float(row[k])), k == level), out[k]);
+    }
+  }
+}
+
+/// Four warps for a chunk of a sample.
 template <class T>
-__global__ void __launch_bounds__(128)
+__global__ void __launch_bounds__(128, 8)
     categorical_kernel(const __grid_constant__ CategoricalArgs args) {
   __shared__ double lanes[kSumLanes];
   const PassArgs& pass = args.pass;
   const int64_t chunks = sum_chunks_of(pass.numel);
   const int64_t sample = blockIdx.x / chunks, begin = blockIdx.x % chunks * kSumChunk;
   const int64_t stop = begin + kSumChunk < pass.numel ? begin + kSumChunk : pass.numel;
-  const int lane = threadIdx.x % kRowLanes, warp = threadIdx.x / kRowLanes;
-  const T g = static_cast<T>(number_of(pass.number[0], sample));
   for (int i = threadIdx.x; i < kSumLanes; i += 128) lanes[i] = 0.0;
   __syncthreads();
   with_operand_dtype<T>(pass.in[0].dtype, [&](auto tag) {
     using M = typename decltype(tag)::type;
-    for (int64_t i = begin + warp; i < stop; i += 4) {
-      const M* const row = static_cast<const M*>(pass.in[0].data) +
-                           sample * pass.in[0].sample_stride + i * args.classes;
-      const T most = fold_warp(lane_most<T>(row, args.classes, lane),
-                               [](T a, T b) { return larger(b, a); });
-      const T sum = fold_warp(lane_sum<T>(row, args.classes, lane, most),
-                              [](T a, T b) { return a + b; });
-      const int64_t level = args.level[sample * pass.numel + i];
-      const bool inside = level >= 0 && level < args.classes;  // else NaN: a device cannot raise
-      const RowSum<T> whole = {most, inside ? sum : static_cast<T>(NAN)};
-      if (pass.result.data) {
-        if (lane != 0) continue;
-        const T chosen = to_float(row[inside ? level : 0]);
-        lanes[(i - begin) % kSumLanes] += static_cast<double>(whole.log_prob(chosen));
-        continue;
-      }
-      M* const out =
-          static_cast<M*>(pass.out[0].data) + (sample * pass.numel + i) * args.classes;
-      for (int64_t k = lane; k < args.classes; k += kRowLanes) {
-        from_float(whole.gradient(g, whole.term(to_float(row[k])), k == level), out[k]);
-      }
-    }
+    categorical_rows<T, M>(args, sample, begin + threadIdx.x / kRowLanes, stop, lanes);
   });
   if (!pass.result.data) return;
   for (int width = kSumLanes / 2; width > 0; width /= 2) {

@@ -120,7 +120,8 @@ void run_categorical(const CategoricalArgs& args) {
   }
   const Backend& backend = cpu::backend();
   const int64_t rows = pass.numel < kSumChunk ? pass.numel : kSumChunk;  // of a unit
-  over_units(pass.batch * sum_chunks_of(pass.numel), kGrainNoise / (tiles_of(rows * args.classes) + 1) + 1,
+  over_units(pass.batch * sum_chunks_of(pass.numel),
+             kGrainNoise / (tiles_of(rows * args.classes) + 1) + 1,
              [&](int64_t first, int64_t last) { backend.categorical(args, first, last); });
   fold_results(pass);
 }

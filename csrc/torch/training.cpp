@@ -116,20 +116,18 @@ class PassBuilder {
 
   /// Room for the sums of each sample: [batch] or [batch, sums].
   Tensor result(int64_t sums = 1, MaybeTensor like = std::nullopt) {
-    const bool wide = like ? like->scalar_type() == ScalarType::Double
-                           : args_.compute == DType::kFloat64;
+    const bool wide =
+        like ? like->scalar_type() == ScalarType::Double : args_.compute == DType::kFloat64;
     const int64_t sizes[] = {args_.batch, sums};
-    const Tensor out =
-        torch::stable::new_empty(first_.tensor, {sizes, size_t(sums > 1 ? 2 : 1)},
-                                 wide ? ScalarType::Double : ScalarType::Float);
+    const Tensor out = torch::stable::new_empty(first_.tensor, {sizes, size_t(sums > 1 ? 2 : 1)},
+                                                wide ? ScalarType::Double : ScalarType::Float);
     args_.sums = static_cast<int32_t>(sums);
     args_.result = {out.data_ptr(), wide ? DType::kFloat64 : DType::kFloat32};
     const int64_t chunks = sum_chunks_of(args_.numel);
     if (chunks > 1) {
       const int64_t size[] = {args_.batch * chunks * sums};
       args_.partial = static_cast<double*>(
-          keep(torch::stable::new_empty(first_.tensor, {size, 1}, ScalarType::Double))
-              .data_ptr());
+          keep(torch::stable::new_empty(first_.tensor, {size, 1}, ScalarType::Double)).data_ptr());
     }
     return out;
   }
@@ -364,8 +362,8 @@ Tensors categorical_grad(Tensor gradient, Tensor level, Tensor logits, Wanted wa
 }  // namespace
 }  // namespace fastdiff
 
-#define FD_WITH_GRADIENT(m, name)                \
-  m.impl(#name, TORCH_BOX(&fastdiff::name));     \
+#define FD_WITH_GRADIENT(m, name)            \
+  m.impl(#name, TORCH_BOX(&fastdiff::name)); \
   m.impl(#name "_grad", TORCH_BOX(&fastdiff::name##_grad))
 #define FD_IMPLEMENT(m)                      \
   FD_WITH_GRADIENT(m, mix);                  \

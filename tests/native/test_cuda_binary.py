@@ -50,9 +50,12 @@ def dump():
 
 
 def kernel_name(mangled):
-    """step_kernel<f>: the name and the element type of a mangled kernel."""
+    """step_kernel<f>, pass_kernel<Mix f>: the name and what it is made for of a mangled kernel."""
     name, kind = re.search(r"\d([a-z_]+_kernel)(?:I(?:NS_)?(\w+?)E+v)?", mangled).groups()
-    return f"{name}<{kind.lstrip('0123456789')}>" if kind else name
+    if not kind:
+        return name
+    kind = re.sub(r"INS_\d+", " ", kind.lstrip("0123456789"))
+    return f"{name}<{re.sub(r'E+(?=[fd]$)', ' ', kind)}>"
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,9 @@
 #include "core/moments.h"
 #include "core/quantile.h"
 #include "cuda/draw_thread.h"
+#include "cuda/pass_thread.h"
 #include "cuda/plan.h"
-#include "random_case.h"
+#include "random_pass.h"
 
 /// Counts how often each address is written.
 struct Counting {
@@ -168,6 +169,87 @@ static bool moments_agree(const Backend& backend) {
   return true;
 }
 
+/// What pass_kernel does, thread after thread.
+template <class F, class T>
+static void walk_pass(const PassArgs& args) {
+  const cuda::PassPlan plan = cuda::plan_pass(args);
+  for (int64_t block = args.batch * plan.chunks; block-- > 0;) {  // any order
+    const Prepared<T> prepared = prepare<F, T>(args, block / plan.chunks);
+    double shared[kMaxSums][kSumLanes] = {};
+    for (int thread = 0; thread < plan.threads; ++thread) {
+      cuda::Lanes<F, T> lanes = {};
+      cuda::pass_thread<F, T, Counting>(args, plan, prepared, block, thread, lanes);
+      for (int k = 0; k < F::kSums; ++k) {
+        std::copy_n(lanes[k], cuda::kRun<T>, shared[k] + cuda::kRun<T> * thread);
+      }
+    }
+    for (int k = 0; k < F::kSums; ++k) {
+      const double sum = fold(shared[k], plan.threads * cuda::kRun<T>);
+      store_sum(args, block / plan.chunks, block % plan.chunks, F::kSums, k, prepared.factor * sum);
+    }
+  }
+}
+
+/// What categorical_kernel does, lane after lane.
+template <class T>
+static void walk_rows(const CategoricalArgs& rows) {
+  const PassArgs& args = rows.pass;
+  for (int64_t row = 0; row < args.batch * args.numel; ++row) {
+    const int64_t sample = row / args.numel, i = row % args.numel;
+    with_operand_dtype<T>(args.in[0].dtype, [&](auto tag) {
+      using M = typename decltype(tag)::type;
+      const M* logits = static_cast<const M*>(args.in[0].data) + row * rows.classes;
+      T most[kRowLanes], sum[kRowLanes];
+      for (int lane = 0; lane < kRowLanes; ++lane)
+        most[lane] = lane_most<T>(logits, rows.classes, lane);
+      const T top = *std::max_element(most, most + kRowLanes);
+      for (int lane = 0; lane < kRowLanes; ++lane)
+        sum[lane] = lane_sum(logits, rows.classes, lane, top);
+      const RowSum<T> whole = {top, fold(sum, kRowLanes)};
+      if (args.result.data) {
+        static double lanes[kSumLanes];
+        if (i == 0) std::fill(lanes, lanes + kSumLanes, 0.0);
+        lanes[i % kSumLanes] +=
+            static_cast<double>(whole.log_prob(to_float(logits[rows.level[row]])));
+        if (i == args.numel - 1) store_sum(args, sample, 0, 1, 0, fold(lanes, kSumLanes));
+        return;
+      }
+      const T g = static_cast<T>(number_of(args.number[0], sample));
+      M* const out = static_cast<M*>(args.out[0].data) + row * rows.classes;
+      for (int64_t k = 0; k < rows.classes; ++k) {
+        from_float(whole.gradient(g, whole.term(to_float(logits[k])), k == rows.level[row]),
+                   out[k]);
+      }
+    });
+  }
+}
+
+static std::vector<std::vector<char>> walk(PassCase c, bool& once) {
+  c.bind();
+  Counting::writes.clear();
+  const bool wide = c.args.compute == DType::kFloat64;
+  if (c.classes) {
+    wide ? walk_rows<double>(c.rows()) : walk_rows<float>(c.rows());
+  } else {
+    with_formula(c.args.formula, [&](auto tag) {
+      using F = typename decltype(tag)::type;
+      wide ? walk_pass<F, double>(c.args) : walk_pass<F, float>(c.args);
+    });
+    size_t elements = 0;
+    for (const Output& out : c.args.out) elements += out.data ? c.args.batch * c.args.numel : 0;
+    once = Counting::writes.size() == elements &&
+           std::all_of(Counting::writes.begin(), Counting::writes.end(),
+                       [](const auto& entry) { return entry.second == 1; });
+  }
+  fold_results(c.args);
+  return written(c);
+}
+
+static bool reads_wide(const PassArgs& args) {
+  const cuda::PassPlan plan = cuda::plan_pass(args);
+  return args.in[0].data && plan.wide_in[0] && args.numel >= 4;
+}
+
 static int fail(const char* what, int i) {
   std::printf("%s (case %d)\n", what, i);
   return 1;
@@ -190,4 +272,16 @@ int main() {
   if (!normals_agree<float>(cpu) || !normals_agree<double>(cpu)) return fail("normals", 0);
   if (!moments_agree(cpu)) return fail("moments", 0);
   std::printf("2000 grids agree, %d with wide accesses\n", wide);
+  wide = 0;
+  for (int i = 0; i < 2000; ++i) {
+    const PassCase c = random_pass();
+    bool once = true;
+    if (walk(c, once) != run(cpu, c)) return fail("a pass and the CPU differ", i);
+    if (!once) return fail("an element of a pass was not written exactly once", i);
+    PassCase bound = c;
+    bound.bind();
+    wide += !c.classes && reads_wide(bound.args);
+  }
+  if (wide < 100) return fail("wide accesses of passes were hardly exercised", wide);
+  std::printf("2000 passes agree, %d with wide accesses\n", wide);
 }
