@@ -114,10 +114,10 @@ def output(command: list[str]) -> str | None:
         return None
 
 
-def show(records: list[dict], where: dict, console: Console) -> None:
+def show(records: list[dict], where: dict, console: Console, unit: str = "step") -> None:
     peers = list(dict.fromkeys(name for r in records for name in r["contestants"]))
     table = Table(
-        title=f"us per step: median (interquartile range), best; x: median of peer / {OURS}",
+        title=f"us per {unit}: median (interquartile range), best; x: median of peer / {OURS}",
         caption=f"{where['cpu']}, {where['threads']} threads, torch {where['torch']}, "
         f"diffusers {where['diffusers']}, fastdiff {where['fastdiff']} ({where['cpu_clone']}), "
         f"load {where['load']:.1f}",

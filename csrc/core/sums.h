@@ -13,13 +13,26 @@ constexpr int64_t kSumChunk = 4 * kSumLanes;
 FD_HD int64_t sum_chunks_of(int64_t numel) { return (numel + kSumChunk - 1) / kSumChunk; }
 constexpr int kPartialLanes = 32;
 
-/// Adds up `lanes` numbers, a power of two, in halves: the upper to the lower one.
+template <int kWidth, class T>
+FD_HD void add_upper_half(T* lane) {
+  for (int i = 0; i < kWidth; ++i) lane[i] += lane[i + kWidth];
+}
+
+/// Adds up `lanes` <= kSumLanes numbers, a power of two, in halves: the upper to the lower one.
 template <class T>
 FD_HD T fold(T* lane, int lanes) {
-  for (int width = lanes / 2; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) lane[i] += lane[i + width];
+  switch (lanes) {  // by constants, for whole vectors
+    case 512: add_upper_half<256>(lane);  // fall through
+    case 256: add_upper_half<128>(lane);  // fall through
+    case 128: add_upper_half<64>(lane);   // fall through
+    case 64: add_upper_half<32>(lane);    // fall through
+    case 32: add_upper_half<16>(lane);    // fall through
+    case 16: add_upper_half<8>(lane);     // fall through
+    case 8: add_upper_half<4>(lane);      // fall through
+    case 4: add_upper_half<2>(lane);      // fall through
+    case 2: add_upper_half<1>(lane);      // fall through
+    default: return lane[0];
   }
-  return lane[0];
 }
 
 /// The least power of two >= n: lanes beyond a short sample's last element are zero and left out.

@@ -9,7 +9,9 @@
 namespace fastdiff {
 namespace {  // each clone keeps its own copy
 
-constexpr int64_t kShortSample = kTile / 8;  // up to this size float32 samples share tiles
+// Up to this size float32 samples share tiles; if they draw noise, whose blocks then have to be
+// gathered, only smaller ones do.
+constexpr int64_t kShortSample = kTile / 2, kShortDraw = kTile / 8;
 
 template <class T>
 bool same_type(DType dtype) {
@@ -184,10 +186,7 @@ class Pass {
   void run(const Span& span, int64_t place_of_terms, const Number& number) {
     const T* in[kInputs];
     for (int k = 0; k < kInputs; ++k) in[k] = read(input(k), source_[k], span, in_[k]);
-    if (F::kNoise && args_.keys) {
-      draw(args_.keys, span, in_[kInputs - 1]);
-      in[kInputs - 1] = in_[kInputs - 1];
-    }
+    if (F::kNoise && args_.keys) draw(args_.keys, span, in_[kInputs - 1]);  // where `in` points
     T *out[kOutputs], *term[kSums];
     for (int k = 0; k < F::kOutputs; ++k) out[k] = place(args_.out[k], args_.numel, span, out_[k]);
     for (int k = 0; k < F::kSums; ++k) term[k] = term_[k] + place_of_terms;
@@ -229,8 +228,8 @@ void with_pass(const PassArgs& args, const Function& f) {
 
 /// Samples that one unit of work covers; 0: one chunk of a sample.
 int64_t samples_of_unit(const PassArgs& args) {
-  const bool together =
-      args.compute == DType::kFloat32 && args.numel > 0 && args.numel <= kShortSample;
+  const int64_t most = args.keys ? kShortDraw : kShortSample;
+  const bool together = args.compute == DType::kFloat32 && args.numel > 0 && args.numel <= most;
   return together ? streams_of_tile(args.numel) : 0;
 }
 

@@ -101,10 +101,10 @@ void run_pass(const PassArgs& args) {
     return on_device(args.device, [&](void* stream) { return cuda::pass(args, stream); });
   }
   const Backend& backend = cpu::backend();
-  const int64_t units = backend.pass_units(args), tiles = args.batch * tiles_of(args.numel);
+  const int64_t units = backend.pass_units(args);
   const bool costly = args.keys || args.formula >= Formula::kGaussianSample;
-  const int64_t per_unit = units ? (tiles + units - 1) / units : 1;
-  const int64_t grain = (costly ? kGrainNoise : kGrainAffine) / per_unit;
+  const int64_t elements = (costly ? kGrainNoise : kGrainAffine) * kTile;
+  const int64_t grain = units * elements / (args.batch * args.numel + 1);
   if (units > 0) {
     over_units(units, grain > 0 ? grain : 1,
                [&](int64_t first, int64_t last) { backend.pass(args, first, last); });

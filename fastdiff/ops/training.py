@@ -242,15 +242,20 @@ def _expanded(**tensors: Tensor) -> tuple[Tensor, ...]:
     for name, value in others:
         if not isinstance(value, Tensor) or value.dtype not in FLOATS:
             raise ValueError(f"{name}: expected a floating tensor, got {_what(value)}")
-        if value.dim() == 0:
-            value = value.to(first)
-        try:
-            expanded.append(value.expand(first.shape))
-        except RuntimeError:
-            shape = list(first.shape)
-            message = f"{name}: expected to broadcast to {shape}, got {_what(value)}"
-            raise ValueError(message) from None
+        if value.shape != first.shape:
+            value = _expand(name, value, first)
+        expanded.append(value)
     return _in_one_precision(*expanded)
+
+
+def _expand(name: str, value: Tensor, like: Tensor) -> Tensor:
+    if value.dim() == 0:
+        value = value.to(like)
+    try:
+        return value.expand(like.shape)
+    except RuntimeError:
+        message = f"{name}: expected to broadcast to {list(like.shape)}, got {_what(value)}"
+        raise ValueError(message) from None
 
 
 def _in_one_precision(*tensors: Tensor) -> tuple[Tensor, ...]:

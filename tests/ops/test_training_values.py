@@ -6,10 +6,24 @@ import torch
 from helpers import CLONES, cpu_clone, native_only, same_bits, thread_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from training_cases import CLASSES, DRAWING, DTYPES, LAYOUTS, OPS, call, calls
+from training_cases import CLASSES, DRAWING, DTYPES, LAYOUTS, OPS, call
 
 import fastdiff
 from fastdiff import noise, ops
+
+shapes = st.one_of(
+    st.lists(st.integers(0, 6), min_size=1, max_size=4).map(tuple),
+    st.tuples(st.integers(1, 20), st.integers(1, 40)),
+    st.tuples(st.integers(1, 3), st.integers(1, 5000)),
+)
+calls = st.builds(
+    call,
+    st.sampled_from(sorted(OPS)),
+    shapes,
+    st.sampled_from(DTYPES),
+    st.integers(0, 2**32),
+    st.booleans(),
+)
 
 # Of the largest element: some roundings of float32, and the one of the dtype it is stored in.
 TOLERANCE = {

@@ -1,10 +1,9 @@
-"""Calls of the training operations: every operation, shape, dtype and layout."""
+"""Calls of the training operations: every operation, dtype, kind of noise and layout."""
 
 from dataclasses import dataclass
 from functools import partial
 
 import torch
-from hypothesis import strategies as st
 
 from fastdiff import noise, ops
 
@@ -115,22 +114,6 @@ def call(name, shape, dtype=torch.float32, seed=0, keys=True) -> Call:
     rng = torch.Generator().manual_seed(seed)
     arguments = [make(kind, shape, dtype, rng, keys) for kind in OPS[name].arguments]
     return Call(name, arguments, seed)
-
-
-shapes = st.one_of(
-    st.lists(st.integers(0, 6), min_size=1, max_size=4).map(tuple),
-    st.tuples(st.integers(1, 20), st.integers(1, 40)),
-    st.tuples(st.integers(1, 3), st.integers(1, 5000)),
-)
-# categorical needs a dimension beside the classes, which every shape here has.
-calls = st.builds(
-    call,
-    st.sampled_from(sorted(OPS)),
-    shapes,
-    st.sampled_from(DTYPES),
-    st.integers(0, 2**32),
-    st.booleans(),
-)
 
 
 def doubled(v: torch.Tensor) -> torch.Tensor:
