@@ -3,9 +3,9 @@
     python benchmarks/training_ops.py [--rounds N] [--threads N] [--only TEXT] [--json FILE]
 
 Both sides first have to agree with eager PyTorch in float64, results and gradients. Then they run
-in interleaved rounds; a ratio is the median over rounds of eager / fastdiff. One call is the forward
-pass and the backward pass from given gradients of its results, noise included: fastdiff draws from
-keys, eager PyTorch by torch.randn. Nothing fails if a bar is missed.
+in interleaved rounds; a ratio is the median over rounds of eager / fastdiff. One call is the
+forward pass and the backward pass from given gradients of its results, noise included: fastdiff
+draws from keys, eager PyTorch by torch.randn. Nothing fails if a bar is missed.
 """
 
 import argparse

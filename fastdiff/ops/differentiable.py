@@ -8,7 +8,7 @@ refused.
 
 import torch
 
-from . import reference
+from . import reference, triton
 from .library import LIBRARIES, define
 from .select import namespace
 
@@ -75,9 +75,9 @@ def differentiable(schema: str, gradients: str, forward, backward, results: str,
         asked = zip(values, inputs[:tensors], wanted, strict=True)
         return [value.expand_as(v).to(v.dtype, copy=True) for value, v, want in asked if want]
 
-    define(schema, kernel, fake, kernel)
+    define(schema, kernel, fake, triton.training(name))
     schema_grad = f"{name}_grad({gradients}, {arguments}, bool[] wanted) -> Tensor[]"
-    define(schema_grad, kernel_grad, fake_grad, kernel_grad)
+    define(schema_grad, kernel_grad, fake_grad, triton.training(f"{name}_grad"))
     functions = {library.ns: _register(library, name, tensors) for library in LIBRARIES}
 
     def run(*arguments):

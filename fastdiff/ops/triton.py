@@ -25,6 +25,15 @@ def moments_(out, a, b) -> None:
     kernels().moments_(out, a, b)
 
 
+def training(name):
+    """The operation of training called ``name``, or its gradient."""
+
+    def operation(*arguments):
+        return getattr(kernels().training, name)(*arguments)
+
+    return operation
+
+
 def bind_step(**buffers):
     """All of ``step_``'s arguments but outputs and gain -> a function of these two."""
     return kernels().Step(COLUMN, **buffers)

@@ -12,6 +12,7 @@ import triton
 if tuple(int(part) for part in triton.__version__.split(".")[:2]) < (3, 4):
     raise ImportError(f"triton: expected version 3.4 or newer, got {triton.__version__}")
 
+from . import training as training
 from .moments import moments_ as moments_
 from .normal import normal_ as normal_
 from .step import Step as Step

@@ -38,6 +38,11 @@ EXP_64 = tl.constexpr((
     1.0, 1.0, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800,
     1 / 39916800, 1 / 479001600, 1 / 6227020800,
 ))  # fmt: skip
+EXCESS_32 = tl.constexpr((1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040, 1 / 40320))
+EXCESS_64 = tl.constexpr((
+    1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040, 1 / 40320, 1 / 362880, 1 / 3628800,
+    1 / 39916800, 1 / 479001600, 1 / 6227020800, 1 / 87178291200,
+))  # fmt: skip
 LN2_HIGH_64 = tl.constexpr(float.fromhex("0x1.62e42fefp-1"))
 LN2_LOW_64 = tl.constexpr(float.fromhex("0x1.473de6af278edp-34"))
 LOG2_E_64 = tl.constexpr(float.fromhex("0x1.71547652b82fep+0"))
@@ -82,7 +87,7 @@ def divide(a, b):
 
 @triton.jit
 def log(u):
-    """log(u) for normal u in (0, 1]."""
+    """log(u) for normal u > 0."""
     if u.dtype == tl.float32:
         bits = u.to(tl.int32, bitcast=True)
         e = (bits - 0x3F3504F3) >> 23
@@ -102,24 +107,74 @@ def log(u):
 
 
 @triton.jit
-def exp(x):
-    """exp(x); beyond the range of normal numbers it stays at its ends; NaN stays NaN."""
+def octave(x):
+    """(k, r) with x = k log 2 + r and |r| <= log(2) / 2, x bounded to where 2^k is normal."""
     if x.dtype == tl.float32:
         bounded = tl.where(x > -87.0, tl.where(x < 88.0, x, 88.0), -87.0)
         turns = bounded * LOG2_E_32
         k = tl.where(turns < 0, turns - 0.5, turns + 0.5).to(tl.int32)
         n = k.to(tl.float32)
-        r = scaled(n, -LN2_LOW_32, scaled(n, -LN2_HIGH_32, bounded))
-        power = ((k + 127) << 23).to(tl.float32, bitcast=True)
-        return tl.where(x != x, x, polynomial(EXP_32, 8, r) * power)
+        return k, scaled(n, -LN2_LOW_32, scaled(n, -LN2_HIGH_32, bounded))
     else:
         bounded = tl.where(x > -708.0, tl.where(x < 709.0, x, 709.0), -708.0)
         turns = bounded * LOG2_E_64
         k = tl.where(turns < 0, turns - 0.5, turns + 0.5).to(tl.int64)
         n = k.to(tl.float64)
-        r = scaled(n, -LN2_LOW_64, scaled(n, -LN2_HIGH_64, bounded))
-        power = ((k + 1023) << 52).to(tl.float64, bitcast=True)
-        return tl.where(x != x, x, polynomial(EXP_64, 14, r) * power)
+        return k, scaled(n, -LN2_LOW_64, scaled(n, -LN2_HIGH_64, bounded))
+
+
+@triton.jit
+def power_of_two(k):
+    if k.dtype == tl.int32:
+        return ((k + 127) << 23).to(tl.float32, bitcast=True)
+    else:
+        return ((k + 1023) << 52).to(tl.float64, bitcast=True)
+
+
+@triton.jit
+def exp(x):
+    """exp(x); beyond the range of normal numbers it stays at its ends; NaN stays NaN."""
+    k, r = octave(x)
+    if x.dtype == tl.float32:
+        series = polynomial(EXP_32, 8, r)
+    else:
+        series = polynomial(EXP_64, 14, r)
+    return tl.where(x != x, x, series * power_of_two(k))
+
+
+@triton.jit
+def exponential(x):
+    """e^x, e^x - 1 and e^x - 1 - x, none of which loses digits near x = 0."""
+    k, r = octave(x)
+    if x.dtype == tl.float32:
+        remainder = r * r * polynomial(EXCESS_32, 7, r)
+    else:
+        remainder = r * r * polynomial(EXCESS_64, 13, r)
+    scale = power_of_two(k)
+    tail = r + remainder
+    minus_one = tl.fma(scale, tail, scale - 1.0)
+    excess = tl.where(k == 0, remainder, minus_one - x)
+    nan = tl.where(x != x, x, 0.0)
+    return tl.fma(scale, tail, scale) + nan, minus_one + nan, excess + nan
+
+
+@triton.jit
+def log1p(e):
+    """log(1 + e) for e in [0, 1]."""
+    u = 1.0 + e
+    return log(u) + divide(e - (u - 1.0), u)
+
+
+@triton.jit
+def sigmoid(x):
+    e = exp(-tl.abs(x))
+    return divide(tl.where(x < 0, e, 1.0), 1.0 + e)
+
+
+@triton.jit
+def softplus(x):
+    """log(1 + e^x)."""
+    return tl.where(x < 0, 0.0, x) + log1p(exp(-tl.abs(x)))
 
 
 @triton.jit
