@@ -5,7 +5,7 @@ import warnings
 import diffusers
 import pytest
 import torch
-from cases import BETAS, FLOW, V, X0
+from cases import BETAS, FLOW, X0, V
 from loops import loop, model_for, start
 from twins import NAMES, assert_equal, pair, plain
 
