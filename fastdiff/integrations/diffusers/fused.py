@@ -32,6 +32,9 @@ NOISING = ("add_noise", "get_velocity", "scale_noise")
 UNSCALED = "%s: scale_model_input was not called before step: the model has seen another scale."
 
 
+pending = threading.local()  # the reason for the stock step that is about to be done
+
+
 class StockStepWarning(UserWarning):
     """A fused scheduler steps as the stock one does; the message says why."""
 
@@ -53,6 +56,7 @@ class Fused:
     _counter: str | None = "_step_index"  # where it counts its steps
     _needs_timesteps = True  # it refuses to step before they are set
     _told = False  # the timestep says which step it is, not the count
+    _told_too = False  # the timestep and the count both say so, and have to agree
     _looks_back = False  # a step depends on those before it
     _habits = Habits()
     _second = False  # step returns a second result
@@ -133,7 +137,9 @@ class Fused:
             if output.__class__ is not Tensor or is_compiling():
                 raise Declined("torch.compile or a model output of another class than Tensor")
             if place >= len(now.run.draws):
-                return None  # one too many
+                return self._exceed(len(now.run.draws), timestep)
+            if self._told_too and not now.expects(place, timestep):
+                raise Declined(f"timestep {timestep}, where its count expects {now.order[place]}")
             values = now.run.step(place, output, sample, generator, noise, known, before)
         except Declined as reason:
             return self._decline(now, place, str(reason))
@@ -201,9 +207,11 @@ class Fused:
             self._say(str(error))
             return Trajectory(made_from, None, reason=str(error))
         run = Run(rows, self._habits, self.noise == "philox" and not self._given)
-        if not self._told:
+        if not self._told and not self._told_too:
             return Trajectory(made_from, run, begin)
         timesteps = host.timesteps.tolist()
+        if self._told_too:
+            return Trajectory(made_from, run, begin, order=timesteps[begin:])
         places = {t: k for k, t in enumerate(self._keys(timesteps))}
         return Trajectory(made_from, run, 0, places, [places.get(t) for t in timesteps])
 
@@ -214,6 +222,15 @@ class Fused:
     def _keys(self, timesteps):
         """The timestep of each row."""
         return timesteps
+
+    def _exceed(self, steps, timestep):
+        """One step too many: the stock one knows what to do, if it needs no history for it."""
+        if self._looks_back:
+            raise IndexError(
+                f"{type(self).__name__}.step: expected {steps} steps from where it began, got one "
+                f"more, at timestep {timestep}"
+            )
+        return None
 
     def _decline(self, now, place, reason):
         """Leave this step to the stock scheduler, or, if it looks back, the whole trajectory."""
@@ -229,16 +246,24 @@ class Fused:
         return None
 
     def _say(self, reason):
-        """Warn, once for each reason."""
-        said = self.__dict__.setdefault("_said", set())
-        if reason not in said:
-            said.add(reason)
+        """Have the stock step warn, once for each reason."""
+        if reason not in self.__dict__.setdefault("_said", set()):
+            pending.reason = reason
+
+    def _stock_step(self, name, *args, **kwargs):
+        """The stock step. The warning that says why comes after it: where it raises, its error is
+        all that there is to know."""
+        reason, pending.reason = getattr(pending, "reason", None), None
+        done = getattr(self.stock, name)(self, *args, **kwargs)
+        if reason is not None:
+            self._said.add(reason)
             warnings.warn(
                 f"{type(self).__name__}: the stock step is used, because there is no row for "
                 f"{reason}",
                 StockStepWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
+        return done
 
     def __copy__(self):
         made = self.__class__.__new__(self.__class__)

@@ -36,7 +36,8 @@ class Trajectory:
         run: the rows and their buffers; None: stock steps, for ``reason``.
         begin: the scheduler's count at row 0.
         places, order: timestep -> row, and the row of each timestep, for schedulers that are told
-            the timestep.
+            the timestep; for those that are told it and count, too, only ``order``: the timestep of
+            each row.
         made_from: what would make another one.
     """
 
@@ -58,6 +59,18 @@ class Trajectory:
             or self.config is not attributes["_internal_dict"]
             or self.options != options
         )
+
+    def expects(self, place: int, timestep) -> bool:
+        """Whether a timestep is that of a row; on a device only views of the timesteps can be told
+        apart without waiting."""
+        if not isinstance(timestep, Tensor):
+            return timestep == self.order[place]
+        if timestep.is_cpu:
+            if timestep.numel() != 1:
+                timestep = _the_one(timestep)
+            return timestep is not None and timestep.tolist() == self.order[place]
+        k = index_in(timestep, self.timesteps)
+        return k is None or k == self.begin + place
 
     def place_of(self, timestep) -> int | None:
         """The row of a timestep; on a device that of a view of the timesteps, by its place in

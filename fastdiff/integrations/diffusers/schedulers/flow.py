@@ -25,8 +25,8 @@ class FlowMatchEulerDiscreteScheduler(Fused, ByFlow, stock.FlowMatchEulerDiscret
         else:
             self._say("per_token_timesteps")
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,
+            return self._stock_step(
+                "step", model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,
                 per_token_timesteps, return_dict,
             )  # fmt: skip
         return done
@@ -61,8 +61,8 @@ if hasattr(stock, "FlowMapEulerDiscreteScheduler"):
             else:
                 self._say("r_timestep")
             if done is None:
-                return self.stock.step(
-                    self, model_output, timestep, sample, r_timestep, return_dict
+                return self._stock_step(
+                    "step", model_output, timestep, sample, r_timestep, return_dict
                 )
             return done
 
@@ -70,7 +70,7 @@ if hasattr(stock, "FlowMapEulerDiscreteScheduler"):
 if hasattr(stock, "MiniMaxH3Scheduler"):
 
     class MiniMaxH3Scheduler(Step, stock.MiniMaxH3Scheduler):
-        _planner, _told, _floating = plans.minimax_h3, True, True
+        _planner, _told_too, _floating = plans.minimax_h3, True, True
         _habits = Habits(returns_sample=True)
 
         def _init_step_index(self, timestep):
@@ -91,21 +91,21 @@ class ConsistencyDecoderScheduler(Noisy, stock_decoder):
 
 
 class LCMScheduler(Noisy, WithVelocity, stock.LCMScheduler):
-    _planner, _levels = plans.lcm, "alphas_cumprod"
+    _planner, _levels, _told_too = plans.lcm, "alphas_cumprod", True
     _reads = ("final_alpha_cumprod", "num_inference_steps")
     _habits, _second = PROMOTES, True
 
 
 class TCDScheduler(Fused, WithVelocity, stock.TCDScheduler):
-    _planner, _levels = plans.tcd, "alphas_cumprod"
+    _planner, _levels, _told_too = plans.tcd, "alphas_cumprod", True
     _reads = ("final_alpha_cumprod", "num_inference_steps")
     _habits, _second = PROMOTES, True
 
     def step(self, model_output, timestep, sample, eta=0.3, generator=None, return_dict=True):
         done = self._advance(model_output, timestep, sample, return_dict, generator, options=(eta,))
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, eta, generator, return_dict
+            return self._stock_step(
+                "step", model_output, timestep, sample, eta, generator, return_dict
             )
         return done
 
@@ -133,8 +133,8 @@ if hasattr(stock, "RFD4ProteinaScheduler"):
                     model_output, timestep, sample, return_dict, generators, known=left
                 )
             if done is None:
-                return self.stock.step(
-                    self, model_output, timestep, sample, emit_mask, generator, return_dict
+                return self._stock_step(
+                    "step", model_output, timestep, sample, emit_mask, generator, return_dict
                 )
             return done
 

@@ -25,13 +25,18 @@ if hasattr(stock, "HeliosScheduler"):
         def _floating(self):
             return not self._is_unipc
 
+        def _are_unset(self, attributes):
+            return self._is_unipc and "num_inference_steps" not in attributes
+
         def _init_step_index(self, timestep):
             self._step_index = 0  # whatever the timestep
 
         def step(self, model_output, timestep=None, sample=None, generator=None, return_dict=True):
             done = self._advance(model_output, timestep, sample, False)
             if done is None:
-                return self.stock.step(self, model_output, timestep, sample, generator, return_dict)
+                return self._stock_step(
+                    "step", model_output, timestep, sample, generator, return_dict
+                )
             if self._is_unipc:
                 sample, self.last_sample = done
                 done = sample, None, self.last_sample, self.this_order
@@ -63,8 +68,8 @@ if hasattr(stock, "HeliosScheduler"):
                     model_output, told, sample, return_dict, noise=dmd_noisy_tensor
                 )
             if done is None:
-                return self.stock.step(
-                    self, model_output, timestep, sample, generator, return_dict,
+                return self._stock_step(
+                    "step", model_output, timestep, sample, generator, return_dict,
                     cur_sampling_step, dmd_noisy_tensor, dmd_sigmas, dmd_timesteps, all_timesteps,
                 )  # fmt: skip
             return done

@@ -34,8 +34,8 @@ class KarrasVeScheduler(Fused, Stock):
         levels = sigma_hat, sigma_prev, 0
         done = self._advance(model_output, levels, sample_hat, False)
         if done is None:
-            return self.stock.step(
-                self, model_output, sigma_hat, sigma_prev, sample_hat, return_dict
+            return self._stock_step(
+                "step", model_output, sigma_hat, sigma_prev, sample_hat, return_dict
             )
         x, x0 = done
         slope = model_output.neg().to(x.dtype)
@@ -54,9 +54,9 @@ class KarrasVeScheduler(Fused, Stock):
         else:
             self._say("samples and derivatives that are not those of the step before")
         if done is None:
-            return self.stock.step_correct(
-                self, model_output, sigma_hat, sigma_prev, sample_hat, sample_prev, derivative,
-                return_dict,
+            return self._stock_step(
+                "step_correct", model_output, sigma_hat, sigma_prev, sample_hat, sample_prev,
+                derivative, return_dict,
             )  # fmt: skip
         x, x0 = done
         return self._result(x, derivative, x0) if return_dict else (x, derivative)

@@ -43,5 +43,5 @@ class UniPCMultistepScheduler(Step, ByRatio, stock.UniPCMultistepScheduler):
 
 
 class SASolverScheduler(Noisy, ByTimestep, stock.SASolverScheduler):
-    _planner, _looks_back = plans.sa_solver, True
+    _planner, _looks_back, _told_too = plans.sa_solver, True, True
     _reads, _habits = ("predict_x0", "tau_func"), PROMOTES

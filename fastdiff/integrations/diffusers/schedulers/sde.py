@@ -36,8 +36,8 @@ class CogVideoXDPMScheduler(Fused, WithVelocity, stock.CogVideoXDPMScheduler):
         told = timestep, timestep_back, old is not None
         done = self._advance(model_output, told, sample, False, generator, before=old)
         if done is None:
-            return self.stock.step(
-                self, model_output, old, timestep, timestep_back, sample, eta,
+            return self._stock_step(
+                "step", model_output, old, timestep, timestep_back, sample, eta,
                 use_clipped_model_output, generator, variance_noise, return_dict,
             )  # fmt: skip
         if return_dict and self._is_of_second_order():
@@ -64,8 +64,8 @@ class ScoreSdeVeScheduler(Fused, stock.ScoreSdeVeScheduler):
     def step_pred(self, model_output, timestep, sample, generator=None, return_dict=True):
         done = self._advance(model_output, timestep, sample, return_dict, generator)
         if done is None:
-            return self.stock.step_pred(
-                self, model_output, timestep, sample, generator, return_dict
+            return self._stock_step(
+                "step_pred", model_output, timestep, sample, generator, return_dict
             )
         return done
 
@@ -74,7 +74,7 @@ class ScoreSdeVeScheduler(Fused, stock.ScoreSdeVeScheduler):
         if recorded:
             self._say("a gradient through step_correct")
         if recorded or self.timesteps is None or not self.config.snr > 0:
-            return self.stock.step_correct(self, model_output, sample, generator, return_dict)
+            return self._stock_step("step_correct", model_output, sample, generator, return_dict)
         dtype = torch.promote_types(sample.dtype, model_output.dtype)
         dtype = torch.promote_types(dtype, torch.float32)
         score, z = model_output.to(dtype), normal(sample, generator, self.noise).to(dtype)
@@ -89,7 +89,7 @@ class ScoreSdeVpScheduler(Fused, StockVp):
 
     def step_pred(self, score, x, t, generator=None):
         done = self._advance(score, t, x, False, generator)
-        return self.stock.step_pred(self, score, x, t, generator) if done is None else done
+        return self._stock_step("step_pred", score, x, t, generator) if done is None else done
 
 
 if is_torchsde_available():  # without it there are no stock ones
@@ -109,7 +109,9 @@ if is_torchsde_available():  # without it there are no stock ones
                 model_output, timestep, sample, return_dict, generator, noise, (s_noise,)
             )
             if done is None:
-                return self.stock.step(self, model_output, timestep, sample, return_dict, s_noise)
+                return self._stock_step(
+                    "step", model_output, timestep, sample, return_dict, s_noise
+                )
             return done
 
         def _increment(self, timestep, sample):
@@ -152,7 +154,9 @@ if is_torchsde_available():  # without it there are no stock ones
                 noise = self._increment(model_output, timestep, sample, generator)
             done = self._advance(model_output, timestep, sample, return_dict, generator, noise)
             if done is None:
-                return self.stock.step(self, model_output, timestep, sample, generator, return_dict)
+                return self._stock_step(
+                    "step", model_output, timestep, sample, generator, return_dict
+                )
             return done
 
         def _increment(self, model_output, timestep, sample, generator):

@@ -42,7 +42,7 @@ class LMSDiscreteScheduler(Fused, BySigma, stock.LMSDiscreteScheduler):
     def step(self, model_output, timestep, sample, order=4, return_dict=True):
         done = self._advance(model_output, timestep, sample, return_dict, options=(order,))
         if done is None:
-            return self.stock.step(self, model_output, timestep, sample, order, return_dict)
+            return self._stock_step("step", model_output, timestep, sample, order, return_dict)
         return done
 
 
@@ -66,8 +66,8 @@ class EDMEulerScheduler(Fused, BySigma, stock.EDMEulerScheduler):
         else:
             self._say("a pred_original_sample that is given")
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,
+            return self._stock_step(
+                "step", model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,
                 return_dict, pred_original_sample,
             )  # fmt: skip
         return done

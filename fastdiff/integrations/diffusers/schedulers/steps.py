@@ -13,7 +13,7 @@ class Step(Fused):
     def step(self, model_output, timestep, sample, return_dict=True):
         done = self._advance(model_output, timestep, sample, return_dict)
         if done is None:
-            return self.stock.step(self, model_output, timestep, sample, return_dict=return_dict)
+            return self._stock_step("step", model_output, timestep, sample, return_dict=return_dict)
         return done
 
 
@@ -23,8 +23,8 @@ class Noisy(Fused):
     def step(self, model_output, timestep, sample, generator=None, return_dict=True):
         done = self._advance(model_output, timestep, sample, return_dict, generator)
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, generator=generator, return_dict=return_dict
+            return self._stock_step(
+                "step", model_output, timestep, sample, generator=generator, return_dict=return_dict
             )
         return done
 
@@ -37,8 +37,8 @@ class Given(Fused):
     ):
         done = self._advance(model_output, timestep, sample, return_dict, generator, variance_noise)
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, generator, variance_noise, return_dict
+            return self._stock_step(
+                "step", model_output, timestep, sample, generator, variance_noise, return_dict
             )
         return done
 
@@ -57,8 +57,8 @@ class Eta(Fused):
                 self._chosen(eta, use_clipped_model_output),
             )  # fmt: skip
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, eta, use_clipped_model_output, generator,
+            return self._stock_step(
+                "step", model_output, timestep, sample, eta, use_clipped_model_output, generator,
                 variance_noise, return_dict,
             )  # fmt: skip
         return done
@@ -99,8 +99,8 @@ class Churned(Fused):
         options = (s_churn, s_tmin, s_tmax, s_noise) if s_churn else ()
         done = self._advance(model_output, timestep, sample, return_dict, generator, None, options)
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise,
+            return self._stock_step(
+                "step", model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise,
                 generator=generator, return_dict=return_dict,
             )  # fmt: skip
         return done

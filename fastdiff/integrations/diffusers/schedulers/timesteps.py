@@ -42,8 +42,8 @@ class UnCLIPScheduler(Fused, ByTimestep, stock.UnCLIPScheduler):
         else:
             self._say(f"prev_timestep {prev_timestep} after {timestep}")
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, prev_timestep, generator, return_dict
+            return self._stock_step(
+                "step", model_output, timestep, sample, prev_timestep, generator, return_dict
             )
         return done
 
@@ -90,8 +90,8 @@ class RePaintScheduler(Fused, stock.RePaintScheduler):
             model_output, timestep, sample, return_dict, generator, known=(original_image, mask)
         )
         if done is None:
-            return self.stock.step(
-                self, model_output, timestep, sample, original_image, mask, generator, return_dict
+            return self._stock_step(
+                "step", model_output, timestep, sample, original_image, mask, generator, return_dict
             )
         return done
 
@@ -99,7 +99,7 @@ class RePaintScheduler(Fused, stock.RePaintScheduler):
 class PNDMScheduler(Step, ByTimestep, stock.PNDMScheduler):
     _planner, _levels, _counter = plans.pndm, "alphas_cumprod", "counter"
     _reads = ("final_alpha_cumprod", "num_inference_steps")
-    _habits, _looks_back = PROMOTES, True
+    _habits, _looks_back, _told_too = PROMOTES, True, True
 
     def _planned(self, host, begin, options, timestep):
         plans.check_first(timestep, self.timesteps)
