@@ -18,7 +18,7 @@ from diffusers.utils import logging
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from .output import build, field_names, result_class
+from .output import builder, field_names, result_class
 from .plans.plan import rows_of
 from .run import Declined, Habits, Run
 from .trajectory import Host, Trajectory, index_in
@@ -73,7 +73,8 @@ class Fused:
         if stock is not None and cls.__module__.startswith(PUBLIC):  # not people's own subclasses
             cls.stock, cls._result = stock, result_class(stock)
             cls.__module__ = PUBLIC
-            cls._names = field_names(cls._result)[: 1 + cls._second]
+            names = field_names(cls._result)[: 1 + cls._second]
+            cls._build = staticmethod(builder(cls._result, names)) if names else None
             cls.set_timesteps = _like(stock.set_timesteps, Fused._set_timesteps)
             for name in (*STEPS, *NOISING):
                 ours = getattr(cls, name, None)
@@ -123,11 +124,12 @@ class Fused:
         now = trajectories.get(get_ident()) if trajectories else None
         if now is None or now.is_over(attributes, options):
             now = self._begin(timestep, options)
-        place = self._place(now, attributes, timestep) if now.run else None
-        if self._looks_back and now.run and place != max(now.run.place, 0):
+        run = now.run
+        place = None if run is None else self._place(now, attributes, timestep)
+        if self._looks_back and run is not None and place != max(run.place, 0):
             now = self._begin(timestep, options)
-            place = 0
-        if now.run is None or (self._floating and not _is_floating(timestep)):
+            run, place = now.run, 0
+        if run is None or (self._floating and not _is_floating(timestep)):
             return None
         try:
             if place is None:
@@ -136,16 +138,16 @@ class Fused:
                 )
             if output.__class__ is not Tensor or is_compiling():
                 raise Declined("torch.compile or a model output of another class than Tensor")
-            if place >= len(now.run.draws):
-                return self._exceed(len(now.run.draws), timestep)
+            if place >= run.steps:
+                return self._exceed(run.steps, timestep)
             if self._told_too and not now.expects(place, timestep):
                 raise Declined(f"timestep {timestep}, where its count expects {now.order[place]}")
-            values = now.run.step(place, output, sample, generator, noise, known, before)
+            values = run.step(place, output, sample, generator, noise, known, before)
         except Declined as reason:
             return self._decline(now, place, str(reason))
         if self._counter is not None:
             self._count(place, sample)
-        return build(self._result, self._names, values) if return_dict else values
+        return self._build(values) if return_dict else values
 
     def _place(self, now, attributes, timestep):
         if self._counter is not None and attributes[self._counter] is None:

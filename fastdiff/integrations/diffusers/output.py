@@ -18,11 +18,20 @@ def field_names(result: type | None) -> tuple[str, ...]:
     return tuple(field.name for field in fields(result)) if result else ()
 
 
-def build(result: type, names: tuple[str, ...], values: tuple):
-    """``result(**dict(zip(names, values)))``, without the checks of its constructor."""
-    made = result.__new__(result)
-    attributes, put = made.__dict__, OrderedDict.__setitem__
-    for name, value in zip(names, values, strict=True):
-        attributes[name] = value
-        put(made, name, value)
-    return made
+def builder(result: type, names: tuple[str, ...]):
+    """A function of values that is ``result(**dict(zip(names, values)))``, without the checks of
+    its constructor, which take longer than a step. There are one or two names."""
+    new, put = result.__new__, OrderedDict.__setitem__
+    first, second = names if len(names) == 2 else (*names, None)
+
+    def build(values: tuple):
+        made = new(result)
+        attributes, value = made.__dict__, values[0]
+        attributes[first] = value
+        put(made, first, value)
+        if second is not None:
+            attributes[second] = value = values[1]
+            put(made, second, value)
+        return made
+
+    return build

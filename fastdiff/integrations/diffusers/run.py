@@ -63,7 +63,7 @@ class Run:
 
     def __init__(self, rows: Rows, habits: Habits, philox: bool = False):
         self.rows, self.habits, self.philox = rows, habits, philox
-        self.draws = rows.draws
+        self.draws, self.steps = rows.draws, len(rows.draws)
         self.current: Buffers | None = None
         self.kept: list[Buffers] = []
 

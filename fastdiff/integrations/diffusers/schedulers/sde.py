@@ -12,7 +12,6 @@ from ....sampling.langevin import Langevin
 from ..fused import Fused
 from ..noise import normal
 from ..noising import BySigma, WithVelocity
-from ..output import build
 from ..plans import sde as plans
 from ..run import Habits
 from .steps import PROMOTES
@@ -41,7 +40,7 @@ class CogVideoXDPMScheduler(Fused, WithVelocity, stock.CogVideoXDPMScheduler):
                 use_clipped_model_output, generator, variance_noise, return_dict,
             )  # fmt: skip
         if return_dict and self._is_of_second_order():
-            return build(self._result, self._names, done)
+            return self._build(done)
         return done  # of first order it is always a tuple
 
     def _place(self, now, attributes, timestep):
