@@ -73,7 +73,8 @@ class SmoothPath:
 
     def __call__(self, sigma, sigma_next):
         at = torch.arange(self.like.numel(), dtype=torch.float64).reshape(self.like.shape)
-        z = 1.5 * torch.sin(at * float(sigma) ** 0.1 + 7 * float(sigma_next) ** 0.1)
+        begin, end = (float(f"{float(s):.4g}") ** 0.1 for s in (sigma, sigma_next))
+        z = 1.5 * torch.sin(at * begin + 7 * end)
         return z.bfloat16().to(self.like.dtype)  # of numbers that all dtypes have
 
 

@@ -66,7 +66,7 @@ class Trajectory:
         if not isinstance(timestep, Tensor):
             return timestep == self.order[place]
         if timestep.is_cpu:
-            if timestep.numel() != 1:
+            if timestep.dim():
                 timestep = _the_one(timestep)
             return timestep is not None and timestep.tolist() == self.order[place]
         k = index_in(timestep, self.timesteps)
@@ -78,7 +78,7 @@ class Trajectory:
         if not isinstance(timestep, Tensor):
             return self.places.get(timestep)
         if timestep.is_cpu:
-            if timestep.numel() != 1:
+            if timestep.dim():
                 timestep = _the_one(timestep)
             return None if timestep is None else self.places.get(timestep.tolist())
         k = index_in(timestep, self.timesteps)
@@ -98,6 +98,7 @@ def index_in(part: Tensor, whole: Tensor) -> int | None:
 
 def _the_one(timesteps: Tensor) -> Tensor | None:
     """The element that all are a view of, as ``t.expand(batch)`` is; None if there are several."""
-    if timesteps.numel() == 0 or any(timesteps.stride()):
+    shape = zip(timesteps.shape, timesteps.stride(), strict=True)
+    if any(size == 0 or size > 1 and step for size, step in shape):
         return None
     return timesteps[(0,) * timesteps.dim()]
