@@ -1,6 +1,7 @@
 """Guidance: how the outputs of several conditions are mixed, as weights known before the loop."""
 
 from .cfg import CFG as CFG
+from .mix import mix as mix
 
 
 def check(guidance) -> None:

@@ -75,4 +75,9 @@ class CFG:
             low, high = self.interval
             inside = (noise_levels > low) & (noise_levels <= high)
             scale = np.where(inside[:, None], scale, 1.0)
-        return np.stack((1.0 - scale, scale), axis=-1)
+        return np.stack(pair(scale), axis=-1)
+
+
+def pair(scale):
+    """The weights of the unconditional and the conditional output."""
+    return 1.0 - scale, scale

@@ -1,0 +1,150 @@
+"""Guidance for loops that are someone else's: two outputs in, the guided one out.
+
+The rows of a table mix as they step; this is for pipelines that mix first and step later.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..ops import moments, step_
+from ..ops.library import refuse_gradient
+from ..row import FIELDS
+from .cfg import pair
+
+HALF = (torch.bfloat16, torch.float16)
+FLOATS = (*HALF, torch.float32, torch.float64)
+
+
+def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tensor | None = None):
+    """uncond + scale (cond - uncond): classifier-free guidance (Ho and Salimans, 2022).
+
+    One line in place of another, where ``noise`` is the model's output for both conditions::
+
+        noise = uncond + scale * (cond - uncond)              # three operations
+        noise = fastdiff.guidance.mix(*noise.chunk(2), scale)  # one
+
+    The outputs are read where they are, as views of one tensor or of any strides. Nothing waits for
+    the device. The arithmetic of half-precision outputs is float32, rounded once.
+
+    Args:
+        uncond, cond: [B, ...] the unconditional and conditional outputs, of one dtype (bfloat16,
+            float16, float32 or float64) and shape.
+        scale: a number, or a tensor [], [B] or [B, 1, ...] with one for each sample. 0 is
+            ``uncond``, 1 is ``cond``.
+        rescale: phi in [0, 1], ``guidance_rescale`` of diffusers: how far to bring the standard
+            deviation of each sample back to that of ``cond`` (Lin et al. 2023, "Common diffusion
+            noise schedules and sample steps are flawed", eqs. 15 and 16).
+        out: where to put the result, shaped like the outputs and of their dtype; it may be one of
+            them.
+
+    Returns:
+        [B, ...] in the dtype of the outputs. Gradients flow, unless ``rescale`` is used.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described.
+        RuntimeError: a gradient would be lost, to ``rescale`` or ``out``.
+    """
+    _check_like("uncond", uncond, uncond)
+    _check_like("cond", cond, uncond)
+    if out is not None:
+        _check_like("out", out, uncond)
+    if isinstance(rescale, Tensor) or not 0 <= rescale <= 1:
+        raise ValueError(f"rescale: expected a number in [0, 1], got {rescale!r}")
+    scale = _of_samples(scale, uncond)
+    if rescale or (isinstance(scale, Tensor) and uncond.dtype in HALF):
+        return _weighted(uncond, cond, scale, rescale, out)
+    if isinstance(scale, Tensor):
+        scale = scale.to(uncond.dtype)
+    # One pass of torch's own, less work than a row that does nothing else; it cannot take a scale
+    # of another precision than the outputs, nor weights that do not add up to one.
+    return torch.lerp(uncond, cond, scale, out=out)
+
+
+def _weighted(uncond, cond, scale, rescale, out):
+    """The mix by weights [B, 2], as a row does it."""
+    wide = torch.float64 if uncond.dtype == torch.float64 else torch.float32
+    if rescale:
+        refuse_gradient(uncond=uncond, cond=cond, scale=scale)
+    elif torch.is_grad_enabled() and any(v.requires_grad for v in (uncond, cond, scale)):
+        if out is not None:
+            refuse_gradient(uncond=uncond, cond=cond, scale=scale)
+        return torch.lerp(uncond.to(wide), cond.to(wide), scale.to(wide)).to(uncond.dtype)
+    batch, device = len(uncond), uncond.device
+    if not isinstance(scale, Tensor):
+        scale = torch.full((), scale, dtype=torch.float64, device=device)
+    weights = torch.stack(pair(scale.double().flatten().expand(batch)), dim=1)
+    if rescale:
+        count = math.prod(uncond.shape[1:])
+        weights = weights * _gain(moments(uncond, cond), weights, count, rescale)
+    mixed = torch.empty(uncond.shape, dtype=wide, device=device)
+    step_(
+        mixed,
+        torch.zeros(batch, dtype=torch.int64, device=device),
+        _rows(wide, device),
+        [uncond, cond],
+        keys=torch.zeros(batch, 2, dtype=torch.int64, device=device),
+        weights=weights.to(wide).expand(2, batch, 2),
+    )
+    return mixed.to(uncond.dtype) if out is None else out.copy_(mixed)
+
+
+def _gain(sums: Tensor, weights: Tensor, count: int, rescale: float) -> Tensor:
+    """[B, 1] phi std(cond) / std(mix) + 1 - phi, of the five sums of (uncond, cond)."""
+    u, c, uu, uc, cc = sums.unbind(1)
+    w_u, w_c = weights.unbind(1)
+    var_u, cov, var_c = uu - u * u / count, uc - u * c / count, cc - c * c / count
+    var_mix = w_u * w_u * var_u + 2 * w_u * w_c * cov + w_c * w_c * var_c
+    ratio = torch.sqrt(var_c.clamp(min=0) / var_mix.clamp(min=0))
+    return (rescale * ratio + 1 - rescale)[:, None]
+
+
+def _rows(dtype, device) -> Tensor:
+    """The rows of a table with a single step, x' = o."""
+    if (dtype, device) not in _made:
+        row = dict(c_o=1.0, clip_lo=-math.inf, clip_hi=math.inf, slot=-1.0, live=1.0)
+        rows = torch.tensor([[row.get(n, 0.0) for n in FIELDS], [0.0] * len(FIELDS)], dtype=dtype)
+        rows = rows.to(device, non_blocking=True)
+        if type(rows) is not Tensor:  # a fake one
+            return rows
+        _made[dtype, device] = rows
+    return _made[dtype, device]
+
+
+_made: dict = {}
+
+
+def _of_samples(scale, uncond):
+    """A finite float, or a tensor [] or [B, 1, ...] on the outputs' device."""
+    if not isinstance(scale, Tensor):
+        try:
+            number = float(scale)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not math.isfinite(number):
+            raise ValueError(f"scale: expected a finite number or a tensor, got {scale!r}")
+        return number
+    ones = (1,) * (uncond.dim() - 1)
+    if scale.shape not in ((), uncond.shape[:1], (len(uncond), *ones)):
+        raise ValueError(
+            f"scale: expected a number or a tensor [] or [{len(uncond)}] (one per sample), "
+            f"got {list(scale.shape)}"
+        )
+    scale = scale.to(uncond.device, non_blocking=True)
+    return scale.reshape(-1, *ones) if scale.dim() else scale
+
+
+def _check_like(name, tensor, uncond):
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+    if tensor.dtype not in FLOATS or tensor.dim() < 1:
+        raise ValueError(
+            f"{name}: expected [B, ...] of bfloat16, float16, float32 or float64, "
+            f"got {tensor.dtype} {list(tensor.shape)}"
+        )
+    if (tensor.shape, tensor.dtype, tensor.device) != (uncond.shape, uncond.dtype, uncond.device):
+        raise ValueError(
+            f"{name}: expected {uncond.dtype} {list(uncond.shape)} on {uncond.device} like uncond, "
+            f"got {tensor.dtype} {list(tensor.shape)} on {tensor.device}"
+        )
