@@ -19,10 +19,11 @@ except ImportError as error:
     ) from error
 
 from .fused import StockStepWarning as StockStepWarning
+from .guiders import GUIDERS as GUIDERS
 from .schedulers import SCHEDULERS as SCHEDULERS
 from .swap import accelerate as accelerate
 from .swap import plan as plan
 from .swap import portable as portable
 from .swap import restore as restore
 
-globals().update(SCHEDULERS)
+globals().update(SCHEDULERS | GUIDERS)

@@ -1,0 +1,149 @@
+"""Guiders of modular pipelines and their twins: the same outputs, options and steps."""
+
+import copy
+import inspect
+import pickle
+
+import pytest
+import torch
+from diffusers import guiders as stock
+from diffusers.hooks import LayerSkipConfig
+from diffusers.modular_pipelines import StableDiffusionXLAutoBlocks
+from diffusers.modular_pipelines.modular_pipeline import BlockState
+from helpers import assert_within, same_bits
+
+import fastdiff.integrations.diffusers as fused
+
+NAMES = list(fused.GUIDERS)
+STEPS = 8
+OPTIONS = [
+    {},
+    {"guidance_scale": 3.0},
+    {"guidance_scale": 0.7, "use_original_formulation": True},
+    {"guidance_scale": 1.0},
+    {"guidance_scale": 0.0, "use_original_formulation": True},
+    {"guidance_scale": 4.0, "guidance_rescale": 0.7},
+    {"guidance_scale": 2.0, "guidance_rescale": 1.0, "use_original_formulation": True},
+    {"guidance_scale": 5.0, "start": 0.3, "stop": 0.8},
+    {"guidance_scale": 5.0, "guidance_rescale": 0.5, "stop": 0.4},
+    {"enabled": False},
+]
+every = pytest.mark.parametrize("name", NAMES)
+
+
+def pair(name, **options):
+    """The stock guider and ours."""
+    if name == "AutoGuidance":
+        options["auto_guidance_config"] = LayerSkipConfig(indices=[0], fqn="blocks")
+        options["auto_guidance_layers"] = None
+    return getattr(stock, name)(**options), getattr(fused, name)(**options)
+
+
+def outputs(dtype=torch.float32, shape=(2, 4, 6, 5), seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    uncond, step = torch.randn((2, *shape), generator=generator, dtype=torch.float64)
+    return (uncond + 0.5 * step).to(dtype), uncond.to(dtype)
+
+
+def guide(guider, cond, uncond, step=0):
+    """As the pipelines do: one model call for each prepared input, then the guider."""
+    guider.set_state(step=step, num_inference_steps=STEPS, timestep=None)
+    made = guider.prepare_inputs({"prompt": (cond, uncond)})
+    for state in made:
+        guider._count_prepared += 1
+        state.noise_pred = state.prompt
+    return guider(made), len(made)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@every
+def test_the_same_outputs_in_the_same_steps(name, options):
+    theirs, ours = pair(name, **options)
+    cond, uncond = outputs()
+    for step in range(STEPS):
+        (wanted, asked), (mine, count) = (guide(g, cond, uncond, step) for g in (theirs, ours))
+        assert count == asked and mine.keys() == wanted.keys()
+        for key in wanted:
+            assert mine[key].dtype == wanted[key].dtype
+            assert_within(mine[key], wanted[key], 5e-6, key)
+    assert "_said" not in vars(ours)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("options", OPTIONS[1:7], ids=str)
+@every
+def test_half_precision_is_no_further_from_the_truth(name, options, dtype):
+    theirs, ours = pair(name, **options)
+    cond, uncond = outputs(dtype)
+    truth = guide(theirs, cond.double(), uncond.double())[0].pred
+    errors = [(guide(g, cond, uncond)[0].pred - truth).abs() for g in (ours, theirs)]
+    once = torch.finfo(dtype).eps / 2 * truth.abs()
+    assert_within(errors[0], 0.0, torch.maximum(errors[1], once) + 1e-5)
+
+
+@every
+def test_options_that_are_changed_later(name):
+    theirs, ours = pair(name, guidance_scale=3.0)
+    cond, uncond = outputs()
+    for change in ({"guidance_scale": 6.0}, {"guidance_rescale": 0.6}, {"_enabled": False}):
+        for guider in (theirs, ours):
+            vars(guider).update(change)
+        wanted, mine = (guide(g, cond, uncond)[0].pred for g in (theirs, ours))
+        assert_within(mine, wanted, 5e-6, str(change))
+
+
+@every
+def test_what_does_not_fit_is_the_stock_mix(name):
+    """With one warning for each reason."""
+    cond, uncond = outputs()
+    cases = [
+        ({}, (cond, uncond[:1]), "cond: expected .* like uncond"),
+        ({}, (cond.bfloat16(), uncond), "cond: expected .* like uncond"),
+        ({"guidance_rescale": 1.5}, (cond, uncond), "rescale: expected a number in"),
+        ({"guidance_rescale": 0.5}, (cond.clone().requires_grad_(), uncond), "a gradient through"),
+    ]
+    for options, given, reason in cases:
+        theirs, ours = pair(name, **options)
+        wanted = theirs.forward(*given).pred
+        with pytest.warns(fused.StockStepWarning, match=f"^{name}: the stock mix .*{reason}"):
+            assert same_bits(ours.forward(*given).pred, wanted)
+        assert same_bits(ours.forward(*given).pred, wanted)  # no second warning
+
+
+@every
+def test_gradients(name):
+    grads = []
+    for guider in pair(name, guidance_scale=3.0):
+        given = [v.requires_grad_() for v in outputs()]
+        guider.forward(*given).pred.square().sum().backward()
+        grads.append([v.grad for v in given])
+    for mine, wanted in zip(*grads, strict=True):
+        assert_within(mine, wanted, 1e-4)
+
+
+@every
+def test_a_guider_as_diffusers_knows_them(name, tmp_path):
+    theirs, ours = pair(name, guidance_scale=3.0, guidance_rescale=0.2)
+    assert isinstance(ours, type(theirs)) and type(ours).__module__ == fused.__name__
+    for method in ("__init__", "forward", "prepare_inputs"):
+        kinds = [inspect.signature(getattr(type(g), method)).parameters for g in (ours, theirs)]
+        assert list(kinds[0]) == list(kinds[1])
+    assert type(ours).from_config(theirs.config).config == theirs.config
+    assert ours.new(guidance_scale=2.0).guidance_scale == 2.0
+    for same in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
+        assert type(same) is type(ours) and same.config == ours.config
+
+
+def test_in_a_modular_pipeline():
+    """The guider is a component like others."""
+    pipe = StableDiffusionXLAutoBlocks().init_pipeline()
+    assert type(pipe.guider) is stock.ClassifierFreeGuidance
+    guider = fused.ClassifierFreeGuidance.from_config(pipe.guider.config)
+    pipe.update_components(guider=guider)
+    assert pipe.guider is guider
+    cond, uncond = outputs()
+    made = [BlockState(noise_pred=cond), BlockState(noise_pred=uncond)]
+    for state, key in zip(made, guider._input_predictions, strict=True):
+        setattr(state, guider._identifier_key, key)
+    scale = guider.guidance_scale
+    assert_within(pipe.guider(made).pred, uncond + scale * (cond - uncond), 1e-5)
