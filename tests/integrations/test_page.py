@@ -4,6 +4,7 @@ import math
 import re
 import sys
 import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import diffusers
@@ -19,6 +20,12 @@ SECTIONS = dict(re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", PAGE, re.M | re.S))
 
 def snippets(text, kind):
     return re.findall(rf"^```python {kind}\n(.+?)^```$", text, re.M | re.S)
+
+
+def module_named(name):
+    module = types.ModuleType(name)
+    module.__spec__ = ModuleSpec(name, None)  # diffusers asks what is installed
+    return module
 
 
 def ddim():
@@ -54,7 +61,7 @@ def policy():
 
 
 def k_diffusion():
-    package = types.ModuleType("k_diffusion")
+    package = module_named("k_diffusion")
     package.sampling = k_diffusion_sampling()
     sigmas = torch.linspace(10**0.3, 0.05**0.3, 12) ** (1 / 0.3)
 
@@ -116,7 +123,7 @@ def get_pc_sampler(sde, shape, predictor, corrector, inverse_scaler, snr, contin
 
 
 def score_sde():
-    module = types.ModuleType("sampling")
+    module = module_named("sampling")
     module.get_pc_sampler = get_pc_sampler
     module.ReverseDiffusionPredictor, module.LangevinCorrector = "predictor", "corrector"
 
