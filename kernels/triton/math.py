@@ -19,6 +19,7 @@ LOG_32 = _coefficients(
 SIN_32 = _coefficients("0x1.921fb6p+2 -0x1.4abbbap+5 0x1.465ec6p+6 -0x1.2d9ba2p+6")
 COS_32 = _coefficients("-0x1.3bd3ccp+4 0x1.03c1dep+6 -0x1.55c664p+6 0x1.d9f79ap+5")
 EXP_32 = tl.constexpr((1.0, 1.0, 1 / 2, 1 / 6, 1 / 24, 1 / 120, 1 / 720, 1 / 5040))
+LOG1P_32 = _coefficients("0x1.55554cp-1 0x1.99ad6cp-2 0x1.21249ap-2 0x1.12f598p-2")
 LN2_HIGH_32 = tl.constexpr(float.fromhex("0x1.63p-1"))  # times an exponent: exact
 LN2_LOW_32 = tl.constexpr(float.fromhex("-0x1.bd0106p-13"))
 LOG2_E_32 = tl.constexpr(float.fromhex("0x1.715476p+0"))
@@ -161,8 +162,13 @@ def exponential(x):
 @triton.jit
 def log1p(e):
     """log(1 + e) for e in [0, 1]."""
-    u = 1.0 + e
-    return log(u) + divide(e - (u - 1.0), u)
+    if e.dtype == tl.float32:
+        s = divide(e, 2.0 + e)
+        z = s * s
+        return tl.fma(s, tl.fma(z, polynomial(LOG1P_32, 4, z), -e), e)
+    else:
+        u = 1.0 + e
+        return log(u) + divide(e - (u - 1.0), u)
 
 
 @triton.jit

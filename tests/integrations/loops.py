@@ -4,7 +4,7 @@ import inspect
 
 import numpy as np
 import torch
-from calls import CALLS, plainly
+from step_calls import CALLS, plainly
 
 SHAPE = (2, 4, 6, 5)
 

@@ -6,9 +6,9 @@ import warnings
 import diffusers
 import pytest
 import torch
-from calls import CALLS, plainly
 from cases import BETAS, FLOW, X0, V
 from loops import loop, model_for, start, takes
+from step_calls import CALLS, plainly
 from twins import NAMES, assert_equal, pair, plain
 
 import fastdiff.integrations.diffusers as fused
