@@ -21,7 +21,7 @@ FD_HD void add_upper_half(T* lane) {
 /// Adds up `lanes` <= kSumLanes numbers, a power of two, in halves: the upper to the lower one.
 template <class T>
 FD_HD T fold(T* lane, int lanes) {
-  switch (lanes) {  // by constants, for whole vectors
+  switch (lanes) {                        // by constants, for whole vectors
     case 512: add_upper_half<256>(lane);  // fall through
     case 256: add_upper_half<128>(lane);  // fall through
     case 128: add_upper_half<64>(lane);   // fall through
