@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import test_order  # noqa: E402
-from examples import SCHEDULES  # noqa: E402
+from registered import SCHEDULES  # noqa: E402
 
 from fastdiff import solvers  # noqa: E402
 

@@ -4,8 +4,8 @@ tolerance."""
 import numpy as np
 import pytest
 import torch
-from examples import label
 from interpreter import run
+from registered import label
 
 from fastdiff import grids
 from fastdiff.schedules import DiscreteBetas, VarianceExploding

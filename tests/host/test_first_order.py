@@ -4,9 +4,9 @@ from math import inf, sqrt
 
 import numpy as np
 import pytest
-from examples import label
 from interpreter import run
 from problems import Mixture
+from registered import label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from examples import label
+from registered import label
 
 from fastdiff import grids
 from fastdiff.schedules import (

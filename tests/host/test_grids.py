@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from examples import SCHEDULES, label
+from registered import SCHEDULES, label
 
 from fastdiff import grids
 from fastdiff.schedules import EDM, VE, DiscreteBetas, LogSNR, RectifiedFlow, VPCosine, VPLinear

@@ -8,10 +8,10 @@ reports. The same in rho = sigma / alpha for linear multistep.
 import mpmath
 import numpy as np
 import pytest
-from examples import label
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from interpreter import run
+from registered import label
 
 from fastdiff.schedules import VPLinear
 from fastdiff.solvers import (

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from examples import SOLVERS, label
 from interpreter import run
 from problems import Mixture
+from registered import SOLVERS, label
 
 from fastdiff import grids, solvers
 from fastdiff.row import COLUMN

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from examples import SOLVERS, label
 from interpreter import run
 from problems import Mixture, Trimodal, gaussian_variance
+from registered import SOLVERS, label
 
 from fastdiff import grids
 from fastdiff.schedules import LogSNR, VPCosine

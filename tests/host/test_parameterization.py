@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from examples import CASES, few, label
 from hypothesis import given
 from hypothesis import strategies as st
+from registered import CASES, few, label
 
 from fastdiff.parameterization import PREDICTIONS, exact_output, read
 from fastdiff.schedules import (

@@ -11,8 +11,8 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from examples import label
 from levels import GRIDS, compare, mixed
+from registered import label
 
 from fastdiff.row import COLUMN
 from fastdiff.schedules import DiscreteBetas

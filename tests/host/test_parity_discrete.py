@@ -14,7 +14,7 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from examples import label
+from registered import label
 from stock import DOUBLE, SINGLE, assert_same, ours, raw, start, theirs, variance_preserving, widen
 
 from fastdiff import grids

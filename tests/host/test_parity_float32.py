@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from examples import label
+from registered import label
 from stock import SINGLE, assert_same, build, raw, start, theirs, variance_preserving, velocity
 
 import fastdiff as fd

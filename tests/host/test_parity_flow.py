@@ -13,7 +13,7 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from examples import label
+from registered import label
 from stock import DOUBLE, SINGLE, Draws, assert_same, ours, raw, start, theirs, velocity, widen
 
 from fastdiff import grids

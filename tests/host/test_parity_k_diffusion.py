@@ -9,9 +9,9 @@ from math import inf
 import numpy as np
 import pytest
 import torch
-from examples import label
 from interpreter import run
 from peers import k_diffusion_sampling
+from registered import label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN

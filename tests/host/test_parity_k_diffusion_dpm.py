@@ -7,9 +7,9 @@ multistep SDE solvers cannot take a single step to sigma = 0.
 import numpy as np
 import pytest
 import torch
-from examples import label
 from interpreter import run
 from peers import k_diffusion_sampling
+from registered import label
 
 from fastdiff import grids
 from fastdiff.schedules import EDM

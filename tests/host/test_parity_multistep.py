@@ -16,8 +16,8 @@ Known differences, each with its reason:
 """
 
 import pytest
-from examples import label
 from levels import BETAS, GRIDS, compare, mixed, without_torchsde
+from registered import label
 from stock import SHAPE, SINGLE, Draws, assert_same, ours, raw, start, theirs, velocity, widen
 
 from fastdiff.schedules import EDM, RectifiedFlow

@@ -16,7 +16,7 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from examples import label
+from registered import label
 from stock import SINGLE, assert_same, build, ours, start, theirs, variance_preserving, widen
 
 from fastdiff import grids

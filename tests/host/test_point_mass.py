@@ -3,8 +3,8 @@ the rows are also run on numbers, by the interpreter, with a model that knows th
 
 import numpy as np
 import pytest
-from examples import CASES, INVERSES, SOLVERS, label
 from interpreter import run
+from registered import CASES, INVERSES, SOLVERS, label
 
 from fastdiff import grids, solvers
 from fastdiff.row import COLUMN, HISTORY

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from examples import SCHEDULES, label
+from registered import SCHEDULES, label
 
 from fastdiff import processes, schedules
 from fastdiff.schedules import VPLinear

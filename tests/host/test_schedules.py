@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from examples import SCHEDULES, few, label
 from hypothesis import given
 from hypothesis import strategies as st
+from registered import SCHEDULES, few, label
 
 from fastdiff import schedules
 from fastdiff.schedules import (

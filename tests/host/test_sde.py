@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from examples import label
 from interpreter import run
 from problems import gaussian_variance
+from registered import label
 from stock import DOUBLE, SINGLE, assert_same, ours, start, widen
 
 from fastdiff import grids, processes

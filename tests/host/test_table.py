@@ -5,9 +5,9 @@ import json
 
 import numpy as np
 import pytest
-from examples import SOLVERS, label
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from registered import SOLVERS, label
 
 from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
 from fastdiff.schedules import EDM, DiscreteBetas, RectifiedFlow, VPCosine, VPLinear

@@ -17,7 +17,7 @@ from fastdiff.sampling.adaptive import velocity
 from fastdiff.sampling.inverse import Inverse
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "host"))
-from examples import SCHEDULES, label  # noqa: E402
+from registered import SCHEDULES, label  # noqa: E402
 
 PROBLEM, SCHEDULE = Mixture(), schedules.LogSNR((-5.0, 2.0))
 ENDS = tuple((float(SCHEDULE.alpha(t)), float(SCHEDULE.sigma(t))) for t in (1.0, 0.0))
