@@ -113,6 +113,16 @@ __attribute__((noinline)) void store(const Output& out, int64_t numel, const Spa
 template <class T>
 __attribute__((noinline)) double sum_terms(T* term, int64_t n) {
   alignas(64) double lane[kSumLanes];
+  static_assert(kSumChunk == 4 * kSumLanes);
+  if (n == kSumChunk) {  // the rows added in registers
+    const T *first = term, *second = term + kSumLanes, *third = second + kSumLanes;
+    const T* const fourth = third + kSumLanes;
+    for (int i = 0; i < kSumLanes; ++i) {
+      const double two = (0.0 + static_cast<double>(first[i])) + static_cast<double>(second[i]);
+      lane[i] = (two + static_cast<double>(third[i])) + static_cast<double>(fourth[i]);
+    }
+    return fold(lane, kSumLanes);
+  }
   const int lanes = n < kSumLanes ? lanes_for(n) : kSumLanes;
   const int64_t end = (n + lanes - 1) / lanes * lanes;
   std::fill(term + n, term + end, T(0));

@@ -7,6 +7,8 @@ refused.
 """
 
 import torch
+from torch._C import _AutoDispatchBelowAutograd as below_autograd
+from torch.compiler import is_compiling
 
 from . import reference, triton
 from .library import LIBRARIES, define
@@ -81,14 +83,14 @@ def differentiable(schema: str, gradients: str, forward, backward, results: str,
     functions = {library.ns: _register(library, name, tensors) for library in LIBRARIES}
 
     def run(*arguments):
-        operator, function = functions[namespace(arguments[like].device)]
-        if torch.compiler.is_compiling():
+        operator, apply = functions[namespace(arguments[like].device)]
+        if is_compiling():
             return operator(*arguments)
         if torch.is_grad_enabled():
             for tensor in arguments[:tensors]:
                 if tensor.requires_grad:
-                    return function.apply(*arguments)
-        with torch._C._AutoDispatchBelowAutograd():
+                    return apply(*arguments)
+        with below_autograd():
             return operator(*arguments)
 
     return run
@@ -108,23 +110,32 @@ def _register(library, name: str, tensors: int):
     def backward(ctx, *of):
         needs, made = ctx.needs_input_grad, ()
         if of[0] is not None or of[-1] is not None:  # one or two
-            made = gradient(*of, *ctx.saved_tensors, *ctx.others, needs[:tensors])
+            saved = ctx.saved_tensors
+            with below_autograd():
+                made = gradient(*of, *saved, *ctx.others, needs[:tensors])
             if torch.is_grad_enabled():  # create_graph=True
-                made = _Once.apply(name, len(made), *made, *of, *ctx.saved_tensors)
+                made = _Once.apply(name, len(made), *made, *of, *saved)
         left = iter(made)
         return tuple([next(left, None) if need else None for need in needs])
 
     def forward(ctx, *arguments):
-        with torch._C._AutoDispatchBelowAutograd():
-            results = operator(*arguments)
-        setup_context(ctx, arguments, results)
-        return results
+        setup_context(ctx, arguments, None)
+        with below_autograd():
+            return operator(*arguments)
 
     torch.library.register_autograd(
         f"{library.ns}::{name}", backward, setup_context=setup_context, lib=library
     )
     steps = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
-    return operator, type(name, (torch.autograd.Function,), steps)
+    function = type(name, (torch.autograd.Function,), steps)
+    plain = super(torch.autograd.Function, function).apply
+
+    def apply(*arguments):
+        """``function.apply``, 3 us faster where torch.func has no part in it."""
+        ours = function.apply if torch._C._are_functorch_transforms_active() else plain
+        return ours(*arguments)
+
+    return operator, apply
 
 
 class _Once(torch.autograd.Function):

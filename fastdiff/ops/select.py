@@ -68,10 +68,12 @@ def backend_of(device) -> str:
     Raises:
         ValueError: the chosen backend does not serve that device.
     """
-    kind = torch.device(device).type
+    kind = (device if isinstance(device, torch.device) else torch.device(device)).type
+    if _chosen is None:
+        return _default(kind)
     if _chosen in ("cpu", "cuda") and kind not in (_chosen, "meta"):
         raise ValueError(f"backend: {_chosen!r} serves tensors on {_chosen}, got one on {device}")
-    return _chosen or _default(kind)
+    return _chosen
 
 
 def _default(kind: str) -> str:
