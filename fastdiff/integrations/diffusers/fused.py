@@ -16,7 +16,7 @@ from threading import get_ident
 from diffusers import SchedulerMixin
 from diffusers.utils import logging
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from .output import builder, field_names, result_class
 from .plans.plan import rows_of
@@ -136,7 +136,7 @@ class Fused:
                 raise Declined(
                     self._astray or f"timestep {timestep}, which is none of its timesteps"
                 )
-            if output.__class__ is not Tensor or is_compiling():
+            if output.__class__ is not Tensor or is_dynamo_compiling():
                 raise Declined("torch.compile or a model output of another class than Tensor")
             if place >= run.steps:
                 return self._exceed(run.steps, timestep)
