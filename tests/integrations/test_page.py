@@ -5,21 +5,17 @@ import re
 import sys
 import types
 from importlib.machinery import ModuleSpec
-from pathlib import Path
 
 import diffusers
+import pages
 import pytest
 import torch
 from host.peers import k_diffusion_sampling
 
 import fastdiff.integrations.diffusers as fused
 
-PAGE = (Path(__file__).parents[2] / "docs" / "replace-your-loop.md").read_text()
-SECTIONS = dict(re.findall(r"^## (.+?)\n(.+?)(?=^## |\Z)", PAGE, re.M | re.S))
-
-
-def snippets(text, kind):
-    return re.findall(rf"^```python {kind}\n(.+?)^```$", text, re.M | re.S)
+PAGE = pages.read("replace-your-loop.md")
+SECTIONS = pages.sections(PAGE)
 
 
 def module_named(name):
@@ -162,8 +158,7 @@ def run(code, section, monkeypatch):
 
 def test_every_section_is_known():
     assert list(SECTIONS) == list(GIVEN)
-    links = re.findall(r"^\* \[(.+)\]\(#(.+)\)$", PAGE, re.M)
-    assert links == [(name, name.lower().replace(" ", "-")) for name in GIVEN]
+    assert pages.contents(PAGE) == pages.anchors(PAGE)
     kinds = re.findall(r"^```(.+)$", PAGE, re.M)
     assert set(kinds) == {"python before", "python after"}
 
@@ -173,10 +168,10 @@ def test_every_section_is_known():
 def test_before_and_after_are_the_same(section, monkeypatch):
     text = SECTIONS[section]
     ((result, tolerance),) = re.findall(r"^The same `(\w+)` within (\S+)\.$", text, re.M)
-    (before,) = snippets(text, "before")
+    (before,) = pages.snippets(text, "before")
     wanted = torch.as_tensor(run(before, section, monkeypatch)[result])
     assert wanted.isfinite().all() and wanted.std() > 0.01
-    afters = snippets(text, "after")
+    afters = pages.snippets(text, "after")
     assert afters
     for code in afters:
         assert "fastdiff" in code
@@ -194,5 +189,4 @@ def test_names_on_the_page_exist():
         for part in module.split(".")[1:]:
             owner = getattr(owner, part)
         assert hasattr(owner, name), f"{module}.{name}"
-    for path in re.findall(r"\]\((\.\./[^)#]+)", PAGE):
-        assert (Path(__file__).parents[2] / "docs" / path).exists(), path
+    assert not pages.missing_files(PAGE)

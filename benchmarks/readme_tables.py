@@ -1,0 +1,57 @@
+"""The README's tables of drop-ins and training operations, written from committed results.
+
+    python benchmarks/readme_tables.py
+
+Replaces what is between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+"""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
+PEERS = {"dropin": ("dropin-cpu.json", "diffusers"), "training": ("training-cpu.json", "eager")}
+
+
+def short(number: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def table(name: str) -> str:
+    """One row for each kind of work: at each size fastdiff's median and the peer's ratio to it."""
+    file, peer = PEERS[name]
+    cells: dict[str, dict[str, str]] = {}
+    for record in json.loads((RESULTS / file).read_text())["records"]:
+        work, size = record["case"].rsplit(", ", 1)
+        ours, theirs = record["contestants"]["fastdiff"], record["contestants"][peer]
+        cell = f"{short(ours['median'])}: {short(theirs['ratio'])}x"
+        cells.setdefault(work, {})[size] = cell
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for work, row in cells.items():
+        groups.setdefault(tuple(row), []).append(work)
+    tables = []
+    for sizes, works in groups.items():
+        lines = [
+            f"| us: {peer} / fastdiff | {' | '.join(sizes)} |",
+            "|---" * (1 + len(sizes)) + "|",
+        ]
+        lines += [f"| {work} | {' | '.join(cells[work].values())} |" for work in works]
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def write(page: str) -> str:
+    """The page with its tables replaced."""
+    for name in PEERS:
+        begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+        before, _, rest = page.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise ValueError(f"page: expected {begin} and {end} in it, got neither or one")
+        page = f"{before}{begin}\n\n{table(name)}\n\n{end}{after}"
+    return page
+
+
+if __name__ == "__main__":
+    README.write_text(write(README.read_text()))

@@ -1,0 +1,43 @@
+"""The README: its code runs, its links lead somewhere, its tables are those of the results."""
+
+import re
+import sys
+from pathlib import Path
+
+import pages
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import readme_tables  # noqa: E402
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_loop_and_the_call_draw_the_same_digits():
+    call, loop, accelerate = pages.snippets(README)
+    assert "accelerate(pipe)" in accelerate
+    names = {"y": torch.arange(10)}
+    exec(compile(call, "README.md, call", "exec"), names)
+    assert names["images"].shape == (10, 1, 32, 32)
+    guided = names["images"]
+    with torch.no_grad():
+        exec(compile(loop, "README.md, loop", "exec"), names)
+    assert names["images"].shape == guided.shape and names["images"].isfinite().all()
+    assert 0.1 < names["images"].std() < 1
+
+
+def test_links_lead_somewhere():
+    paths = [p for p in re.findall(r"\]\(([^)#]+)", README) if not p.startswith("http")]
+    assert len(paths) > 8
+    assert not [path for path in paths if not (ROOT / path).exists()]
+
+
+def test_the_tables_are_those_of_the_results():
+    assert readme_tables.write(README) == README
+
+
+def test_a_page_without_the_place_of_its_tables_is_refused():
+    with pytest.raises(ValueError, match="page: expected <!-- dropin -->"):
+        readme_tables.write("no tables")
