@@ -19,6 +19,7 @@ ROOT = Path(__file__).parent
 SOURCES = [
     "csrc/bindings.cpp",
     "csrc/torch/executor.cpp",
+    "csrc/torch/generator.cpp",
     "csrc/torch/pack.cpp",
     "csrc/torch/register.cpp",
     "csrc/torch/run.cpp",

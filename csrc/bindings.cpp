@@ -11,6 +11,7 @@
 #include "cpu/backend.h"
 #include "cuda/backend.h"
 #include "torch/executor.h"
+#include "torch/generator.h"
 
 namespace py = pybind11;
 
@@ -42,6 +43,7 @@ Scalar scalar_of(const DLDataType& d) {
   if (d.code == kDLBfloat && d.bits == 16) return Scalar::kBFloat16;
   if (d.code == kDLInt && d.bits == 64) return Scalar::kInt64;
   if (d.code == kDLInt && d.bits == 32) return Scalar::kInt32;
+  if (d.code == kDLUInt && d.bits == 8) return Scalar::kUInt8;
   return Scalar::kOther;
 }
 
@@ -122,6 +124,10 @@ void step(Executor& self, py::handle out, py::handle gain_object) {
   run(self, views.data(), static_cast<int64_t>(views.size()), gain);
 }
 
+void draw_from(py::handle state, py::handle out) {
+  draw_from_state(view(state, "state"), view(out, "out"));
+}
+
 py::list cpu_clones() {
   const Backend* clones[3];
   const int n = cpu::available(clones);
@@ -149,6 +155,8 @@ PYBIND11_MODULE(_C, m) {
            py::keep_alive<1, 15>(), py::keep_alive<1, 16>(), py::keep_alive<1, 17>(),
            py::keep_alive<1, 18>())
       .def("step", &step, py::arg("out"), py::arg("gain") = py::none());
+  m.def("draw_from_state", &draw_from, py::arg("state"), py::arg("out"),
+        "Fills out as torch.randn would from a generator in this state, which is moved on.");
   m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");
   m.def("cpu_clone", [] { return cpu::backend().name; }, "The CPU clone in use.");
   m.def("select_cpu_clone", &cpu::select, py::arg("name"));

@@ -149,6 +149,13 @@ struct CategoricalArgs {
   int64_t classes;
 };
 
+/// The generator of torch on the CPU: `left` words from state[next] on are still to be drawn.
+constexpr int kMersenneWords = 624;
+struct Mersenne {
+  uint32_t state[kMersenneWords];
+  int32_t next, left;
+};
+
 /// Elements that one unit of work covers; work is numbered over (sample, tile of the sample).
 constexpr int64_t kTile = 256;
 static inline int64_t tiles_of(int64_t numel) { return (numel + kTile - 1) / kTile; }
@@ -167,6 +174,8 @@ struct Backend {
   int64_t (*pass_units)(const PassArgs&);
   void (*pass)(const PassArgs&, int64_t first, int64_t last);
   void (*categorical)(const CategoricalArgs&, int64_t first, int64_t last);
+  void (*mersenne_words)(Mersenne&, uint32_t* out, int64_t n);          // host only
+  void (*mersenne_normals)(float* words, int64_t first, int64_t last);  // blocks of 16, in place
 };
 
 }  // namespace fastdiff

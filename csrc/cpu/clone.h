@@ -8,6 +8,7 @@
 #include "cpu/categorical.h"
 #include "cpu/pass.h"
 #include "cpu/tile.h"
+#include "cpu/torch_normal.h"
 
 namespace fastdiff::cpu {
 namespace {
@@ -140,9 +141,9 @@ void moments(const MomentArgs& args, int64_t first, int64_t last) {
 
 #define FD_STRING_(name) #name
 #define FD_STRING(name) FD_STRING_(name)
-constexpr Backend kBackend = {FD_STRING(FD_CLONE), thresholds, step,
-                              step_advance,        normal,     moments,
-                              pass_units,          pass,       categorical};
+constexpr Backend kBackend = {
+    FD_STRING(FD_CLONE), thresholds, step,        step_advance,   normal,          moments,
+    pass_units,          pass,       categorical, mersenne_words, mersenne_normals};
 
 }  // namespace
 

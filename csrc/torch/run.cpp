@@ -7,7 +7,7 @@
 #include "core/pass.h"
 #include "cpu/backend.h"
 #include "cuda/backend.h"
-#include "torch/stable.h"
+#include "torch/threads.h"
 #ifdef FD_CUDA
 // Found at run time in a torch that was built for CUDA; a CPU torch has no tensors that need it.
 extern "C" __attribute__((weak)) int32_t aoti_torch_get_current_cuda_stream(int32_t device,
@@ -17,18 +17,9 @@ extern "C" __attribute__((weak)) int32_t aoti_torch_get_current_cuda_stream(int3
 namespace fastdiff {
 namespace {
 
-// Tiles below which waking a second thread costs more than it saves (measured on two cores).
-constexpr int64_t kGrainAffine = 128, kGrainNoise = 24;
-
 template <class T>
 bool draws_noise(const StepArgs& args, int64_t sample) {
   return use_of(static_cast<const Row<T>*>(args.rows)[args.row[sample]]).noise();
-}
-
-template <class F>
-void over_units(int64_t units, int64_t grain, const F& f) {
-  if (units <= grain) return f(0, units);
-  torch::stable::parallel_for(0, units, grain, f);
 }
 
 /// Calls f(stream) with torch's current stream of the device.

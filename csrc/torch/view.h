@@ -10,7 +10,16 @@
 
 namespace fastdiff {
 
-enum class Scalar : int32_t { kFloat32, kFloat64, kBFloat16, kFloat16, kInt64, kInt32, kOther };
+enum class Scalar : int32_t {
+  kFloat32,
+  kFloat64,
+  kBFloat16,
+  kFloat16,
+  kInt64,
+  kInt32,
+  kUInt8,
+  kOther
+};
 
 struct TensorView {
   void* data = nullptr;
@@ -39,8 +48,8 @@ struct TensorView {
 };
 
 inline const char* name_of(Scalar s) {
-  static const char* const names[] = {"float32", "float64", "bfloat16",     "float16",
-                                      "int64",   "int32",   "another dtype"};
+  static const char* const names[] = {"float32", "float64", "bfloat16", "float16",
+                                      "int64",   "int32",   "uint8",    "another dtype"};
   return names[static_cast<int>(s)];
 }
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
+from .. import ops
+
 
 class Draws:
     """Fills z with the next draw before a row is executed.
@@ -57,7 +59,7 @@ class Draws:
                 z[b].copy_(source[n - 1, b])
         elif self._per_sample:
             for b in samples:
-                z[b : b + 1] = self._randn((1, *z.shape[1:]), source[b])
+                ops.randn_(z[b : b + 1], source[b])
         elif callable(source):
             for n in sorted(set(number)):
                 given = source(n, z.shape)
@@ -68,17 +70,13 @@ class Draws:
         else:
             generator = source if isinstance(source, torch.Generator) else None
             # for all, as a loop over the batch would
-            self._take(samples, self._randn(z.shape, generator))
+            whole = z if len(samples) == len(z) else torch.empty_like(z)
+            self._take(samples, ops.randn_(whole, generator))
 
     def _take(self, samples, given):
         """z = given for these samples; an index would have to travel to the device."""
         if len(samples) == len(self.z):
-            self.z.copy_(given)
+            if given is not self.z:
+                self.z.copy_(given)
         else:
             self.z[samples] = given[samples].to(self.z)
-
-    def _randn(self, shape, generator):
-        """What torch.randn draws, on the generator's device (a CPU generator serves any)."""
-        device = self.z.device if generator is None else generator.device
-        drawn = torch.randn(shape, generator=generator, dtype=self.z.dtype, device=device)
-        return drawn.to(self.z.device)

@@ -8,11 +8,23 @@ from ... import ops
 
 def draw(z: torch.Tensor, generator, dtype: torch.dtype) -> None:
     """Fill ``z`` with what ``randn_tensor`` draws from the generator, or the generators."""
-    single = generator is None or isinstance(generator, torch.Generator)
-    if single and dtype is z.dtype and (generator is None or generator.device == z.device):
-        z.normal_(generator=generator)
+    if generator is None or getattr(generator, "device", None) == z.device:
+        ops.randn_(z, generator, dtype)
+    elif isinstance(generator, list) and len(generator) == 1:
+        draw(z, generator[0], dtype)
+    elif _one_each(generator, z):
+        for part, its in zip(z.split(1), generator, strict=False):
+            ops.randn_(part, its, dtype)
     else:
         z.copy_(randn_tensor(z.shape, generator=generator, device=z.device, dtype=dtype))
+
+
+def _one_each(generators, z):
+    return (
+        isinstance(generators, list)
+        and len(generators) >= len(z)
+        and all(getattr(g, "device", None) == z.device for g in generators)
+    )
 
 
 def normal(like: torch.Tensor, generator, source: str) -> torch.Tensor:
