@@ -107,17 +107,25 @@ class DiscreteBetas(Schedule):
         slope = np.diff(self._log_alpha)
         return np.append(slope, slope[-1])
 
+    @cached_property
+    def _rate(self):
+        """d log alpha / dt at each entry: to its right, or its left where alpha jumps to 0."""
+        slope = self._slope
+        jumps = np.isneginf(slope) & np.isfinite(self._log_alpha)
+        return np.where(jumps, np.append(slope[:1], slope[:-1]), slope)
+
     def _locate(self, t):
         """log alpha at t, and its slope. In float64: a float32 table would cost the clean end."""
         xp, t = namespace(t)
-        table, slope = self._log_alpha, self._slope
+        table, slope, rate = self._log_alpha, self._slope, self._rate
         if xp is not np:
-            table, slope = (xp.as_tensor(a, device=t.device) for a in (table, slope))
+            table, slope, rate = (xp.as_tensor(a, device=t.device) for a in (table, slope, rate))
         left = xp.clip(xp.floor(t), -1, self.T - 1)
         index = left.astype(np.int64) + 1 if xp is np else left.long() + 1
         part = (t - left) if xp is np else (t - left).double()
         with np.errstate(invalid="ignore"):
-            return xp, t, table[index] + xp.where(part > 0, part * slope[index], 0.0), slope[index]
+            log_alpha = table[index] + xp.where(part > 0, part * slope[index], 0.0)
+        return xp, t, log_alpha, xp.where(part > 0, slope[index], rate[index])
 
     def alpha(self, t):
         xp, t, log_alpha, _ = self._locate(t)

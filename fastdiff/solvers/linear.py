@@ -74,9 +74,12 @@ class Lin:
 
 
 def _sum(a, b):
-    """a + b; 0 if all that is left is their rounding, so that the operand need not be read."""
+    """a + b; 0 if all that is left is their rounding, so that the operand need not be read.
+
+    What is not finite stays so, for the table's check to find.
+    """
     total = a + b
-    return total if abs(total) > 4 * epsilon * abs(a) else 0.0
+    return 0.0 if abs(total) < 4 * epsilon * abs(a) else total
 
 
 X = Lin({"x": 1.0})

@@ -41,6 +41,15 @@ def test_substitution(a, b):
     assert value(a.substitute("m", b)) == pytest.approx(expected, abs=1e-6)
 
 
+ANY = st.one_of(NUMBER, st.sampled_from([np.nan, np.inf, -np.inf]))
+
+
+@given(ANY, ANY)
+def test_what_is_not_finite_stays_so(a, b):
+    found = (a * X + b * X)["x"]
+    np.testing.assert_equal(found, a + b if abs(a + b) > 1e-9 or np.isnan(a + b) else 0.0)
+
+
 def test_misuse():
     for wrong in (lambda: X * X, lambda: X + 1, lambda: X / M, lambda: 2 / X):
         with pytest.raises(TypeError):

@@ -139,6 +139,17 @@ def test_zero_terminal_keeps_the_first_level():
     assert schedule.zero_terminal().alpha(0) == pytest.approx(schedule.alpha(0), rel=1e-13)
 
 
+def test_slopes_next_to_the_jump_are_those_of_the_finite_side():
+    schedule = DiscreteBetas.scaled_linear(50).zero_terminal()
+    last, h = schedule.t_largest, 1e-5
+    assert last == 48 and not np.isfinite(schedule.dalpha([48.5, 49.0])).any()
+    for view in (schedule, VarianceExploding(schedule)):
+        for f, df in ((view.alpha, view.dalpha), (view.sigma, view.dsigma)):
+            numeric = (3 * f(last) - 4 * f(last - h) + f(last - 2 * h)) / (2 * h)
+            assert df(last) == pytest.approx(numeric, rel=1e-6, abs=1e-12)
+            assert df(torch.tensor(last)).item() == pytest.approx(df(last), rel=1e-6)
+
+
 def test_variance_exploding_view():
     base = VPLinear()
     view, t = VarianceExploding(base), np.linspace(0.1, 1, 7)

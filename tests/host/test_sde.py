@@ -115,6 +115,27 @@ def test_singular_ends(solver, schedule, steps):
     assert not noise.any() and table.sigma[-1] == 0
 
 
+@pytest.mark.parametrize(
+    ("grid", "steps"),
+    [(None, 99), *((kind(), 20) for kind in (grids.Karras, grids.LogSNR, grids.Beta))],
+    ids=label,
+)
+def test_steps_from_the_last_level_before_pure_noise(grid, steps):
+    """On the way to N(0, 1/4) data: the slopes at that timestep are finite."""
+    schedule = DiscreteBetas.scaled_linear(100).zero_terminal()
+    table = EulerMaruyama(0.0).lower(schedule, steps, prediction="v", grid=grid)
+    assert schedule.t_largest in table.t
+    levels = iter(table.levels[1:-1])
+
+    def v(y, t):
+        _, alpha, sigma, *_ = next(levels)
+        return 0.75 * alpha * sigma / (alpha**2 / 4 + sigma**2) * y
+
+    x, *_ = run(table.rows, v, np.ones(1))
+    assert x[0] == pytest.approx(0.5, rel=0.1)
+    EulerMaruyama().lower(schedule, steps, prediction="v", grid=grid)
+
+
 # --- Langevin ---------------------------------------------------------------------------------
 
 
