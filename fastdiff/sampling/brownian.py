@@ -79,7 +79,7 @@ def _stretches(table) -> list[tuple[int, int]]:
     rows = table.rows
     drawing = np.flatnonzero((rows[:, [COLUMN[n] for n in ("c_z", "d_z", "k_z")]] != 0).any(axis=1))
     ends = [int(at[k + 1]) for k in drawing]
-    starts = [int(at[0]), *ends[:-1]]
+    starts = [int(at[0]), *ends][: len(ends)]
     for k, start, end in zip(drawing, starts, ends, strict=True):
         if not start > end or at[k] < end:
             raise ValueError(

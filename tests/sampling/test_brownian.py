@@ -8,7 +8,7 @@ import torch
 from helpers import same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import model, start, table_of
+from toy import DETERMINISTIC, SOLVERS, model, start, table_of
 
 import fastdiff as fd
 from fastdiff.sampling.brownian import DEPTH, path_at
@@ -69,6 +69,20 @@ def test_batches_restarts_and_mixed_tables():
     for b, table in enumerate(tables):
         alone = fd.sample(model, x[b : b + 1], table, seeds=[5 + b], noise="brownian")
         assert same_bits(alone[0], together[b])
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("steps", [1, 5])
+def test_tables_without_draws_need_no_path(name, steps):
+    """Deterministic solvers, single steps to clean data; alone and beside tables that draw."""
+    table, x = table_of(name, steps), start()
+    if table.stochastic:
+        assert name not in DETERMINISTIC
+        return
+    expected = fd.sample(model, x, table)
+    assert same_bits(fd.sample(model, x, table, noise="brownian"), expected)
+    mixed = [table_of("DDPM", 4), table, table_of("DDPM", 3)]
+    assert same_bits(fd.sample(model, x, mixed, noise="brownian")[1], expected[1])
 
 
 def test_churn_has_no_place_on_a_path():
