@@ -6,8 +6,10 @@ Draws of one table are independent standard normals as any others; another table
 samples the same path more finely or more coarsely, so that more steps refine the same picture.
 
 W is a virtual tree (Jelincic, Foster and Kidger 2024, "Single-seed generation of Brownian paths",
-here on the dyadic points j / 2^24 alone, where halving is exact): W(1) and every midpoint have a
-Philox draw of their own, so no state is kept and no order of access matters.
+here on dyadic points alone, where halving is exact): W(1) and every midpoint have a Philox draw of
+their own, so no state is kept and no order of access matters. Angles are rounded to j / 2^24; for
+a table some of whose levels this does not tell apart (sigma / alpha of 10^4 and more), to finer
+points of the same path.
 """
 
 import math
@@ -19,12 +21,15 @@ from .. import ops
 from ..row import COLUMN
 from .draws import Draws
 
-DEPTH = 24
+DEPTH = 40
+ROUNDINGS = (24, 32, DEPTH)
 
 
-def angle(alpha, sigma) -> np.ndarray:
-    """atan(sigma / alpha) in [0, 1] quarter turns, as int64 multiples of 2^-24."""
-    return np.rint(np.arctan2(sigma, alpha) / (np.pi / 2) * 2**DEPTH).astype(np.int64)
+def angle(alpha, sigma, depth: int = DEPTH) -> np.ndarray:
+    """atan(sigma / alpha) in [0, 1] quarter turns, rounded to 2^-depth, as int64 multiples of
+    2^-DEPTH."""
+    turns = np.arctan2(sigma, alpha) / (np.pi / 2)
+    return np.rint(turns * 2**depth).astype(np.int64) << (DEPTH - depth)
 
 
 def path_at(point: int, keys: torch.Tensor, shape, depth: int = DEPTH) -> torch.Tensor:
@@ -53,7 +58,8 @@ class BrownianDraws(Draws):
     """Draws from the paths of the samples' keys. See ``Draws`` for the interface.
 
     Raises:
-        ValueError: a table draws twice over the same stretch, or walks towards noise (churn).
+        ValueError: a draw of a table does not lead to less noise than the one before: annealed
+            Langevin dynamics, going back (RePaint), churn above the level before.
     """
 
     def __init__(self, program, x: torch.Tensor, keys: torch.Tensor):
@@ -75,16 +81,19 @@ class BrownianDraws(Draws):
 
 def _stretches(table) -> list[tuple[int, int]]:
     """From which point to which the path runs for each draw of the table."""
-    at = angle(table.alpha, table.sigma)
     rows = table.rows
     drawing = np.flatnonzero((rows[:, [COLUMN[n] for n in ("c_z", "d_z", "k_z")]] != 0).any(axis=1))
-    ends = [int(at[k + 1]) for k in drawing]
-    starts = [int(at[0]), *ends][: len(ends)]
-    for k, start, end in zip(drawing, starts, ends, strict=True):
-        if not start > end or at[k] < end:
-            raise ValueError(
-                'noise: "brownian" needs a table whose draws go down in noise, '
-                f"got one that goes from {min(start, int(at[k])) / 2**DEPTH:g} to "
-                f"{end / 2**DEPTH:g} quarter turns at row {k}"
-            )
-    return list(zip(starts, ends, strict=True))
+    visited = np.append(0, drawing + 1)  # the levels between which it draws
+    alpha, sigma = table.alpha[visited], table.sigma[visited]
+    for depth in ROUNDINGS:
+        points = angle(alpha, sigma, depth)
+        falling = points[1:] < points[:-1]
+        if falling.all():
+            return list(zip(points[:-1].tolist(), points[1:].tolist(), strict=True))
+    i = int(np.argmin(falling))
+    down = sigma[i + 1] * alpha[i] < sigma[i] * alpha[i + 1]
+    wanted = "levels further apart" if down else "draws that go down in noise"
+    raise ValueError(
+        f'noise: "brownian" needs {wanted}, got one at row {drawing[i]} from '
+        f"alpha, sigma = {alpha[i]:.9g}, {sigma[i]:.9g} to {alpha[i + 1]:.9g}, {sigma[i + 1]:.9g}"
+    )

@@ -107,7 +107,8 @@ def predictor_corrector(
         cond: keyword arguments of the model.
         callback: called with the SamplerState after every step.
         noise, model_dtype: see ``SamplerState``. A generator is asked in the order of use; a tensor
-            or a callable gives first the draws of the table, then those of the corrections.
+            or a callable gives first the draws of the table, then those of the corrections. These
+            stay at their level, so a Brownian path has none for them.
 
     Returns:
         [B, ...] the samples, in the state's dtype.
@@ -121,7 +122,7 @@ def predictor_corrector(
     with torch.no_grad():
         state = SamplerState(table, x, seeds=seeds, model_dtype=model_dtype, noise=noise)
         total = table.noise_draws + corrector.steps * len(first)
-        draw = _source(noise, state, table.noise_draws, total)
+        draw = _source(noise, state, table.noise_draws, total) if corrector.steps else None
         for k in range(1, table.nfe + 1):
             level = _Level(table, k) if k in first else None
             for _ in range(corrector.steps if k in first else 0):
@@ -141,6 +142,11 @@ def predictor_corrector(
 
 def _source(noise, state: SamplerState, number: int, total: int):
     """A function that gives the draws after draw ``number``, one a call."""
+    if isinstance(noise, str) and noise == "brownian":
+        raise ValueError(
+            'noise: "brownian" has no draws for corrections, which stay at one noise level, '
+            'expected "philox", "torch", generators, a tensor or a callable'
+        )
     if isinstance(noise, str) and noise == "philox":
         shape = state.x.shape[1:]
 

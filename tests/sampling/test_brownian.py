@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from toy import DETERMINISTIC, SOLVERS, model, start, table_of
 
 import fastdiff as fd
-from fastdiff.sampling.brownian import DEPTH, path_at
+from fastdiff.sampling.brownian import DEPTH, BrownianDraws, path_at
+from fastdiff.sampling.program import Program
 
 STEP = 2**DEPTH
 
@@ -38,14 +39,22 @@ def test_a_sample_has_its_own_path(point, b):
     assert same_bits(alone[0], path_at(point, keys, (5, 3))[b])
 
 
-@pytest.mark.parametrize("name", ["DPMpp2MSDE", "EulerAncestral", "DPMppSDE", "DDPM"])
-def test_more_steps_refine_the_same_sample(name):
+@pytest.mark.parametrize(
+    "solver",
+    [
+        *(fd.solvers.get(name)() for name in ("DPMpp2MSDE", "EulerAncestral", "DPMppSDE", "DDPM")),
+        fd.solvers.DPMFast(eta=1.0),  # whose stages lie below where its noise leads
+        fd.solvers.EDMHeun(8.0),
+    ],
+    ids=str,
+)
+def test_more_steps_refine_the_same_sample(solver):
     """The distance to a fine run falls with the steps; with ordinary noise it does not."""
     schedule = fd.schedules.VPLinear()
     x = start(2, (40,), dtype=torch.float64)
 
     def gaussian(steps, noise):
-        table = fd.solvers.get(name)().lower(schedule, steps)
+        table = solver.lower(schedule, steps)
         levels = iter(table.levels[1:-1])
 
         def eps(y, t):  # exact for data N(0, 0.25)
@@ -85,8 +94,26 @@ def test_tables_without_draws_need_no_path(name, steps):
     assert same_bits(fd.sample(model, x, mixed, noise="brownian")[1], expected[1])
 
 
-def test_churn_has_no_place_on_a_path():
-    table = table_of("EDMHeun", 5)
-    assert table.stochastic
-    with pytest.raises(ValueError, match='^noise: "brownian" needs a table whose draws go down'):
+@pytest.mark.parametrize("steps", [6, 100])
+def test_levels_that_differ_by_little(steps):
+    """At sigma = 10^8 steps are shorter than 2^-24 of a turn; the draws are as any others."""
+    table = fd.solvers.DDPM().lower(fd.schedules.EDM(1e-6, 1e8), steps, prediction="x0")
+    draws = BrownianDraws(Program(table, 1), torch.zeros(1, 20_000), fd.noise.keys(0, 1))
+    for n in (1, table.noise_draws):
+        draws.fill([0], [n])
+        assert draws.z.mean().abs() < 5 / math.sqrt(20_000)
+        assert (draws.z.square().mean() - 1).abs() < 5 * math.sqrt(2 / 20_000)
+
+
+@pytest.mark.parametrize(
+    ("table", "wanted"),
+    [
+        (fd.solvers.Euler(10.0).lower(fd.schedules.EDM(), 5), "draws that go down in noise, got"),
+        (table_of("AnnealedLangevin"), "draws that go down in noise, got one at row 1 from"),
+        (table_of("DDPM", None, grid=[1.0, 0.5, 0.5 - 1e-15, 0.1]), "levels further apart, got"),
+    ],
+    ids=["churn above the start", "the same level again", "too close"],
+)
+def test_what_has_no_path(table, wanted):
+    with pytest.raises(ValueError, match=f'^noise: "brownian" needs {wanted}'):
         fd.SamplerState(table, start(), noise="brownian")

@@ -237,11 +237,19 @@ def corrected(table, corrector=None, model=score, **options):
         (lambda t: corrected(t, 0.2), TypeError, "corrector: expected a Langevin, got float"),
         (lambda t: corrected(t, callback=1), TypeError, "callback: expected a callable"),
         (lambda t: corrected(t, noise=start(2)), ValueError, "noise: expected"),
+        (lambda t: corrected(t, noise="brownian"), ValueError, "has no draws for corrections"),
     ],
 )
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(table_of(VE))
+
+
+def test_without_corrections_any_noise_will_do():
+    table, x = table_of(VE), start()
+    model = model_of(table, VE)
+    sample = predictor_corrector(model, x, table, Langevin(steps=0), noise="brownian")
+    assert same_bits(sample, fd.sample(model, x, table, noise="brownian"))
 
 
 def test_a_model_that_declares_another_prediction_is_refused():
