@@ -12,6 +12,7 @@
 #include "cuda/backend.h"
 #include "torch/executor.h"
 #include "torch/generator.h"
+#include "torch/run.h"
 
 namespace py = pybind11;
 
@@ -152,14 +153,17 @@ PYBIND11_MODULE(_C, m) {
            py::keep_alive<1, 6>(), py::keep_alive<1, 7>(), py::keep_alive<1, 8>(),
            py::keep_alive<1, 9>(), py::keep_alive<1, 10>(), py::keep_alive<1, 11>(),
            py::keep_alive<1, 12>(), py::keep_alive<1, 13>(), py::keep_alive<1, 14>(),
-           py::keep_alive<1, 15>(), py::keep_alive<1, 16>(), py::keep_alive<1, 17>(),
-           py::keep_alive<1, 18>())
+           py::keep_alive<1, 15>(), py::keep_alive<1, 16>(), py::keep_alive<1, 17>())
       .def("step", &step, py::arg("out"), py::arg("gain") = py::none());
   m.def("draw_from_state", &draw_from, py::arg("state"), py::arg("out"),
         "Fills out as torch.randn would from a generator in this state, which is moved on.");
   m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");
   m.def("cpu_clone", [] { return cpu::backend().name; }, "The CPU clone in use.");
   m.def("select_cpu_clone", &cpu::select, py::arg("name"));
+  m.def(
+      "current_stream",
+      [](int32_t device) { return reinterpret_cast<uintptr_t>(current_stream(device)); },
+      py::arg("device"), "The address of torch's current stream of a CUDA device.");
 #ifdef FD_CUDA
   m.attr("cuda_archs") = std::string(cuda::architectures());
   m.def("torch_threads", &cuda::torch_threads, py::arg("device"), py::arg("numel"),

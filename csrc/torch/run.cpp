@@ -1,5 +1,7 @@
 #include "torch/run.h"
 
+#include <dlfcn.h>
+
 #include <stdexcept>
 #include <string>
 
@@ -8,11 +10,6 @@
 #include "cpu/backend.h"
 #include "cuda/backend.h"
 #include "torch/threads.h"
-#ifdef FD_CUDA
-// Found at run time in a torch that was built for CUDA; a CPU torch has no tensors that need it.
-extern "C" __attribute__((weak)) int32_t aoti_torch_get_current_cuda_stream(int32_t device,
-                                                                            void** stream);
-#endif
 
 namespace fastdiff {
 namespace {
@@ -22,16 +19,20 @@ bool draws_noise(const StepArgs& args, int64_t sample) {
   return use_of(static_cast<const Row<T>*>(args.rows)[args.row[sample]]).noise();
 }
 
+/// torch's own function, looked for in the library that a torch for CUDA has loaded. It cannot be a
+/// symbol of this module: that is linked against any torch, and torch loads its libraries locally.
+using GetStream = int32_t (*)(int32_t device, void** stream);
+GetStream find_get_stream() {
+  void* const library = dlopen("libtorch_cuda.so", RTLD_LAZY | RTLD_NOLOAD);
+  void* const found = dlsym(library ? library : RTLD_DEFAULT, "aoti_torch_get_current_cuda_stream");
+  return reinterpret_cast<GetStream>(found);
+}
+
 /// Calls f(stream) with torch's current stream of the device.
 template <class F>
 void on_device(int32_t device, const F& f) {
 #ifdef FD_CUDA
-  void* stream = nullptr;
-  if (!aoti_torch_get_current_cuda_stream ||
-      aoti_torch_get_current_cuda_stream(device, &stream) != 0) {
-    throw std::runtime_error("this torch has no stream for cuda:" + std::to_string(device));
-  }
-  const int error = f(stream);
+  const int error = f(current_stream(device));
   if (error != 0) throw std::runtime_error(std::string("CUDA: ") + cuda::message(error));
 #else
   (void)f;
@@ -47,6 +48,15 @@ void fold_results(const PassArgs& args) {
 }
 
 }  // namespace
+
+void* current_stream(int32_t device) {
+  static const GetStream get = find_get_stream();
+  void* stream = nullptr;
+  const std::string where = "cuda:" + std::to_string(device);
+  if (!get) throw std::runtime_error("this torch was built without CUDA: no stream of " + where);
+  if (get(device, &stream) != 0) throw std::runtime_error("torch has no stream of " + where);
+  return stream;
+}
 
 void run_step(const StepArgs& args, int32_t* tickets) {
   if (args.device >= 0) {

@@ -6,6 +6,9 @@
 
 namespace fastdiff {
 
+/// torch's current stream of a CUDA device. Throws std::runtime_error where there is none.
+void* current_stream(int32_t device);
+
 /// tickets: [batch] int32 zeros on the device of args; null on the CPU.
 void run_step(const StepArgs& args, int32_t* tickets);
 void run_normal(const NormalArgs& args);
