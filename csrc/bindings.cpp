@@ -67,6 +67,7 @@ TensorView view(py::handle object, const char* argument) {
   static const int64_t none = 0;
   v.sizes = d.ndim ? d.shape : &none;
   v.strides = d.ndim ? d.strides : &none;
+  require_memory(v, argument);
   return v;
 }
 

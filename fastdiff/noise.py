@@ -7,9 +7,11 @@ draws. So the noise of a sample depends on its key, the draw and the element, an
 not on batch size, position in the batch, number of ranks, launch geometry or backend.
 """
 
+import math
 import operator
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 from . import ops
@@ -26,6 +28,27 @@ def _bits(value: int, name: str) -> int:
     return value - 2**64 if value >= 2**63 else value
 
 
+def _require_keys(name: str, keys, *dims: int) -> None:
+    """Raise unless ``keys`` are int64 [..., 2], of so many dimensions."""
+    if not isinstance(keys, torch.Tensor):
+        raise TypeError(f"{name}: expected an int64 tensor of keys, got {type(keys).__name__}")
+    well = keys.dim() in dims if dims else keys.dim() >= 1
+    if keys.dtype != torch.int64 or not well or keys.shape[-1] != 2:
+        raise ValueError(
+            f"{name}: expected int64 keys [..., 2], got {keys.dtype} {list(keys.shape)}"
+        )
+
+
+def _sizes(shape) -> tuple[int, ...]:
+    try:
+        sizes = tuple(map(operator.index, shape))
+    except TypeError:
+        sizes = (-1,)
+    if min(sizes, default=0) < 0:
+        raise ValueError(f"shape: expected a sequence of sizes, got {shape!r}")
+    return sizes
+
+
 def key(seed: int, offset: int = 0, *, device="cpu") -> torch.Tensor:
     """[2] int64: the stream ``seed``, from block ``offset`` on."""
     return torch.tensor([_bits(seed, "seed"), _bits(offset, "offset")], device=device)
@@ -38,7 +61,10 @@ def keys(seeds: int | Sequence[int] | torch.Tensor, batch: int, *, device="cpu")
         seeds: one int: sample b gets seed ``seeds + b`` (so sample b of seed s is sample 0 of seed
             s + b); or ``batch`` ints; or an int64 tensor of seeds [batch] or of keys [batch, 2].
     """
+    if isinstance(seeds, np.ndarray):
+        seeds = seeds.tolist()
     if isinstance(seeds, torch.Tensor):
+        ops.library.require_memory(seeds=seeds)
         if seeds.dtype != torch.int64 or seeds.shape not in ((batch,), (batch, 2)):
             raise ValueError(
                 f"seeds: expected int64 [{batch}] or [{batch}, 2], "
@@ -58,11 +84,13 @@ def keys(seeds: int | Sequence[int] | torch.Tensor, batch: int, *, device="cpu")
 
 
 def fold_in(key: torch.Tensor, data: int) -> torch.Tensor:
-    """A new independent key [..., 2] from a key and an integer (``torch.func._random.fold_in``).
+    """A new independent key [..., 2] from a key [..., 2] int64 and an integer
+    (``torch.func._random.fold_in``).
 
     Note that fold_in(key, i) and normal(key) at block i come from the same bits: never use one key
     for both.
     """
+    _require_keys("key", key)
     flat = key.reshape(-1, 2)
     block = flat[:, 1] + _bits(data, "data")
     zero = torch.zeros_like(block)
@@ -75,17 +103,20 @@ def fold_in(key: torch.Tensor, data: int) -> torch.Tensor:
 
 def split(key: torch.Tensor, count: int) -> torch.Tensor:
     """[count, 2] independent keys from one key [2]: split(key, n)[i] == fold_in(key, i)."""
+    _require_keys("key", key)
+    if key.dim() != 1:
+        raise ValueError(f"key: expected one key [2], got {list(key.shape)}")
     first = torch.stack((key[0].expand(count), key[1] + torch.arange(count, device=key.device)), 1)
     return fold_in(first, 0)
 
 
 def draw(keys: torch.Tensor, shape, number: int = 0) -> torch.Tensor:
     """[B, *shape] float32: draw ``number`` of each sample's trajectory (0: the initial state)."""
-    numel = 1
-    for size in shape:
-        numel *= size
+    _require_keys("keys", keys, 2)
+    if not isinstance(number, int) or number < 0:
+        raise ValueError(f"number: expected an integer from 0 on, got {number!r}")
     keys = keys.clone()
-    keys[..., 1] += number * -(-numel // 4)
+    keys[..., 1] += number * -(-math.prod(_sizes(shape)) // 4)
     return ops.normal(keys, shape)
 
 
@@ -98,6 +129,8 @@ def normal(keys: torch.Tensor, shape, *, dtype=torch.float32, device=None) -> to
         dtype: float32, float64, float16 or bfloat16.
         device: where to draw; default: where the keys are.
     """
+    _require_keys("keys", keys, 1, 2)
+    shape = _sizes(shape)
     keys = keys if device is None else keys.to(device)
     if keys.dim() == 1:
         return ops.normal(keys[None], shape, dtype=dtype)[0]

@@ -20,17 +20,11 @@ Executor::Executor(const StepTensors& tensors)
     tickets_ = static_cast<int32_t*>(v.data);
     return;
   }
-  check_counters(args_);
   for (int64_t r = 0; r < args_.n_rows; ++r) check_row(args_, r);
 }
 
 void Executor::step(const TensorView* outputs, int64_t count, const TensorView& gain) {
-  if (args_.device < 0) {
-    check_counters(args_);
-    for (int64_t b = 0; b < args_.batch; ++b) {
-      check_outputs(args_, args_.row[b], count > 0, gain.defined());
-    }
-  }
+  if (args_.device < 0) check_rows(args_, count > 0, gain.defined());
   if (count > 0) bind_outputs(args_, x_, outputs, count, gain);
   run_step(args_, tickets_);
 }

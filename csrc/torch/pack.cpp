@@ -88,6 +88,32 @@ void require_no_overlap(const StepArgs& args, const OutputView& view, void* writ
   }
 }
 
+/// Throws unless what this row reads and writes is bound.
+void check_buffers(const StepArgs& args, int64_t row, const RowNeeds& need) {
+  const auto which = [row] { return " (row " + std::to_string(row) + " uses "; };
+  if (need.slots > args.slots || need.slots > kHistory) {
+    reject("history", "at least " + std::to_string(need.slots) + " slots" + which() + "them)",
+           std::to_string(args.slots));
+  }
+  if (args.batch * args.numel == 0) return;
+  const auto require_bound = [&](bool needed, const void* data, const char* argument,
+                                 const char* shape) {
+    if (needed && !data)
+      reject(argument, std::string("a tensor ") + shape + which() + "it)", "None");
+  };
+  require_bound(need.use.saved(), args.saved, "saved", "like x");
+  require_bound(need.use.known, args.known, "known", "like x");
+  require_bound(need.use.known, args.mask, "mask", "like x");
+  require_bound(need.use.dynamic && need.use.quantity(), args.threshold, "threshold", "[B]");
+}
+
+/// Throws if this row reads the model's outputs, or the gain of the noise, and they are not there.
+void check_outputs(int64_t row, const Use& use, bool has_outputs, bool has_gain) {
+  const auto which = [row] { return " (row " + std::to_string(row) + " reads it)"; };
+  if (use.model() && !has_outputs) reject("out", "the model's output" + which(), "None");
+  if (use.gain_operand && !has_gain) reject("gain", "a tensor like x" + which(), "None");
+}
+
 }  // namespace
 
 DType dtype_of(const TensorView& v, const char* argument, const char* allowed) {
@@ -188,37 +214,19 @@ StepArgs pack_step(const StepTensors& in) {
   return args;
 }
 
-void check_row(const StepArgs& args, int64_t row) {
-  const RowNeeds need = needs_of(args, row);
-  const std::string which = " (row " + std::to_string(row) + " uses ";
-  if (need.slots > args.slots || need.slots > kHistory) {
-    reject("history", "at least " + std::to_string(need.slots) + " slots" + which + "them)",
-           std::to_string(args.slots));
-  }
-  if (args.batch * args.numel == 0) return;
-  const auto require_bound = [&](bool needed, const void* data, const char* argument,
-                                 const char* shape) {
-    if (needed && !data) reject(argument, std::string("a tensor ") + shape + which + "it)", "None");
-  };
-  require_bound(need.use.saved(), args.saved, "saved", "like x");
-  require_bound(need.use.known, args.known, "known", "like x");
-  require_bound(need.use.known, args.mask, "mask", "like x");
-  require_bound(need.use.dynamic && need.use.quantity(), args.threshold, "threshold", "[B]");
-}
+void check_row(const StepArgs& args, int64_t row) { check_buffers(args, row, needs_of(args, row)); }
 
-void check_outputs(const StepArgs& args, int64_t row, bool has_outputs, bool has_gain) {
-  const Use use = needs_of(args, row).use;
-  const std::string which = " (row " + std::to_string(row) + " reads ";
-  if (use.model() && !has_outputs) reject("out", "the model's output" + which + "it)", "None");
-  if (use.gain_operand && !has_gain) reject("gain", "a tensor like x" + which + "it)", "None");
-}
-
-void check_counters(const StepArgs& args) {
+void check_rows(const StepArgs& args, bool has_outputs, bool has_gain) {
   for (int64_t b = 0; b < args.batch; ++b) {
-    if (args.row[b] < 0 || args.row[b] >= args.n_rows) {
+    const int64_t row = args.row[b];
+    if (row < 0 || row >= args.n_rows) {
       reject("row", "indices in [0, " + std::to_string(args.n_rows) + ")",
-             std::to_string(args.row[b]) + " for sample " + std::to_string(b));
+             std::to_string(row) + " for sample " + std::to_string(b));
     }
+    if (b > 0 && row == args.row[b - 1]) continue;
+    const RowNeeds need = needs_of(args, row);
+    check_buffers(args, row, need);
+    check_outputs(row, need.use, has_outputs, has_gain);
   }
 }
 

@@ -11,7 +11,7 @@ namespace fastdiff {
 struct StepTensors {
   TensorView x;        // [B, ...] float32 or float64, contiguous: the state, updated in place
   TensorView row;      // [B] int64: where each sample stands in `rows`
-  TensorView rows;     // [R, 32] of x's dtype
+  TensorView rows;     // [R, kRowWidth] of x's dtype
   TensorView weights;  // [R, B, G] of x's dtype, any strides; undefined: one output, weight 1
   TensorView second_weights;  // like weights, with its strides: those of the second mix
   TensorView keys;            // [B, 2] int64
@@ -38,12 +38,9 @@ void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs
 /// Throws unless what this row (in host memory) reads and writes is bound.
 void check_row(const StepArgs& args, int64_t row);
 
-/// Throws if this row (in host memory) reads the model's outputs, or the gain of the noise, and
-/// they are not there.
-void check_outputs(const StepArgs& args, int64_t row, bool has_outputs, bool has_gain);
-
-/// Throws unless every row index (in host memory) lies inside the table.
-void check_counters(const StepArgs& args);
+/// Throws unless every sample stands on a row of the table (in host memory), and what that row
+/// reads and writes is there.
+void check_rows(const StepArgs& args, bool has_outputs, bool has_gain);
 
 /// bfloat16 -> DType::kBFloat16 ...; throws if `v` is not one of `allowed` ("a, b").
 DType dtype_of(const TensorView& v, const char* argument, const char* allowed);

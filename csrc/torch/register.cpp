@@ -35,13 +35,7 @@ void step_(Tensor x, Tensor row, Tensor rows, std::vector<Tensor> outputs,
   std::vector<TensorView> out;
   for (const Tensor& o : outputs) out.push_back(view(o));
   StepArgs args = pack_step(in);
-  if (args.device < 0) {
-    check_counters(args);
-    for (int64_t b = 0; b < args.batch; ++b) {
-      if (b == 0 || args.row[b] != args.row[b - 1]) check_row(args, args.row[b]);
-      check_outputs(args, args.row[b], !out.empty(), gain.has_value());
-    }
-  }
+  if (args.device < 0) check_rows(args, !out.empty(), gain.has_value());
   if (!out.empty()) {
     bind_outputs(args, in.x, out.data(), static_cast<int64_t>(out.size()), view(gain));
   }

@@ -30,6 +30,7 @@ inline TensorView view(const torch::stable::Tensor& t) {
   v.dim = t.dim();
   v.sizes = t.sizes().data();
   v.strides = t.strides().data();
+  require_memory(v, "tensor");
   return v;
 }
 

@@ -68,4 +68,9 @@ inline std::string describe(const TensorView& v) {
   throw std::invalid_argument(argument + ": expected " + expected + ", got " + got);
 }
 
+/// Tensors of a tracing mode, and those whose storage was taken away, have sizes and no memory.
+inline void require_memory(const TensorView& v, const char* argument) {
+  if (!v.data && v.numel() > 0) reject(argument, "a tensor in memory", describe(v) + " without");
+}
+
 }  // namespace fastdiff

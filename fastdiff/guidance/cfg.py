@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..ops.library import refuse_gradient, require_memory
+
 
 @dataclass(frozen=True)
 class CFG:
@@ -29,7 +31,7 @@ class CFG:
 
     def __post_init__(self):
         scales = self.scales()
-        if scales.ndim > 1 or not np.all(np.isfinite(scales)):
+        if scales.ndim > 1 or not np.all(np.abs(scales) <= np.finfo(np.float32).max):
             raise ValueError(
                 f"scale: expected a finite number or one per sample, got {self.scale!r}"
             )
@@ -46,6 +48,8 @@ class CFG:
     def scales(self) -> np.ndarray:
         """[] or [B] float64."""
         if isinstance(self.scale, torch.Tensor):
+            refuse_gradient(scale=self.scale)
+            require_memory(scale=self.scale)
             return self.scale.detach().double().cpu().numpy()
         try:
             return np.asarray(self.scale, dtype=np.float64)
@@ -53,6 +57,16 @@ class CFG:
             raise TypeError(
                 f"scale: expected a number or one per sample, got {self.scale!r}"
             ) from None
+
+    def _scales_of(self, batch):
+        scales = self.scales()
+        if scales.ndim == 1 and len(scales) != batch:
+            raise ValueError(f"scale: expected {batch} (one per sample), got {len(scales)}")
+        return scales
+
+    def is_conditional(self, batch: int) -> bool:
+        """Whether the conditional output alone is taken, for every sample and at every level."""
+        return bool((self._scales_of(batch) == 1.0).all())
 
     @staticmethod
     def second_weights() -> np.ndarray:
@@ -67,10 +81,7 @@ class CFG:
             noise_levels: [R] sigma / alpha where the model is evaluated; NaN: no model.
             batch: number of samples.
         """
-        scales = self.scales()
-        if scales.ndim == 1 and len(scales) != batch:
-            raise ValueError(f"scale: expected {batch} (one per sample), got {len(scales)}")
-        scale = scales.reshape(1, -1)
+        scale = self._scales_of(batch).reshape(1, -1)
         if self.interval is not None:
             low, high = self.interval
             inside = (noise_levels > low) & (noise_levels <= high)

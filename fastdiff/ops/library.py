@@ -37,6 +37,13 @@ def define(schema: str, reference, fake, triton) -> None:
         torch.library.register_fake(f"{library.ns}::{name}", fake, lib=library)
 
 
+def require_memory(**tensors) -> None:
+    """Raise ValueError for tensors on the meta device."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+            raise ValueError(f"{name}: expected a tensor in memory, got one on meta")
+
+
 def refuse_gradient(**tensors) -> None:
     """Sampling ops have no autograd formula: raise rather than lose a gradient silently."""
     if not torch.is_grad_enabled():

@@ -25,6 +25,10 @@ class Draws:
         self.z = torch.zeros_like(x)
         self.z_prev = torch.zeros_like(x) if keeps_previous else None
         if isinstance(source, torch.Tensor):
+            if source.is_complex():
+                raise ValueError(f"noise: expected real numbers, got {source.dtype}")
+            ops.library.require_memory(noise=source)
+            ops.library.refuse_gradient(noise=source)
             if source.shape[1:] != x.shape or len(source) < available:
                 raise ValueError(
                     f"noise: expected [{available} or more, {', '.join(map(str, x.shape))}], "
@@ -63,9 +67,14 @@ class Draws:
         elif callable(source):
             for n in sorted(set(number)):
                 given = source(n, z.shape)
-                if not isinstance(given, torch.Tensor) or given.shape != z.shape:
+                if (
+                    not isinstance(given, torch.Tensor)
+                    or given.shape != z.shape
+                    or given.is_complex()
+                ):
                     got = list(given.shape) if isinstance(given, torch.Tensor) else given
-                    raise ValueError(f"noise: expected a tensor {list(z.shape)}, got {got!r}")
+                    raise ValueError(f"noise: expected a real tensor {list(z.shape)}, got {got!r}")
+                ops.library.refuse_gradient(noise=given)
                 self._take([b for b, m in zip(samples, number, strict=True) if m == n], given)
         else:
             generator = source if isinstance(source, torch.Generator) else None

@@ -5,6 +5,26 @@ import torch
 from .. import ops
 
 
+def check_start(x) -> None:
+    """Raise TypeError or ValueError unless x is a state to start from: floating [batch, ...]."""
+    if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.dim() < 1:
+        got = f"{x.dtype} {list(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
+        raise TypeError(f"x: expected a floating-point tensor [batch, ...], got {got}")
+    ops.library.require_memory(x=x)
+
+
+def require_state(x, shape) -> None:
+    """Raise unless x can be copied into a state, or a sample of one, of this shape."""
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"x: expected a tensor, got {type(x).__name__}")
+    if x.shape != shape:
+        raise ValueError(f"x: expected {list(shape)}, got {list(x.shape)}")
+    if x.is_complex():
+        raise ValueError(f"x: expected real numbers, got {x.dtype}")
+    ops.library.require_memory(x=x)
+    ops.library.refuse_gradient(x=x)
+
+
 def plain(out):
     """A tensor, or a list of them, without gradient and with its memory as it reads.
 
@@ -62,6 +82,10 @@ def known_data(known, mask, x: torch.Tensor, wanted: bool):
                 f"{name}: expected a tensor, because the table blends known data in, "
                 f"got {type(value).__name__}"
             )
+        if value.is_complex():
+            raise ValueError(f"{name}: expected real numbers, got {value.dtype}")
+        ops.library.refuse_gradient(**{name: value})
+        ops.library.require_memory(**{name: value})
     buffers = [torch.empty_like(x) for _ in given]
     for (name, value), buffer in zip(given.items(), buffers, strict=True):
         try:

@@ -4,6 +4,7 @@ import torch
 
 from ..guidance import check as check_guidance
 from .graph import graphs
+from .operands import check_start
 from .state import SamplerState
 
 
@@ -28,7 +29,8 @@ def sample(
 
     Args:
         model: called as model(x, t, **cond) -> tensor of x's shape, of the kind that the table was
-            lowered for (``prediction``; checked if the model has an attribute of that name).
+            lowered for (``prediction``; checked if the model, or what it wraps, has an attribute of
+            that name).
         x: [B, ...] initial state at the table's first noise level, see ``SamplerState``.
         table: a StepTable, or one per sample.
         seeds: noise seeds, see ``SamplerState``.
@@ -52,9 +54,10 @@ def sample(
         TypeError, ValueError: an argument is not as described.
     """
     _check(model, table, guidance, cond, uncond, graph, callback)
+    check_start(x)
     cond, uncond = dict(cond or {}), dict(uncond or {})
     with torch.no_grad():
-        if guidance is not None and (guidance.scales() == 1.0).all() and not _mixes_twice(table):
+        if guidance is not None and not _mixes_twice(table) and guidance.is_conditional(len(x)):
             guidance = None  # the conditional output alone, bit for bit
         state = SamplerState(
             table, x, seeds=seeds, guidance=guidance, model_dtype=model_dtype, noise=noise,
@@ -116,13 +119,15 @@ def _check(model, table, guidance, cond, uncond, graph, callback):
             raise TypeError(
                 f"{name}: expected a dict of keyword arguments for the model, got {value!r}"
             )
+    if guidance is None and uncond is not None:
+        raise ValueError("uncond: expected None without guidance, which alone reads it, got a dict")
     if guidance is not None and set(cond or {}) != set(uncond or {}):
         raise ValueError(
             f"uncond: expected the keys of cond, {sorted(cond or {})}, got {sorted(uncond or {})}"
         )
     if graph not in ("auto", True, False):
         raise ValueError(f'graph: expected "auto", True or False, got {graph!r}')
-    declared = getattr(model, "prediction", None)
+    declared = _declared_prediction(model)
     for t in table if isinstance(table, (list, tuple)) else [table]:
         wanted = getattr(t, "prediction", declared)
         if isinstance(declared, str) and declared != wanted:
@@ -130,6 +135,17 @@ def _check(model, table, guidance, cond, uncond, graph, callback):
                 f"table: expected one lowered for prediction={declared!r}, as the model declares, "
                 f"got one for {wanted!r}"
             )
+
+
+def _declared_prediction(model):
+    """The attribute ``prediction`` of a model, of the object that a bound method belongs to, or of
+    what DataParallel and torch.compile wrap; None if there is none."""
+    while model is not None:
+        if isinstance(declared := getattr(model, "prediction", None), str):
+            return declared
+        owners = (getattr(model, name, None) for name in ("__self__", "module", "_orig_mod"))
+        model = next((owner for owner in owners if owner is not None), None)
+    return None
 
 
 def _stack(conditions: list[dict], batch: int) -> dict:

@@ -12,7 +12,7 @@ from .brownian import BrownianDraws
 from .buffers import Buffers, mixing_weights, packed_rows
 from .draws import Draws
 from .generator import GeneratorStream
-from .operands import known_data, plain, split_variance
+from .operands import check_start, known_data, plain, require_state, split_variance
 from .program import Program
 
 
@@ -56,9 +56,7 @@ class SamplerState:
         self, table, x, *, seeds=0, guidance=None, model_dtype=None, noise="philox",
         known=None, mask=None,
     ):  # fmt: skip
-        if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.dim() < 1:
-            got = f"{x.dtype} {list(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
-            raise TypeError(f"x: expected a floating-point tensor [batch, ...], got {got}")
+        check_start(x)
         model_dtype = x.dtype if model_dtype is None else model_dtype
         wide = x.dtype == torch.float64
         if model_dtype not in ops.step.FLOATS[: 4 if wide else 3]:
@@ -261,10 +259,7 @@ class SamplerState:
 
     def replace(self, x: torch.Tensor) -> None:
         """Replace the state between steps (x [B, ...]); the model's input follows."""
-        if not isinstance(x, torch.Tensor):
-            raise TypeError(f"x: expected a tensor, got {type(x).__name__}")
-        if x.shape != self.x.shape:
-            raise ValueError(f"x: expected {list(self.x.shape)}, got {list(x.shape)}")
+        require_state(x, self.x.shape)
         self.x.copy_(x)
         scale = self._column("in_scale", self.place - 1)
         for part in self.model_input.chunk(self.outputs):
@@ -275,11 +270,11 @@ class SamplerState:
         others go on where they are. ``x`` [...] is its initial state."""
         if not 0 <= sample < len(self.x):
             raise IndexError(f"sample: expected 0..{len(self.x) - 1}, got {sample}")
-        if x.shape != self.x.shape[1:]:
-            raise ValueError(f"x: expected {list(self.x.shape[1:])}, got {list(x.shape)}")
+        require_state(x, self.x.shape[1:])
+        key = noise_.key(seed, device=self.x.device)
         place, entry = self.place, self.program.entry[sample]
         self.x[sample].copy_(x)
-        self.keys[sample] = noise_.key(seed, device=self.x.device)
+        self.keys[sample] = key
         # the entry row of this sample, while the others stand on END rows and are not touched
         alone = self.program.end.copy()
         alone[sample] = entry
