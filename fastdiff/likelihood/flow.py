@@ -12,7 +12,8 @@ from torch import Tensor
 
 from .. import noise
 from ..losses import rademacher, standard_normal
-from ..sampling.adaptive import RK45, ends, velocity
+from ..sampling.adaptive import RK45
+from ..sampling.velocity import ends, span, velocity
 from ..schedules import Schedule
 
 
@@ -127,16 +128,15 @@ def log_likelihood(
     times = (end, start) = ends(schedule, end, start, names=("end", "start"))
     f = velocity(model, schedule, prediction, times, x.device, **(cond or {}))
     probes, shape = divergence.probes(x), x.shape
-    lams = [float(schedule.lam(t)) for t in (start, end)]
 
-    def augmented(lam: Tensor, y: Tensor) -> Tensor:
+    def augmented(u: Tensor, y: Tensor) -> Tensor:
         state = y[:, :-1].reshape(shape)
-        slope, trace = divergence(lambda x: f(lam, x).to(x.dtype), state, probes)
+        slope, trace = divergence(lambda x: f(u, x).to(x.dtype), state, probes)
         return torch.cat([slope.reshape(len(y), -1), trace[:, None]], 1)
 
     y = torch.cat([x.reshape(len(x), -1), x.new_zeros(len(x), 1)], 1)
     with torch.no_grad():
-        solution = (solver or RK45())(augmented, y, *lams)
+        solution = (solver or RK45())(augmented, y, *span(schedule, (start, end)))
     latent, change = solution.x[:, :-1], solution.x[:, -1]
     if prior_std is None:
         prior_std = math.hypot(float(schedule.alpha(end)), float(schedule.sigma(end)))

@@ -14,9 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..parameterization import read
 from ..schedules import Schedule
-from .inverse import Inverse
+from .velocity import ends, span, velocity
 
 
 class Solution(NamedTuple):
@@ -53,8 +52,11 @@ class RK45:
     def __post_init__(self) -> None:
         check_tolerances(self)
 
-    def __call__(self, f: Callable, y: Tensor, start: float, end: float) -> Solution:
-        """Integrate dy/dt = f(t [B] float64, y [B, N]) -> [B, N] from ``start`` to ``end``."""
+    def __call__(
+        self, f: Callable, y: Tensor, start: float, end: float, variable: str = "lam"
+    ) -> Solution:
+        """Integrate dy/dt = f(t [B] float64, y [B, N]) -> [B, N] from ``start`` to ``end``; t is
+        called ``variable`` in messages."""
         t = torch.full((len(y),), start, dtype=torch.float64, device=y.device)
         k = f(t, y)
         h = self._first_step(f, t, y, k, end - start)
@@ -62,7 +64,8 @@ class RK45:
         retry = torch.zeros_like(t, dtype=torch.bool)
         for _ in range(self.max_steps):
             active = t != end
-            if not unfinished(active, h.abs() < 1e-14 * max(abs(start), abs(end)), t):
+            collapsed = h.abs() < 1e-14 * max(abs(start), abs(end))
+            if not unfinished(active, collapsed, t, variable):
                 return Solution(y, nfe, rejected)
             last = (end - t).abs() <= h.abs()
             step = torch.where(active, torch.where(last, end - t, h), 0.0)
@@ -92,53 +95,6 @@ class RK45:
         return sign * torch.minimum(h, 100 * guess).clamp(max=abs(span))
 
 
-def velocity(model, schedule: Schedule, prediction: str, times, device, **cond) -> Callable:
-    """The probability-flow ODE of a model in lam = log(alpha / sigma).
-
-    dx/dlam = (dlog alpha / dlam) x - sigma eps_hat: Song et al. 2021, eq. 13, in the variable in
-    which an exact model knows no schedule, so that neither the clean end of one nor the kinks of a
-    table of betas make it stiff.
-
-    Args:
-        model: model(x, model time, **cond) -> prediction.
-        schedule, prediction: what it was trained for.
-        times: the two ends of the range.
-        device: where it will be evaluated.
-
-    Returns:
-        f(lam [B] float64, x [B, ...]) -> dx/dlam [B, ...].
-    """
-    inverse = Inverse(schedule, times, device)
-
-    def f(lam: Tensor, x: Tensor) -> Tensor:
-        shape = (-1, *[1] * (x.dim() - 1))
-        t = inverse(lam)
-        alpha, sigma, reading = schedule.alpha(t), schedule.sigma(t), read(prediction, schedule, t)
-        falling, rising = sigma * schedule.dalpha(t), alpha * schedule.dsigma(t)
-        own = falling / (falling - rising) - sigma * reading.eps_x
-        scale = schedule.input_scale(t).to(x.dtype).reshape(shape)
-        out = model(scale * x, schedule.model_time(t).to(x.dtype), **cond)
-        other = (-sigma * reading.eps_out).to(x.dtype).reshape(shape)
-        return own.to(x.dtype).reshape(shape) * x + other * out
-
-    return f
-
-
-def ends(
-    schedule: Schedule, noisy: float | None, clean: float | None, names=("start", "end")
-) -> tuple[float, float]:
-    """Two times; by default those between which a model is usually evaluated."""
-    noisy = schedule.t_largest if noisy is None else float(noisy)
-    clean = schedule.t_smallest if clean is None else float(clean)
-    for name, t in zip(names, (noisy, clean), strict=True):
-        if not schedule.t_min <= t <= schedule.t_max or not float(schedule.sigma(t)) > 0:
-            raise ValueError(
-                f"{name}: expected a time in [{schedule.t_min:g}, {schedule.t_max:g}] "
-                f"with sigma > 0, got {t:g}"
-            )
-    return noisy, clean
-
-
 @torch.no_grad()
 def sample_adaptive(
     model,
@@ -161,11 +117,14 @@ def sample_adaptive(
         schedule, prediction: what the model was trained for.
         solver: ``RK45(...)`` (default) or ``DPMAdaptive(...)``.
         start, end: times, by default the schedule's ``t_largest`` and ``t_smallest``; with end
-            above start RK45 runs from data to noise.
+            above start RK45 runs from data to noise. At pure noise (t = 1 of ``RectifiedFlow``)
+            RK45 needs a prediction that tells x0 there ("flow", "v", "x0") and a schedule with
+            finite slopes; ``DPMAdaptive`` cannot start there.
         seeds: noise seeds of a stochastic solver, see ``SamplerState``.
         cond: keyword arguments of the model.
 
     Raises:
+        ValueError: a time outside the schedule, or pure noise where it cannot be.
         FloatingPointError: a step size collapsed, as it does where the model returns NaN.
         RuntimeError: ``max_steps`` was not enough.
     """
@@ -178,22 +137,21 @@ def sample_adaptive(
     f = velocity(model, schedule, prediction, (start, end), x.device, **(cond or {}))
     shape = x.shape
 
-    def flat(lam: Tensor, y: Tensor) -> Tensor:
-        return f(lam, y.reshape(shape)).to(y.dtype).reshape(y.shape)
+    def flat(u: Tensor, y: Tensor) -> Tensor:
+        return f(u, y.reshape(shape)).to(y.dtype).reshape(y.shape)
 
-    lam = (float(schedule.lam(t)) for t in (start, end))
-    solution = solver(flat, x.reshape(len(x), -1), *lam)
+    solution = solver(flat, x.reshape(len(x), -1), *span(schedule, (start, end)))
     return solution._replace(x=solution.x.reshape(shape))
 
 
-def unfinished(active: Tensor, collapsed: Tensor, lam: Tensor) -> bool:
+def unfinished(active: Tensor, collapsed: Tensor, at: Tensor, variable: str = "lam") -> bool:
     """Whether any sample is left; the one thing asked of the device in each step."""
     some, bad = torch.stack([active.any(), (active & collapsed).any()]).tolist()
     if bad:
         b = int((active & collapsed).nonzero()[0])
         raise FloatingPointError(
-            f"the step size of sample {b} collapsed at lam = {float(lam[b]):g}: the tolerance is "
-            "too small for the dtype, or the model's output is not finite"
+            f"the step size of sample {b} collapsed at {variable} = {float(at[b]):g}: the "
+            "tolerance is too small for the dtype, or the model's output is not finite"
         )
     return some
 

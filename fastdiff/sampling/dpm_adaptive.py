@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -54,6 +55,11 @@ class DPMAdaptive:
         """See ``sample_adaptive``."""
         if not ends[1] < ends[0]:
             raise ValueError(f"end: expected a time before start = {ends[0]:g}, got {ends[1]:g}")
+        if not isfinite(float(schedule.lam(ends[0]))):
+            raise ValueError(
+                "start: DPMAdaptive steps in lam, which is infinite at pure noise; expected a time "
+                f"up to {schedule.t_largest:g}, got {ends[0]:g}"
+            )
         return self.walk(Run(self, model, x, schedule, prediction, ends, seeds, cond))
 
     def walk(self, run: Run) -> Solution:

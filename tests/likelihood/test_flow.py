@@ -48,8 +48,9 @@ def test_mixture(columns, divergence):
         schedules.VE(sigma_max=10.0),
         schedules.RectifiedFlow(),
         schedules.DiscreteBetas.linear(),
+        schedules.DiscreteBetas.scaled_linear().zero_terminal(),
     ],
-    ids=lambda s: type(s).__name__,
+    ids=str,
 )
 def test_gaussian_closed_form(schedule):
     """log N(x_T; 0, I) + 1/2 sum log(v_T / v_0), with x_T by the exact flow."""

@@ -11,10 +11,11 @@ from oracles import GaussianData, Mixture
 from scipy.integrate import solve_ivp
 
 from fastdiff import schedules
+from fastdiff.likelihood import log_likelihood
 from fastdiff.parameterization import exact_output
 from fastdiff.sampling import RK45, DPMAdaptive, sample_adaptive
-from fastdiff.sampling.adaptive import velocity
 from fastdiff.sampling.inverse import Inverse
+from fastdiff.sampling.velocity import velocity
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "host"))
 from registered import SCHEDULES, label  # noqa: E402
@@ -134,6 +135,7 @@ def test_dpm_adaptive_step_by_step(order, pid, h_init):
     assert solution.rejected.any()
 
 
+ZERO = schedules.DiscreteBetas.scaled_linear().zero_terminal()
 DATA = GaussianData(mean=0.4, c=0.3)
 
 
@@ -147,8 +149,9 @@ DATA = GaussianData(mean=0.4, c=0.3)
         schedules.EDM(sigma_max=10.0),
         schedules.RectifiedFlow(),
         schedules.DiscreteBetas.linear(),
+        ZERO,
     ],
-    ids=lambda s: type(s).__name__,
+    ids=label,
 )
 def test_every_schedule_follows_the_flow_of_gaussian_data(solver, schedule):
     start, end = schedule.t_largest, schedule.t_smallest
@@ -170,6 +173,42 @@ def test_every_prediction_gives_the_same_samples(solver, prediction):
     options = {"start": 1.0, "end": 0.0, "prediction": prediction}
     solution = sample_adaptive(model, PROBLEM.points, SCHEDULE, solver, **options)
     torch.testing.assert_close(solution.x, run(solver).x, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "prediction"),
+    [
+        *((schedules.RectifiedFlow(), prediction) for prediction in ("flow", "v", "x0")),
+        (schedules.VPCosine(), "v"),
+        (schedules.TrigFlow(), "flow"),
+    ],
+    ids=label,
+)
+def test_pure_noise_and_back(schedule, prediction):
+    """As flow models are integrated, from t = 1, where lam is infinite but the slope is not."""
+
+    def model(x, t):
+        alpha, sigma = schedule.alpha(t)[:, None], schedule.sigma(t)[:, None]
+        a, b = (v[:, None] for v in exact_output(prediction, schedule, t))
+        return a * DATA.x0_hat(x, alpha, sigma) + b * DATA.eps_hat(x, alpha, sigma)
+
+    ends = {"start": schedule.t_max, "end": schedule.t_smallest}
+    levels = [(float(schedule.alpha(t)), float(schedule.sigma(t))) for t in ends.values()]
+    noise = levels[0][1] * torch.linspace(-2, 2, 6, dtype=torch.float64).reshape(3, 2)
+    options, solver = {"prediction": prediction, **ends}, RK45(1e-8, 1e-8)
+    data = sample_adaptive(model, noise, schedule, solver, **options).x
+    torch.testing.assert_close(data, DATA.flow(noise, *levels), rtol=1e-6, atol=1e-6)
+    options |= {"start": ends["end"], "end": ends["start"]}
+    back = sample_adaptive(model, data, schedule, solver, **options).x
+    torch.testing.assert_close(back, noise, rtol=1e-6, atol=1e-6)
+    found = log_likelihood(model, data, schedule, solver=solver, **options)
+    expected = DATA.log_prob(data, *levels[1]) - DATA.log_prob(noise, *levels[0])
+    prior = torch.distributions.Normal(0.0, levels[0][1]).log_prob(noise).sum(1)
+    torch.testing.assert_close(found.log_prob - prior, expected, rtol=0, atol=1e-6)
+
+
+def refuse(solver, schedule, **options):
+    sample_adaptive(EPS, PROBLEM.points, schedule, solver, start=schedule.t_max, **options)
 
 
 def test_to_noise_and_back():
@@ -242,6 +281,22 @@ def test_what_cannot_be_solved_says_so():
         (lambda: DPMAdaptive(4), ValueError, "order: expected 2 or 3, got 4"),
         (lambda: DPMAdaptive(eta=-1), ValueError, "eta >= 0, got 0.05, -1"),
         (lambda: run(DPMAdaptive(), start=0.0, end=1.0), ValueError, "end: expected a time before"),
+        (
+            lambda: refuse(DPMAdaptive(), schedules.RectifiedFlow(), prediction="flow"),
+            ValueError,
+            "start: DPMAdaptive steps in lam, .* expected a time up to 0.999, got 1",
+        ),
+        (lambda: refuse(RK45(), schedules.VPCosine()), ValueError, '"eps" is undefined at alpha'),
+        (
+            lambda: refuse(RK45(), ZERO, prediction="v"),
+            ValueError,
+            "no finite slope at t = 999, pure noise; expected a time up to 998",
+        ),
+        (
+            lambda: refuse(RK45(), schedules.VarianceExploding(ZERO), prediction="v"),
+            ValueError,
+            "no finite slope at t = 999",
+        ),
         (lambda: run(RK45(), end=-0.5), ValueError, r"end: expected a time in \[0, 1\]"),
         (lambda: run(RK45(), x=torch.zeros(3).long()), TypeError, "x: expected a float32"),
     ],
