@@ -1,9 +1,14 @@
 """Published vectors of the cipher, on every implementation that can be reached."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import philox_oracle as oracle
 import pytest
 import torch
+from helpers import CLONES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -96,3 +101,50 @@ def test_offset_wraps_around():
     assert torch.equal(noise.fold_in(noise.key(5, -1), 1), noise.fold_in(noise.key(5), 0))
     carry = reference.words(noise.key(5, 2**32 - 1)[None], 2)[0].numpy()
     np.testing.assert_array_equal(carry, oracle.cipher(5, 2**32 - 1, 2))
+
+
+# Instruction sets of the clones, and the width for which they are written.
+BUILDS = {"avx512": ("x86-64-v4", 64), "avx2": ("x86-64-v3", 32), "baseline": ("x86-64", 16)}
+
+
+@pytest.fixture(scope="module", params=[name for name in CLONES if name in BUILDS])
+def native_words(request, tmp_path_factory):
+    """Words of the C++ code, compiled as a clone is."""
+    if shutil.which("g++") is None:
+        pytest.skip("needs g++")
+    here, (arch, width) = Path(__file__).parent, BUILDS[request.param]
+    program = tmp_path_factory.mktemp("words") / request.param
+    flags = ["-std=c++17", "-O2", f"-march={arch}", f"-DFD_VECTOR_BYTES={width}", "-w"]
+    include = f"-I{here.parents[1] / 'csrc'}"
+    subprocess.run(["g++", *flags, include, here / "words.cpp", "-o", program], check=True)
+
+    def words(*lines):
+        asked = "".join(
+            f"{what} {' '.join(f'{n:x}' for n in numbers)}\n" for what, *numbers in lines
+        )
+        done = subprocess.run([program], input=asked, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    return words
+
+
+def test_published_vectors_of_the_native_code(native_words):
+    asked = [("cipher", *counter, *key) for counter, key, _ in RANDOM123]
+    assert native_words(*asked) == [expected for *_, expected in RANDOM123]
+    assert native_words(("stream", 42, 0, 2)) == CIPHER_42
+    (ten_thousandth,) = native_words(("stream", 20111115, 2499, 1))  # of C++26's philox4x32
+    assert int(ten_thousandth.split()[3], 16) == 1955073260
+    assert native_words(("cipher", 0, 0, 0, 0, 42, 0), ("cipher", 1, 0, 0, 0, 42, 0)) == CIPHER_42
+
+
+def test_streams_of_the_native_code(native_words):
+    """Whole tiles, odd ends, carries into the high words, and the last block before the first."""
+    starts = [0, 1, 2**32 - 3, 2**32, 2**63, 2**64 - 5]
+    asked = [
+        (seed, first, n) for seed in (0, 2**32, 2**64 - 1) for first in starts for n in (7, 64)
+    ]
+    found = iter(native_words(*(("stream", *numbers) for numbers in asked)))
+    for seed, first, n in asked:
+        for block in oracle.cipher(seed, first, n):
+            assert next(found) == hexadecimal(block), (seed, first)
+    assert next(found, None) is None
