@@ -28,7 +28,8 @@ class SamplerState:
 
     Every buffer is allocated here and keeps its address: ``x``, ``model_input``, ``t`` are written
     in place by ``step``. Samples are independent: their noise, rows and weights do not depend on
-    their batch, so a sample computed alone has the same bits as in any batch.
+    their batch, so a sample computed alone has the same bits as in any batch. A step has no
+    gradient: the loop belongs under ``torch.no_grad()``.
 
     Args:
         table: a StepTable, or one per sample.
