@@ -7,6 +7,7 @@ captured serves other tables of the same structure, other seeds, scales and numb
 import warnings
 import weakref
 from collections import OrderedDict
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -34,8 +35,9 @@ class StepGraph:
             name: value.clone() if isinstance(value, torch.Tensor) else value
             for name, value in inputs.items()
         }
-        for _ in range(WARM_UP):
-            model(state.model_input, state.t, **self.inputs)
+        for last in (*[False] * (WARM_UP - 1), True):
+            with forbid_waiting(state.x.device if last else None):
+                model(state.model_input, state.t, **self.inputs)
         self.replay = (capture or capture_cuda)(
             lambda: state.execute(model(state.model_input, state.t, **self.inputs))
         )
@@ -57,13 +59,59 @@ class StepGraph:
         self.state.count()
 
 
+@contextmanager
+def forbid_waiting(device: torch.device | None):
+    """Whatever makes the host wait for a CUDA device raises: a capture is refused before it begins,
+    which leaves nothing behind. The mode is that of the process: other threads feel it, too."""
+    if device is None or device.type != "cuda":
+        yield
+        return
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():  # torch says once that the mode is a prototype
+        warnings.simplefilter("ignore")
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
 def capture_cuda(work):
-    """Capture what ``work`` enqueues; returns the replay."""
-    graph = torch.cuda.CUDAGraph()
+    """Capture what ``work`` enqueues; returns the replay.
+
+    By hand: ``torch.cuda.graph`` leaves its stream behind when a capture fails, and raises what
+    followed from the failure instead of the failure.
+    """
+    graph, pool = torch.cuda.CUDAGraph(), torch.cuda.graph_pool_handle()
     torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        work()
+    torch.cuda.empty_cache()  # memory cannot be given back during a capture
+    with torch.cuda.stream(torch.cuda.Stream()):
+        try:
+            begin_capture(graph, pool)
+            work()
+            graph.capture_end()
+        except BaseException:
+            abandon_capture(graph, pool)
+            raise
     return graph.replay
+
+
+def begin_capture(graph, pool=None):
+    graph.capture_begin(pool=pool or torch.cuda.graph_pool_handle(),
+                        capture_error_mode="thread_local")  # other threads may go on  # fmt: skip
+
+
+def abandon_capture(graph, pool):
+    """End a capture that failed, on its stream, and what torch takes for being underway still."""
+    with suppress(RuntimeError):
+        graph.capture_end()
+    with suppress(RuntimeError, AttributeError):  # the allocator, where capture_end did not get far
+        torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+    with suppress(RuntimeError):  # the generator: a capture that succeeds resets it
+        blank = torch.cuda.CUDAGraph()
+        begin_capture(blank)
+        torch.empty(1, device="cuda").zero_()
+        blank.capture_end()
 
 
 def _same_kind(mine: dict, theirs: dict) -> bool:
@@ -126,8 +174,8 @@ class Graphs:
         reason = str(error).strip().split("\n")[0]
         if required:
             raise RuntimeError(f"graph: the model cannot be captured: {reason}") from error
-        if key is not None:
-            self.refused.add(model)
+        if key is not None and not isinstance(error, torch.OutOfMemoryError):
+            self.refused.add(model)  # for good; memory may be there another time
         warnings.warn(f"graph: running eagerly, the model cannot be captured: {reason}",
                       stacklevel=4)  # fmt: skip
         return None
@@ -138,8 +186,8 @@ def _identity(model) -> tuple | None:
     if not isinstance(model, torch.nn.Module):
         return None
     tensors = (*model.parameters(), *model.buffers())
-    return (id(model), model.training, hash(tuple(t.data_ptr() for t in tensors)),
-            torch.is_autocast_enabled())  # fmt: skip
+    autocast = torch.is_autocast_enabled() and torch.get_autocast_dtype("cuda")
+    return (id(model), model.training, hash(tuple(t.data_ptr() for t in tensors)), autocast)
 
 
 graphs = Graphs()

@@ -46,6 +46,26 @@ except RuntimeError as error:
     assert stated(str(error)), error
 else:
     raise AssertionError("a graph was asked for: expected an error")
+assert torch.randn(3, device=DEVICE).isfinite().all(), "the default generator draws"
+
+
+class Hiding(Net):
+    """Waits for the device only when it is captured, and hides that it failed."""
+
+    def forward(self, x, t):
+        if torch.cuda.is_current_stream_capturing():
+            try:
+                x.sum().item()
+            except RuntimeError:
+                pass
+        return super().forward(x, t)
+
+
+expected = sample(Hiding(), False)
+hidden = reasons(lambda: sample(Hiding(), "auto"))
+assert len(hidden) == 1 and "running eagerly" in hidden[0], hidden
+assert torch.cuda.current_stream() == stream
+assert torch.randn(3, device=DEVICE).isfinite().all(), "the default generator still draws"
 torch.cuda.empty_cache()  # the allocator does not take a capture for being underway
 expected = sample(Net(), False)
 assert_equal(sample(Net(), True), expected, "another model, captured afterwards")

@@ -4,6 +4,8 @@ On a CUDA device the capture is real (tests/gpu). Here "capturing" keeps the fun
 calls it: what is tested is that nothing of a run is left outside the buffers that a graph works in.
 """
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from helpers import same_bits
@@ -13,7 +15,8 @@ from toy import TABLES, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
-from fastdiff.sampling.graph import Graphs, StepGraph
+from fastdiff.sampling import graph as graph_
+from fastdiff.sampling.graph import Graphs, StepGraph, capture_cuda, forbid_waiting
 
 
 class Net(torch.nn.Module):
@@ -111,6 +114,127 @@ def test_a_model_that_cannot_be_captured():
     assert graphs.step_for(net, state_of("DDIM", 5, 0, None), {}, False) is None  # no second try
     with pytest.raises(RuntimeError, match="^graph: the model cannot be captured: operation not"):
         graphs.step_for(net, state_of("DDIM", 5, 0, None), {}, True)
+
+
+@torch.no_grad()
+def test_a_capture_without_memory_is_tried_again():
+    def failing(work):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    graphs, net = Graphs(failing), Net()
+    with pytest.warns(UserWarning, match="out of memory"):
+        assert graphs.step_for(net, state_of("DDIM", 5, 0, None), {}, False) is None
+    graphs.capture = capture
+    assert graphs.step_for(net, state_of("DDIM", 5, 0, None), {}, False) is not None
+
+
+@torch.no_grad()
+def test_a_capture_is_made_for_one_autocast_dtype(monkeypatch):
+    graphs, net, kept = Graphs(capture), Net(), []
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda: True)
+    for dtype in (torch.bfloat16, torch.float16, torch.bfloat16):
+        monkeypatch.setattr(torch, "get_autocast_dtype", lambda _, dtype=dtype: dtype)
+        kept.append(graphs.step_for(net, state_of("DDIM", 5, 0, None), {}, False))
+    assert kept[0] is kept[2] and kept[0] is not kept[1]
+
+
+class FakeCuda:
+    """torch.cuda as a capture uses it: the current stream, and captures of which some fail to
+    end, as after a synchronisation within them."""
+
+    def __init__(self, monkeypatch, ends):
+        self.log, self.ends, self.stream_in_use, self.mode = [], iter(ends), "user's", 0
+        fake = self
+
+        class CUDAGraph:
+            def capture_begin(self, pool, capture_error_mode):
+                fake.log.append(f"begin on {fake.stream_in_use}")
+
+            def capture_end(self):
+                fake.log.append("end")
+                if not next(fake.ends, True):
+                    raise RuntimeError("operation failed due to a previous error during capture")
+
+            def replay(self):
+                fake.log.append("replay")
+
+        @contextmanager
+        def stream(other):
+            before, self.stream_in_use = self.stream_in_use, other
+            try:
+                yield
+            finally:
+                self.stream_in_use = before
+
+        replaced = {
+            "CUDAGraph": CUDAGraph, "graph_pool_handle": lambda: (0, 1), "stream": stream,
+            "Stream": lambda: "side", "synchronize": lambda: None, "empty_cache": lambda: None,
+            "current_device": lambda: 0, "get_sync_debug_mode": lambda: self.mode,
+            "set_sync_debug_mode": lambda mode: setattr(self, "mode", mode),
+        }  # fmt: skip
+        for name, value in replaced.items():
+            monkeypatch.setattr(torch.cuda, name, value)
+        empty = torch.empty
+        monkeypatch.setattr(graph_.torch, "empty", lambda *size, device: empty(*size))
+
+
+def test_a_capture(monkeypatch):
+    fake = FakeCuda(monkeypatch, [])
+    capture_cuda(lambda: fake.log.append(f"work on {fake.stream_in_use}"))()
+    assert fake.log == ["begin on side", "work on side", "end", "replay"]
+    assert fake.stream_in_use == "user's"
+
+
+@pytest.mark.parametrize("ends", [[False], [True]])
+def test_a_failing_capture_leaves_nothing_behind(monkeypatch, ends):
+    """The model's own error comes out, whether or not its capture can be ended; the stream is the
+    one of before, and a capture that succeeds resets torch's generator."""
+    fake = FakeCuda(monkeypatch, ends)
+
+    def fail():
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(RuntimeError, match="^operation not permitted"):
+        capture_cuda(fail)
+    assert fake.stream_in_use == "user's"
+    assert fake.log == ["begin on side", "end", "begin on side", "end"]
+
+
+def test_a_capture_that_does_not_end(monkeypatch):
+    """The model caught the error that its capture died of."""
+    fake = FakeCuda(monkeypatch, [False, False])
+    with pytest.raises(RuntimeError, match="^operation failed"):
+        capture_cuda(lambda: None)
+    assert fake.stream_in_use == "user's"
+    assert fake.log == ["begin on side", *["end"] * 2, "begin on side", "end"]
+
+
+def test_waiting_is_forbidden_on_cuda_alone(monkeypatch):
+    fake = FakeCuda(monkeypatch, [])
+    for device, mode in ((None, 0), ("cpu", 0), ("cuda:0", "error")):
+        with pytest.raises(ZeroDivisionError), forbid_waiting(device and torch.device(device)):
+            assert fake.mode == mode
+            raise ZeroDivisionError
+        assert fake.mode == 0
+
+
+@torch.no_grad()
+def test_a_model_that_waits_is_refused_before_the_capture(monkeypatch):
+    """In its last warm-up, so that it has tuned before what it tunes once."""
+    calls = []
+
+    @contextmanager
+    def forbid(device):
+        calls.append(device)
+        if device is not None:
+            raise RuntimeError("called a synchronizing CUDA operation")
+        yield
+
+    monkeypatch.setattr(graph_, "forbid_waiting", forbid)
+    graphs, net = Graphs(lambda work: pytest.fail("captured")), Net()
+    with pytest.warns(UserWarning, match="synchronizing"):
+        assert graphs.step_for(net, state_of("DDIM", 5, 0, None), {}, False) is None
+    assert calls == [None, torch.device("cpu")]
 
 
 @torch.no_grad()
