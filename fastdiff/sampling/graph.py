@@ -4,6 +4,7 @@ The table, the row counters, the seeds and the guidance weights lie on the devic
 captured serves other tables of the same structure, other seeds, scales and numbers of steps.
 """
 
+import threading
 import warnings
 import weakref
 from collections import OrderedDict
@@ -16,7 +17,7 @@ KEPT = 8  # captures kept for another call
 
 
 class StepGraph:
-    """A captured step.
+    """A captured step. It serves one run at a time: see ``acquire``.
 
     Args:
         model: called as model(x, t, **inputs).
@@ -31,6 +32,8 @@ class StepGraph:
 
     def __init__(self, model, state, inputs: dict, capture=None):
         self.state = state
+        self._in_use = threading.Lock()
+        self._finished = None  # an event on the device, behind the work of the run before
         self.inputs = {
             name: value.clone() if isinstance(value, torch.Tensor) else value
             for name, value in inputs.items()
@@ -42,12 +45,24 @@ class StepGraph:
             lambda: state.execute(model(state.model_input, state.t, **self.inputs))
         )
 
+    def acquire(self) -> bool:
+        """Keep other runs out until ``release``; False: it serves one already."""
+        return self._in_use.acquire(blocking=False)
+
+    def release(self) -> None:
+        """Let another run have the graph, which will wait on the device for what is enqueued."""
+        if self.state.x.is_cuda:
+            self._finished = torch.cuda.current_stream(self.state.x.device).record_event()
+        self._in_use.release()
+
     def fits(self, state, inputs: dict) -> bool:
         """Whether the graph can do another run's work."""
         return self.state.structure() == state.structure() and _same_kind(self.inputs, inputs)
 
     def take(self, state, inputs: dict) -> None:
         """Do this run's work from now on."""
+        if self._finished is not None:
+            torch.cuda.current_stream(self.state.x.device).wait_event(self._finished)
         self.state.take(state)
         for name, value in inputs.items():
             if isinstance(value, torch.Tensor):
@@ -130,19 +145,29 @@ def _same_kind(mine: dict, theirs: dict) -> bool:
 
 
 class Graphs:
-    """The captures of a process: found again for the same module and structure."""
+    """The captures of a process: found again for the same module and structure.
+
+    A capture that is serving a run, of another thread or of a loop whose callback or model samples
+    in its turn, is left alone: the new run gets a capture of its own.
+    """
 
     def __init__(self, capture=None):
         self.capture = capture
         self.kept: OrderedDict[tuple, tuple[weakref.ref, StepGraph]] = OrderedDict()
         self.refused: weakref.WeakSet = weakref.WeakSet()
+        self._lock = threading.RLock()  # torch makes one capture at a time; a model may sample
 
     def step_for(self, model, state, inputs: dict, required: bool) -> StepGraph | None:
-        """A graph that does this run's work, captured now or before; None: run eagerly.
+        """A graph that does this run's work, captured now or before, acquired for it and to be
+        released by it; None: run eagerly.
 
         Raises:
             RuntimeError: ``required``, and the model cannot be captured.
         """
+        with self._lock:
+            return self._step_for(model, state, inputs, required)
+
+    def _step_for(self, model, state, inputs, required):
         key = _identity(model)
         if key is None and not required and state.remaining <= 2 * WARM_UP:
             return None  # nothing can be kept, and capturing would cost more than it saves
@@ -154,6 +179,7 @@ class Graphs:
             graph = StepGraph(model, state, inputs, self.capture)
         except RuntimeError as error:
             return self._refuse(model, key, error, required)
+        graph.acquire()
         if key is not None:
             self.kept[(*key, id(graph))] = (weakref.ref(model), graph)
             while len(self.kept) > KEPT:
@@ -164,7 +190,8 @@ class Graphs:
         for name in [n for n, (alive, _) in self.kept.items() if alive() is None]:
             del self.kept[name]
         for name, (owner, graph) in self.kept.items():
-            if name[:-1] == key and owner() is model and graph.fits(state, inputs):
+            fits = name[:-1] == key and owner() is model and graph.fits(state, inputs)
+            if fits and graph.acquire():
                 self.kept.move_to_end(name)
                 graph.take(state, inputs)
                 return graph
@@ -177,7 +204,7 @@ class Graphs:
         if key is not None and not isinstance(error, torch.OutOfMemoryError):
             self.refused.add(model)  # for good; memory may be there another time
         warnings.warn(f"graph: running eagerly, the model cannot be captured: {reason}",
-                      stacklevel=4)  # fmt: skip
+                      stacklevel=5)  # fmt: skip
         return None
 
 

@@ -66,20 +66,26 @@ def sample(
         conditions = [cond] if guidance is None else [uncond, cond]
         inputs = _stack(conditions, len(x))
         captured = _capture(model, state, inputs, graph)
-        state = captured.state if captured else state
-        bar = _progress_bar(state) if progress else None
-        while not state.done:
-            if captured:
-                captured.step()
-            else:
-                state.step(_evaluate(model, state, conditions, inputs))
-            if callback is not None:
-                callback(state)
-            if bar is not None:
-                bar.update()
+        if captured is None:
+            step = lambda: state.step(_evaluate(model, state, conditions, inputs))  # noqa: E731
+            return _run(state, step, callback, progress)
+        try:  # a graph's buffers serve the next call
+            return _run(captured.state, captured.step, callback, progress).clone()
+        finally:
+            captured.release()
+
+
+def _run(state, step, callback, progress):
+    bar = _progress_bar(state) if progress else None
+    while not state.done:
+        step()
+        if callback is not None:
+            callback(state)
         if bar is not None:
-            bar.close()
-        return state.x.clone() if captured else state.x  # a graph's buffers serve the next call
+            bar.update()
+    if bar is not None:
+        bar.close()
+    return state.x
 
 
 def _capture(model, state, inputs, graph):

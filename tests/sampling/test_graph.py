@@ -4,6 +4,8 @@ On a CUDA device the capture is real (tests/gpu). Here "capturing" keeps the fun
 calls it: what is tested is that nothing of a run is left outside the buffers that a graph works in.
 """
 
+import importlib
+import threading
 from contextlib import contextmanager
 
 import pytest
@@ -16,7 +18,7 @@ from toy import TABLES, start, table_of
 import fastdiff as fd
 from fastdiff.guidance import CFG
 from fastdiff.sampling import graph as graph_
-from fastdiff.sampling.graph import Graphs, StepGraph, capture_cuda, forbid_waiting
+from fastdiff.sampling.graph import Graphs, StepGraph
 
 
 class Net(torch.nn.Module):
@@ -82,6 +84,99 @@ def test_what_does_not_fit():
         graph.take(state_of("UniPC", 5, 0, None), {})
 
 
+def found(graphs, net, state, inputs=()):
+    """The graph that a run gets, given back at once."""
+    graph = graphs.step_for(net, state, dict(inputs), False)
+    graph.release()
+    return graph
+
+
+def run(graphs, net, state, before_step=lambda: None):
+    """What ``sample`` does with a captured step."""
+    graph = graphs.step_for(net, state, {}, False)
+    try:
+        while not graph.state.done:
+            before_step()
+            graph.step()
+        return graph.state.x.clone()
+    finally:
+        graph.release()
+
+
+@torch.no_grad()
+def test_a_run_within_a_run():
+    """A callback that samples with the same model gets a capture of its own; it is kept, too."""
+    captured, net = [], Net()
+    graphs = Graphs(lambda work: captured.append(work) or work)
+    outer, inner = (finish(state_of("DDPM", 5, seed, None), net, 0.0) for seed in (1, 9))
+    seen = []
+
+    def nested():
+        seen.append(run(graphs, net, state_of("DDPM", 5, 9, None)))
+
+    assert same_bits(run(graphs, net, state_of("DDPM", 5, 1, None), nested), outer)
+    assert len(seen) == 5 and all(same_bits(x, inner) for x in seen)
+    assert len(captured) == 2
+
+
+@torch.no_grad()
+def test_runs_in_several_threads():
+    graphs, net, count = Graphs(capture), Net(), 4
+    expected = [finish(state_of("DDPM", 5, seed, None), net, 0.0) for seed in range(count)]
+    turn, wrong = threading.Barrier(count), []
+
+    @torch.no_grad()
+    def work(seed):
+        for _ in range(3):
+            x = run(graphs, net, state_of("DDPM", 5, seed, None), turn.wait)  # all in lockstep
+            if not same_bits(x, expected[seed]):
+                wrong.append(seed)
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(count)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong and len(graphs.kept) == count
+
+
+@torch.no_grad()
+def test_a_run_that_fails_gives_its_graph_back():
+    graphs, net = Graphs(capture), Net()
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(graphs, net, state_of("DDIM", 5, 0, None), stop)
+    found(graphs, net, state_of("DDIM", 5, 0, None))
+    assert len(graphs.kept) == 1
+
+
+@torch.no_grad()
+def test_sample_gives_its_graph_back(monkeypatch):
+    """Whether its loop ends or raises; a callback of its own samples elsewhere."""
+    sampling = importlib.import_module("fastdiff.sampling.sample")
+    graphs, net, table = Graphs(capture), Net(), table_of("DDPM", 5)
+    expected = fd.sample(net, start(), table, seeds=3)
+
+    def captured(model, state, inputs, graph):
+        return graphs.step_for(model, state, inputs, False)
+
+    def nested(state):
+        assert same_bits(fd.sample(net, start(), table, seeds=3), expected)
+
+    def fail(state):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sampling, "_capture", captured)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fd.sample(net, start(), table, callback=fail)
+        assert same_bits(fd.sample(net, start(), table, seeds=3, callback=nested), expected)
+    assert len(graphs.kept) == 2
+
+
 @torch.no_grad()
 def test_captures_are_found_again():
     """One capture for one module and structure; a changed module or a copy gets its own."""
@@ -92,12 +187,12 @@ def test_captures_are_found_again():
         return work
 
     graphs, net = Graphs(counting), Net()
-    first = graphs.step_for(net, state_of("DDIM", 5, 0, None), {}, False)
-    assert graphs.step_for(net, state_of("DDIM", 5, 1, None), {}, False) is first
-    assert graphs.step_for(net, state_of("UniPC", 5, 1, None), {}, False) is not first
-    assert graphs.step_for(Net(), state_of("DDIM", 5, 1, None), {}, False) is not first
+    first = found(graphs, net, state_of("DDIM", 5, 0, None))
+    assert found(graphs, net, state_of("DDIM", 5, 1, None)) is first
+    assert found(graphs, net, state_of("UniPC", 5, 1, None)) is not first
+    assert found(graphs, Net(), state_of("DDIM", 5, 1, None)) is not first
     net.scale = torch.nn.Parameter(torch.tensor(0.7))  # other memory than was captured
-    assert graphs.step_for(net, state_of("DDIM", 5, 1, None), {}, False) is not first
+    assert found(graphs, net, state_of("DDIM", 5, 1, None)) is not first
     assert len(captured) == 4
 
 
@@ -134,88 +229,8 @@ def test_a_capture_is_made_for_one_autocast_dtype(monkeypatch):
     monkeypatch.setattr(torch, "is_autocast_enabled", lambda: True)
     for dtype in (torch.bfloat16, torch.float16, torch.bfloat16):
         monkeypatch.setattr(torch, "get_autocast_dtype", lambda _, dtype=dtype: dtype)
-        kept.append(graphs.step_for(net, state_of("DDIM", 5, 0, None), {}, False))
+        kept.append(found(graphs, net, state_of("DDIM", 5, 0, None)))
     assert kept[0] is kept[2] and kept[0] is not kept[1]
-
-
-class FakeCuda:
-    """torch.cuda as a capture uses it: the current stream, and captures of which some fail to
-    end, as after a synchronisation within them."""
-
-    def __init__(self, monkeypatch, ends):
-        self.log, self.ends, self.stream_in_use, self.mode = [], iter(ends), "user's", 0
-        fake = self
-
-        class CUDAGraph:
-            def capture_begin(self, pool, capture_error_mode):
-                fake.log.append(f"begin on {fake.stream_in_use}")
-
-            def capture_end(self):
-                fake.log.append("end")
-                if not next(fake.ends, True):
-                    raise RuntimeError("operation failed due to a previous error during capture")
-
-            def replay(self):
-                fake.log.append("replay")
-
-        @contextmanager
-        def stream(other):
-            before, self.stream_in_use = self.stream_in_use, other
-            try:
-                yield
-            finally:
-                self.stream_in_use = before
-
-        replaced = {
-            "CUDAGraph": CUDAGraph, "graph_pool_handle": lambda: (0, 1), "stream": stream,
-            "Stream": lambda: "side", "synchronize": lambda: None, "empty_cache": lambda: None,
-            "current_device": lambda: 0, "get_sync_debug_mode": lambda: self.mode,
-            "set_sync_debug_mode": lambda mode: setattr(self, "mode", mode),
-        }  # fmt: skip
-        for name, value in replaced.items():
-            monkeypatch.setattr(torch.cuda, name, value)
-        empty = torch.empty
-        monkeypatch.setattr(graph_.torch, "empty", lambda *size, device: empty(*size))
-
-
-def test_a_capture(monkeypatch):
-    fake = FakeCuda(monkeypatch, [])
-    capture_cuda(lambda: fake.log.append(f"work on {fake.stream_in_use}"))()
-    assert fake.log == ["begin on side", "work on side", "end", "replay"]
-    assert fake.stream_in_use == "user's"
-
-
-@pytest.mark.parametrize("ends", [[False], [True]])
-def test_a_failing_capture_leaves_nothing_behind(monkeypatch, ends):
-    """The model's own error comes out, whether or not its capture can be ended; the stream is the
-    one of before, and a capture that succeeds resets torch's generator."""
-    fake = FakeCuda(monkeypatch, ends)
-
-    def fail():
-        raise RuntimeError("operation not permitted when stream is capturing")
-
-    with pytest.raises(RuntimeError, match="^operation not permitted"):
-        capture_cuda(fail)
-    assert fake.stream_in_use == "user's"
-    assert fake.log == ["begin on side", "end", "begin on side", "end"]
-
-
-def test_a_capture_that_does_not_end(monkeypatch):
-    """The model caught the error that its capture died of."""
-    fake = FakeCuda(monkeypatch, [False, False])
-    with pytest.raises(RuntimeError, match="^operation failed"):
-        capture_cuda(lambda: None)
-    assert fake.stream_in_use == "user's"
-    assert fake.log == ["begin on side", *["end"] * 2, "begin on side", "end"]
-
-
-def test_waiting_is_forbidden_on_cuda_alone(monkeypatch):
-    fake = FakeCuda(monkeypatch, [])
-    for device, mode in ((None, 0), ("cpu", 0), ("cuda:0", "error")):
-        with pytest.raises(ZeroDivisionError), forbid_waiting(device and torch.device(device)):
-            assert fake.mode == mode
-            raise ZeroDivisionError
-        assert fake.mode == 0
 
 
 @torch.no_grad()
