@@ -24,5 +24,6 @@ def build_info() -> dict:
         "cpu_clones": native.cpu_clones() if native else [],
         "cuda_archs": native.cuda_archs.split() if native else [],
         "backends": [name for name, missing in MISSING.items() if not missing],
+        "devices": ["cpu", *map(torch.cuda.get_device_name, range(torch.cuda.device_count()))],
         "threads": torch.get_num_threads(),
     }

@@ -11,7 +11,6 @@ import math
 import operator
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from . import ops
@@ -61,7 +60,7 @@ def keys(seeds: int | Sequence[int] | torch.Tensor, batch: int, *, device="cpu")
         seeds: one int: sample b gets seed ``seeds + b`` (so sample b of seed s is sample 0 of seed
             s + b); or ``batch`` ints; or an int64 tensor of seeds [batch] or of keys [batch, 2].
     """
-    if isinstance(seeds, np.ndarray):
+    if not isinstance(seeds, torch.Tensor) and hasattr(seeds, "tolist"):  # of numpy
         seeds = seeds.tolist()
     if isinstance(seeds, torch.Tensor):
         ops.library.require_memory(seeds=seeds)

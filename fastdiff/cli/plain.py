@@ -25,8 +25,12 @@ class PlainLoop:
         self.step(None)
 
     @property
+    def remaining(self) -> int:
+        return len(self.rows) - self.place
+
+    @property
     def done(self) -> bool:
-        return self.place == len(self.rows)
+        return self.remaining == 0
 
     def step(self, out: torch.Tensor | None) -> None:
         """Guidance, update, noise, next model input."""
@@ -40,7 +44,7 @@ class PlainLoop:
             m = (row["p_x"] * x + row["p_o"] * out).clamp(row["clip_lo"], row["clip_hi"])
         before = self.z
         if row["c_z"] or row["d_z"]:
-            self.z = torch.randn(x.shape, generator=self.generator)
+            self.z = torch.randn(x.shape, generator=self.generator, device=x.device)
         slots = {f"h{k}": h for k, h in enumerate(self.history)}
         outputs = {"m": m, "o": out, "u": uncond}
         operands = {"x": x, "s": self.saved, **outputs, **slots, "z": self.z, "zp": before}
@@ -54,7 +58,7 @@ class PlainLoop:
         if row["in_scale"]:
             scaled = following if row["in_scale"] == 1 else following * row["in_scale"]
             self.model_input = scaled if self.scale is None else torch.cat([scaled, scaled])
-            self.t = torch.full((len(self.model_input),), row["t_next"], dtype=x.dtype)
+            self.t = x.new_full((len(self.model_input),), row["t_next"])
 
 
 def _combine(row, prefix, operands):

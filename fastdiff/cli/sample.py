@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import SamplerState, guidance, models, noise, schedules, solvers
+from ..solvers.table import LEVEL
 from .plain import PlainLoop
 
 SUFFIXES = (".png", ".npz", ".safetensors")
@@ -34,7 +35,7 @@ def sample(
         _check_out(out)
         network = models.digits(device) if model is None else models.load(model, device)[0]
         labels = torch.tensor(_cycle(_parse_classes(classes), n), device=device)
-        table = _find(solver).lower(schedules.VPCosine(), steps, prediction="v")
+        table = _lower(solver, steps)
         config = network.config
         shape = (config.channels, config.image_size, config.image_size)
         x = noise.draw(noise.keys(seed, n, device=device), shape)
@@ -43,8 +44,9 @@ def sample(
         times = {"fastdiff": _run(network, fused, labels, scale, progress=True)}
         _save(out, fused.x, labels)
         difference = None
-        if compare and device == "cpu":
-            plain = PlainLoop(table, x, scale=None if scale == 1 else scale)
+        if compare:
+            generator = torch.Generator(x.device).manual_seed(abs(seed))
+            plain = PlainLoop(table, x, scale=None if scale == 1 else scale, generator=generator)
             times["plain PyTorch"] = _run(network, plain, labels, scale, progress=True)
             if not table.stochastic:
                 difference = (plain.x - fused.x).abs().max().item()
@@ -63,7 +65,10 @@ def _run(network, state, labels, scale, progress) -> tuple[float, float]:
     inside = 0.0
     with torch.no_grad():
         network(state.model_input, state.t, y)  # the first call of a model is not its usual one
-        bar = tqdm(desc=type(state).__name__, unit="step", disable=not progress, leave=False)
+        bar = tqdm(
+            total=state.remaining, desc=type(state).__name__, unit="step", disable=not progress,
+            leave=False,
+        )  # fmt: skip
         start = clock()
         while not state.done:
             before = clock()
@@ -107,6 +112,16 @@ def _check_out(out: Path) -> None:
         raise ValueError(f"out: expected an existing folder, got {str(out.parent)!r}")
 
 
+def _lower(name: str, steps: int):
+    table = _find(name).lower(schedules.VPCosine(), steps, prediction="v")
+    first, last = table.levels[[0, -1], LEVEL.index("sigma")]
+    if first < last:
+        raise ValueError(f"solver: expected one that goes from noise to data, got {name!r}")
+    if table.uses_known:
+        raise ValueError(f"solver: expected one that needs no known data, got {name!r}")
+    return table
+
+
 def _find(name: str):
     known = {n.lower(): n for n in solvers.names()}
     if name.lower() not in known:
@@ -118,7 +133,7 @@ def _parse_classes(text: str) -> list[int]:
     chosen = []
     for part in text.split(","):
         low, _, high = part.strip().partition("-")
-        if not low.isdigit() or (high and not high.isdigit()):
+        if not low.isdecimal() or (high and not high.isdecimal()):
             raise ValueError(f"classes: expected digits such as 7, 0-9 or 1,3,5, got {text!r}")
         chosen += range(int(low), int(high or low) + 1)
     if not chosen or max(chosen) > 9:
