@@ -46,18 +46,38 @@ def _restore_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None
     optimizer.load_state_dict({"state": entries, "param_groups": groups})
 
 
-def save_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) -> None:
-    """Write ``state`` and ``config`` to ``path``, atomically."""
+def tensors_of(state: TrainState) -> dict[str, Tensor]:
+    """All that a checkpoint holds of a state, by "part/name"."""
     parts = {
         "model": state.model.state_dict(),
         "ema": state.ema.state_dict(),
         "optimizer": _optimizer_tensors(state.optimizer),
     }
-    tensors = {
-        f"{part}/{name}": value.detach().cpu().contiguous()
+    return {
+        f"{part}/{name}": value.detach()
         for part, values in parts.items()
         for name, value in values.items()
     }
+
+
+def not_finite(tensors: dict[str, Tensor]) -> str | None:
+    """The name of the first tensor with a number that is not finite."""
+    floats = {name: v for name, v in tensors.items() if v.is_floating_point()}
+    # One look at the device for all of them.
+    fine = torch.stack([v.isfinite().all() for v in floats.values()]).tolist() if floats else []
+    return next((name for name, ok in zip(floats, fine, strict=True) if not ok), None)
+
+
+def save_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) -> None:
+    """Write ``state`` and ``config`` to ``path``, atomically.
+
+    Raises:
+        ValueError: if a number of the state is not finite; a file that is there stays as it is.
+    """
+    tensors = tensors_of(state)
+    if bad := not_finite(tensors):
+        raise ValueError(f"state: expected finite numbers, got others in {bad!r}; not saved")
+    tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
     header = {
         "format": FORMAT,
         "config": json.dumps(config.to_dict()),
@@ -90,6 +110,11 @@ def _read(path: str | Path) -> tuple[dict[str, str], dict[str, dict[str, Tensor]
         raise ValueError(
             f"path: expected a checkpoint, got a damaged or foreign file {str(path)!r}: {error}"
         ) from None
+    for part, tensors in parts.items():
+        if bad := not_finite(tensors):
+            raise ValueError(
+                f"path: expected finite weights, got others in '{part}/{bad}' of {str(path)!r}"
+            )
     return header, parts
 
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from fastdiff.models import Batch, Member, find
 
 from .batch import batch_seed, make_batch, part, whole
-from .checkpoint import TrainState, load_checkpoint, save_checkpoint
+from .checkpoint import TrainState, load_checkpoint, not_finite, save_checkpoint, tensors_of
 from .config import TrainConfig
 from .data import Images
 from .distributed import World
@@ -24,7 +24,7 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class Diverged(RuntimeError):
-    """The loss or its gradient is not finite."""
+    """The loss, its gradient or the weights are not finite."""
 
 
 class _Loss(nn.Module):
@@ -74,8 +74,8 @@ def train_step(
         world: of several processes, with the ``loss_module`` they share.
 
     Returns:
-        [2] detached: the loss and the norm of the gradient. Where they are not finite, neither are
-        the weights any more.
+        [2] detached: the loss and the norm of the gradient, both of before the update. Where they
+        are not finite, neither are the weights any more.
     """
     world = world or World()
     seed = batch_seed(config, state.step)
@@ -138,7 +138,8 @@ def train(
 
     Raises:
         FileExistsError: if the folder has a checkpoint and ``resume`` is not set.
-        Diverged: if the loss or its gradient is no longer finite; the checkpoints are older.
+        Diverged: if the loss, its gradient or the weights are no longer finite; the checkpoint is
+            older.
     """
     world, out = world or World(), Path(out)
     path = out / CHECKPOINT
@@ -168,6 +169,9 @@ def train(
             # Elsewhere than on the CPU a look at each loss would wait for the device.
             if due or torch.device(device).type == "cpu":
                 _check(recent, state, config, path)
+            # The losses are of before the update. Every process looks, so that all of them stop.
+            if due and (bad := not_finite(tensors_of(state))):
+                raise _diverged(state.step - 1, f"weights that are not ({bad!r})", config, path)
             if due and log is not None:
                 row = {
                     "step": state.step,
@@ -175,6 +179,9 @@ def train(
                     "train_loss": torch.stack(recent)[:, 0].mean().item(),
                     "test_loss": evaluate(state.ema.module, test, config, device),
                 }
+                if not math.isfinite(row["test_loss"]):
+                    found = f"test loss {row['test_loss']:g}"
+                    raise _diverged(state.step - 1, found, config, path)
                 save_checkpoint(path, state, config)
                 log.add(**row)
                 bar.set_postfix(train=row["train_loss"], test=row["test_loss"])
@@ -194,8 +201,12 @@ def _check(recent: list[Tensor], state: TrainState, config: TrainConfig, path: P
     first = int(bad[0])
     step = state.step - len(recent) + first
     loss, norm = numbers[first].tolist()
+    raise _diverged(step, f"loss {loss:g} and gradient norm {norm:g}", config, path)
+
+
+def _diverged(step: int, found: str, config: TrainConfig, path: Path) -> Diverged:
     kept = f"{str(path)!r}" if path.exists() else "none was written yet"
-    raise Diverged(
-        f"step {step}: expected a finite loss and gradient, got loss {loss:g} and gradient norm "
-        f"{norm:g} (batch seed {batch_seed(config, step)}); last good checkpoint: {kept}"
+    return Diverged(
+        f"step {step}: expected a finite loss, gradient and weights, got {found} "
+        f"(batch seed {batch_seed(config, step)}); last good checkpoint: {kept}"
     )

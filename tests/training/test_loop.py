@@ -21,6 +21,7 @@ from fastdiff.training import (
     Diverged,
     TrainConfig,
     batch_seed,
+    checkpoint,
     evaluate,
     export,
     load_checkpoint,
@@ -32,6 +33,7 @@ from fastdiff.training import (
     train,
     train_step,
 )
+from fastdiff.training import loop as training_loop
 from fastdiff.training.config import digits
 from fastdiff.training.ema import ema_decay, make_ema
 from fastdiff.training.log import read_log
@@ -251,7 +253,7 @@ def test_divergence_stops_with_step_seed_and_checkpoint(tmp_path, monkeypatch, s
 
     monkeypatch.setattr(member, "loss", loss)
     seed = batch_seed(settings, step)
-    message = rf"step {step}: expected a finite loss .*loss nan .*\(batch seed {seed}\).*{kept}"
+    message = rf"step {step}: expected a finite loss.*loss nan .*\(batch seed {seed}\).*{kept}"
     with pytest.raises(Diverged, match=message):
         train(settings, DATA, DATA, tmp_path, every=2, progress=False)
     if step == 4:
@@ -275,6 +277,54 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path, monkeypatch):
     with pytest.raises(Diverged, match="step 2: .*gradient norm (nan|inf)"):
         train(config(), DATA, DATA, tmp_path, every=3, progress=False)
     assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def dead(state):
+    with torch.no_grad():
+        next(state.model.parameters()).view(-1)[3] = torch.nan
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_an_update_to_weights_that_are_not_finite_keeps_the_checkpoint(
+    tmp_path, monkeypatch, every
+):
+    """The loss of the step is finite still, and so is that of the last one."""
+    usual = training_loop.train_step
+
+    def step(state, *arguments):
+        numbers = usual(state, *arguments)
+        if state.step == 4:
+            dead(state)
+        return numbers
+
+    monkeypatch.setattr(training_loop, "train_step", step)
+    with pytest.raises(Diverged, match=r"step 3: .*weights that are not \('model/.*checkpoint.saf"):
+        train(config(steps=4), DATA, DATA, tmp_path, every=every, progress=False)
+    assert load_model(tmp_path / "checkpoint.safetensors")[2] == 4 - every
+
+
+def test_a_first_step_that_overflows_leaves_no_checkpoint(tmp_path):
+    wild = config("vae", steps=1, lr=1e30, warmup=0, clip=1e9)
+    with pytest.raises(Diverged, match="step 0: .*got (weights|test loss).*none was written yet"):
+        train(wild, DATA, DATA, tmp_path, progress=False)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_dead_state_is_neither_saved_nor_read(tmp_path, monkeypatch):
+    settings, path = config(), tmp_path / "c.safetensors"
+    state = new_state(settings, DATA)
+    save_checkpoint(path, state, settings)
+    before = path.read_bytes()
+    dead(state)
+    with pytest.raises(ValueError, match="state: expected finite numbers, got others in 'model/"):
+        save_checkpoint(path, state, settings)
+    assert path.read_bytes() == before
+    with monkeypatch.context() as unguarded:
+        unguarded.setattr(checkpoint, "not_finite", lambda tensors: None)
+        save_checkpoint(path, state, settings)
+    for read in (load_model, lambda p: load_checkpoint(p, new_state(settings, DATA), settings)):
+        with pytest.raises(ValueError, match="path: expected finite weights, got .*'model/.*c.saf"):
+            read(path)
 
 
 # Logs and export.
