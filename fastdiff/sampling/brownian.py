@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from .. import ops
+from ..noise import _bits
 from ..row import COLUMN
-from .draws import Draws
+from .draws import Draws, index_of
 
 DEPTH = 40
 ROUNDINGS = (24, 32, DEPTH)
@@ -37,8 +38,9 @@ def path_at(point: int, keys: torch.Tensor, shape, depth: int = DEPTH) -> torch.
     blocks = -(-math.prod(shape) // 4)
 
     def normal(number):  # number 0 is the initial state's
-        at = torch.tensor([0, number * blocks], device=keys.device)
-        return ops.normal(keys + at, shape).double()
+        at = keys.clone()
+        at[:, 1] += _bits(number * blocks % 2**64, "draw")
+        return ops.normal(at, shape).double()
 
     low, high = 0, 2**depth
     left, right = torch.zeros((), dtype=torch.float64, device=keys.device), normal(1)
@@ -74,9 +76,15 @@ class BrownianDraws(Draws):
         for b, n in zip(samples, number, strict=True):
             wanted.setdefault(self.stretch[b][n - 1], []).append(b)
         for (start, end), chosen in wanted.items():
-            keys, shape = self.keys[chosen], self.z.shape[1:]
+            which, shape = index_of(chosen, self.z), self.z.shape[1:]
+            keys = self.keys[which]
             rise = path_at(start, keys, shape) - path_at(end, keys, shape)
-            self.z[chosen] = (rise / math.sqrt((start - end) / 2**DEPTH)).to(self.z)
+            self.z[which] = (rise / math.sqrt((start - end) / 2**DEPTH)).to(self.z)
+
+    def moved(self, buffers):
+        draws = super().moved(buffers)
+        draws.keys = buffers.keys
+        return draws
 
 
 def _stretches(table) -> list[tuple[int, int]]:

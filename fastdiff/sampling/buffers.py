@@ -54,19 +54,24 @@ class Buffers:
                 mine.copy_(theirs)
 
 
-def packed_rows(rows: np.ndarray, like: torch.Tensor) -> torch.Tensor:
-    """[capacity, 40] the rows in the state's dtype, on its device.
+def capacity(count: int, device: torch.device, weights: np.ndarray | None) -> int:
+    """Rows to make room for, where ``count`` are needed.
 
-    On a GPU the capacity is the next power of two, the rest END rows: tables of other lengths can
-    then take their place without a new capture.
+    On a GPU 1024, or the next power of two: tables of other lengths can then take their place
+    without a new capture. Fewer, from 64 on, where each row has many weights of its own.
     """
-    capacity = len(rows)
-    if like.device.type != "cpu":
-        capacity = max(64, 1 << (capacity - 1).bit_length())
-    packed = np.zeros((capacity, WIDTH))
-    packed[:, COLUMN["slot"]] = -1
-    packed[: len(rows)] = rows
-    return torch.tensor(packed, dtype=like.dtype, device=like.device)
+    if device.type == "cpu":
+        return count
+    many = weights is not None and len(weights) > 1 and weights[0].size > 1024
+    return max(64 if many else 1024, 1 << (count - 1).bit_length())
+
+
+def packed_rows(rows: np.ndarray, like: torch.Tensor, room: int) -> torch.Tensor:
+    """[room, 40] the rows in the state's dtype, on its device; those beyond them are END rows."""
+    packed = torch.zeros(room, WIDTH, dtype=like.dtype)
+    packed[len(rows) :, COLUMN["slot"]] = -1
+    packed[: len(rows)] = torch.tensor(rows)
+    return packed.to(like.device)
 
 
 def mixing_weights(weights: np.ndarray | None, rows: torch.Tensor) -> torch.Tensor | None:

@@ -3,11 +3,19 @@
 The default, Philox, is drawn inside the kernel and needs none of this.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
 
 from .. import ops
+
+
+def index_of(samples: Sequence[int], like: torch.Tensor):
+    """What picks these samples out of a batch, brought to its device without a wait."""
+    if len(samples) == len(like):
+        return slice(None)
+    return torch.tensor(samples).to(like.device, non_blocking=True)
 
 
 class Draws:
@@ -53,7 +61,14 @@ class Draws:
 
     def keep_previous(self, samples: Sequence[int]) -> None:
         """Hold the latest draw of these samples as the one before."""
-        self.z_prev[samples] = self.z[samples]
+        which = index_of(samples, self.z)
+        self.z_prev[which] = self.z[which]
+
+    def moved(self, buffers) -> "Draws":
+        """The same draws into the buffers of another state."""
+        draws = copy.copy(self)
+        draws.z, draws.z_prev = buffers.z, buffers.z_prev
+        return draws
 
     def fill(self, samples: Sequence[int], number: Sequence[int]) -> None:
         """Draw for the samples whose row draws; ``number`` is the draw of each of them."""
@@ -83,9 +98,7 @@ class Draws:
             self._take(samples, ops.randn_(whole, generator))
 
     def _take(self, samples, given):
-        """z = given for these samples; an index would have to travel to the device."""
-        if len(samples) == len(self.z):
-            if given is not self.z:
-                self.z.copy_(given)
-        else:
-            self.z[samples] = given[samples].to(self.z)
+        """z = given for these samples."""
+        if given is not self.z:
+            which = index_of(samples, self.z)
+            self.z[which] = given.to(self.z)[which]

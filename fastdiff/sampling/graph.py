@@ -204,7 +204,7 @@ class Graphs:
         if key is not None and not isinstance(error, torch.OutOfMemoryError):
             self.refused.add(model)  # for good; memory may be there another time
         warnings.warn(f"graph: running eagerly, the model cannot be captured: {reason}",
-                      stacklevel=5)  # fmt: skip
+                      stacklevel=6)  # fmt: skip
         return None
 
 

@@ -8,8 +8,9 @@ from .. import guidance as guidance_
 from .. import noise as noise_
 from .. import ops
 from ..row import COLUMN
+from . import buffers as buffers_
 from .brownian import BrownianDraws
-from .buffers import Buffers, mixing_weights, packed_rows
+from .buffers import Buffers
 from .draws import Draws
 from .generator import GeneratorStream
 from .operands import check_start, known_data, plain, require_state, split_variance
@@ -73,8 +74,9 @@ class SamplerState:
         state = x.to(torch.float64 if wide else torch.float32).clone(
             memory_format=torch.contiguous_format
         )
-        rows = packed_rows(self.program.rows, state)
         weights, second_weights, self.outputs = self._lower_guidance(guidance, batch)
+        room = buffers_.capacity(len(self.program.rows), device, weights)
+        rows = buffers_.packed_rows(self.program.rows, state, room)
         known, mask = known_data(known, mask, state, uses("uses_known"))
         time = torch.float64 if model_dtype == torch.float64 else torch.float32
         stacked = self.outputs * batch
@@ -86,8 +88,8 @@ class SamplerState:
             keys=noise_.keys(seeds, batch, device=device),
             model_input=torch.zeros((stacked, *rest), dtype=model_dtype, device=device),
             t=torch.zeros(stacked, dtype=time, device=device),
-            weights=mixing_weights(weights, rows),
-            second_weights=mixing_weights(second_weights, rows),
+            weights=buffers_.mixing_weights(weights, rows),
+            second_weights=buffers_.mixing_weights(second_weights, rows),
             saved=torch.zeros_like(state) if uses("uses_saved") else None,
             history=state.new_zeros((slots, *state.shape)) if slots else None,
             known=known,
@@ -232,7 +234,7 @@ class SamplerState:
         for name in ("program", "_reads", "_start", "_total", "_left", "_drawn", "_stream"):
             setattr(self, name, getattr(other, name))
         if self._draws is not None:
-            self._draws.source = other._draws.source
+            self._draws = other._draws.moved(self.buffers)
 
     def structure(self) -> tuple:
         """States of the same structure can take each other's place in a captured graph."""

@@ -57,7 +57,7 @@ def test_a_table_for_each_sample():
     assert_equal(graphed, expected, "graphed")
 
 
-@pytest.mark.parametrize("noise", ["philox", "torch"])
+@pytest.mark.parametrize("noise", ["philox", "torch", "brownian"])
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_nothing_waits_in_a_loop(name, noise, no_sync):
     net, table = Net(), TABLES[name]
@@ -71,6 +71,16 @@ def test_nothing_waits_in_a_loop(name, noise, no_sync):
                 else:
                     graph.step()
         assert state.x.isfinite().all()
+
+
+def test_nothing_waits_where_samples_draw_at_different_points(no_sync):
+    """Their places in the batch travel to the device."""
+    tables = [TABLES["DDPM"], table_of("DDPM", 9), TABLES["DDIM"]]
+    state = fd.SamplerState(tables, start().to(DEVICE), noise="brownian")
+    with no_sync():
+        while not state.done:
+            state.step(Net()(state.model_input, state.t))
+    assert state.x.isfinite().all()
 
 
 def test_the_guard_against_waiting_sees_one(no_sync):

@@ -8,6 +8,7 @@ import importlib
 import threading
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from helpers import same_bits
@@ -17,6 +18,7 @@ from toy import TABLES, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
+from fastdiff.sampling import buffers
 from fastdiff.sampling import graph as graph_
 from fastdiff.sampling.graph import Graphs, StepGraph
 
@@ -262,6 +264,54 @@ def test_noise_from_elsewhere_in_a_graph():
     while not graph.state.done:
         graph.step()
     assert same_bits(graph.state.x, expected)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("noise", ["philox", "brownian", "torch", "callable"])
+def test_another_number_of_steps_in_the_same_graph(monkeypatch, noise):
+    """A table of another length, and noise that comes from elsewhere for another table."""
+    monkeypatch.setattr(buffers, "capacity", lambda count, device, weights: 64)
+    net, graph = Net(), None
+    sources = {"callable": lambda n, shape: torch.full(shape, 0.1 * n)}
+    for steps in (9, 5, 12):
+        torch.manual_seed(5)
+        expected = finish(state_of("DDPM", steps, 3, None, sources.get(noise, noise)), net, 0.0)
+        state = state_of("DDPM", steps, 3, None, sources.get(noise, noise))
+        torch.manual_seed(5)
+        if graph is None:
+            graph = StepGraph(net, state, {}, capture)
+        else:
+            graph.take(state, {})
+        while not graph.state.done:
+            graph.step()
+        assert same_bits(graph.state.x, expected), steps
+
+
+@torch.no_grad()
+def test_another_kind_of_noise_in_the_same_graph():
+    """All that is drawn before a row goes through the same buffers."""
+    net, graph = Net(), None
+    given = torch.randn(5, *start().shape, generator=torch.Generator().manual_seed(1))
+    for noise in ("brownian", given, "brownian"):
+        expected = finish(state_of("DDPM", 5, 3, None, noise), net, 0.0)
+        state = state_of("DDPM", 5, 3, None, noise)
+        if graph is None:
+            graph = StepGraph(net, state, {}, capture)
+        else:
+            assert graph.fits(state, {})
+            graph.take(state, {})
+        while not graph.state.done:
+            graph.step()
+        assert same_bits(graph.state.x, expected)
+
+
+def test_room_for_tables_to_come():
+    cuda, cpu = torch.device("cuda"), torch.device("cpu")
+    assert buffers.capacity(9, cpu, None) == 9
+    assert [buffers.capacity(n, cuda, None) for n in (6, 1001, 1024, 1025)] == [1024] * 3 + [2048]
+    alike, of_each = np.ones((1, 4096, 2)), np.ones((9, 4096, 2))
+    assert buffers.capacity(9, cuda, alike) == 1024
+    assert buffers.capacity(9, cuda, of_each) == 64, "a table of weights as large as the batch"
 
 
 def test_graphs_are_for_cuda():
