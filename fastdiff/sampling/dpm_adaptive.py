@@ -1,4 +1,8 @@
-"""DPM-Solver-12 and -23 with adaptive steps in lam = log(alpha / sigma)."""
+"""DPM-Solver-12 and -23 with adaptive steps in lam = log(alpha / sigma).
+
+The rows are those of the table solvers (``solvers.exponential.Step``), made one at a time, with
+their coefficients in tensors that have one of each sample.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ from torch import Tensor
 
 from .. import noise, ops
 from ..parameterization import read
+from ..solvers.exponential import Step
+from ..solvers.kappa import kept_variance
+from ..solvers.path import Point
 from .adaptive import Solution, check_tolerances, unfinished
 from .inverse import Inverse
 
@@ -72,6 +79,11 @@ class DPMAdaptive:
         raise RuntimeError(f"max_steps: not every sample arrived within {self.max_steps} steps")
 
 
+def _point(lam: Tensor) -> Point:
+    """The noise level of y: alpha = 1, sigma = e^-lam."""
+    return Point(torch.nan, 1.0, torch.exp(-lam), lam)
+
+
 class Run:
     """A batch on its way; ``attempt`` tries a step."""
 
@@ -116,37 +128,36 @@ class Run:
         """Where the ODE steps to, and the standard deviation of the noise added there in y."""
         if not self.solver.eta:
             return target, None
-        rho, rho_target = torch.exp(-self.lam), torch.exp(-target)
-        grown = (-torch.expm1(2 * (self.lam - target))).clamp(min=0.0)  # 1 - rho_target^2 / rho^2
-        up = torch.minimum(rho_target, self.solver.eta * rho_target * grown.sqrt())
-        down = (rho_target**2 - up**2).sqrt()
-        landing = torch.minimum(-torch.log(down), torch.full_like(rho, self.end))
-        landing = torch.maximum(landing, target)
-        return landing, (rho_target**2 - torch.exp(-2 * landing)).clamp(min=0).sqrt()
+        above = kept_variance(self.solver.eta, _point(self.lam), _point(target))
+        below = target - 0.5 * torch.log(above.clamp(min=0.0))
+        landing = torch.maximum(below.clamp(max=self.end), target)
+        return landing, (torch.exp(-2 * target) - torch.exp(-2 * landing)).clamp(min=0).sqrt()
 
     def _steps(self, target):
         """The step to ``target`` by two orders; DPM-Solver, algorithms 1 and 2 (in y)."""
         gap = target - self.lam
-        h = torch.where(gap > 0, gap, 1e-3)  # any number where nothing moves
-        rho = torch.exp(-target)
-        eps = self._eps(self.y, self.lam)
-        # of an intermediate point a fraction r of the way in lam
-        rho_at = [torch.exp(-(self.lam + r * gap)) for r in (1 / 3, 2 / 3, 1 / 2)]
-        moved = self._column(rho * torch.expm1(gap)) * eps
+        gap = torch.where(gap > 0, gap, 1e-3)  # any step where nothing moves
+        points = {r: _point((self.lam + r * gap)[:, None]) for r in (0, 1 / 3, 1 / 2, 2 / 3, 1)}
+        operands = {"y": self.y, 0: self._eps(self.y, self.lam)}  # those of r > 0: differences to 0
+
+        def reach(r, *stages, rule="heun"):
+            """y at the fraction r of the step, by the eps at its start and at ``stages``."""
+            names = ("y", 0, *stages)
+            y, first, *others = torch.eye(len(names), dtype=self.lam.dtype, device=self.lam.device)
+            nodes = [(points[s], first + o) for s, o in zip(stages, others, strict=True)]
+            row = Step("eps", points[0], points[r]).drift(nodes, y, first, rule)
+            terms = zip(row.unbind(1), names, strict=True)
+            return sum(self._column(c) * operands[name] for c, name in terms)
+
+        def evaluate(r, *stages):
+            operands[r] = self._eps(reach(r, *stages), points[r].lam[:, 0]) - operands[0]
+
         if self.solver.order == 2:
-            half = self.y - self._column(rho_at[2] * torch.expm1(gap / 2)) * eps
-            eps_half = self._eps(half, self.lam + gap / 2)
-            correction = self._column(rho * torch.expm1(gap)) * (eps_half - eps)
-            return self.y - moved, self.y - moved - correction
-        third = self.y - self._column(rho_at[0] * torch.expm1(gap / 3)) * eps
-        d1 = self._eps(third, self.lam + gap / 3) - eps
-        low = self.y - moved - self._column(1.5 * rho * torch.expm1(gap)) * d1
-        bend = 2 * (torch.expm1(2 * h / 3) / (2 * h / 3) - 1)
-        later = self.y - self._column(rho_at[1] * torch.expm1(2 * gap / 3)) * eps
-        later = later - self._column(rho_at[1] * bend) * d1
-        d2 = self._eps(later, self.lam + 2 * gap / 3) - eps
-        high = self.y - moved - self._column(1.5 * rho * (torch.expm1(h) / h - 1)) * d2
-        return low, high
+            evaluate(1 / 2)
+            return reach(1), reach(1, 1 / 2, rule="midpoint")
+        evaluate(1 / 3)
+        evaluate(2 / 3, 1 / 3)
+        return reach(1, 1 / 3, rule="midpoint"), reach(1, 2 / 3)
 
     def _eps(self, y, lam):
         t = self.time(lam)

@@ -39,6 +39,9 @@ class Step:
     "published" as "heun"; but of two nodes c_2 is half the integral of r^2 (``DPMpp3M``)
 
     Of more nodes the integrals are exact but for "published".
+
+    A number of the points may also be a tensor, finite, with one of each sample, and the outputs
+    tensors that go with it (``fastdiff.sampling.DPMAdaptive``).
     """
 
     quantity: str
@@ -48,7 +51,8 @@ class Step:
 
     @property
     def endless(self) -> bool:
-        return isinf(gap(self.t, self.s))
+        h = gap(self.t, self.s)
+        return isinstance(h, float) and isinf(h)
 
     @property
     def keep(self) -> float:

@@ -13,7 +13,8 @@ from math import isfinite, sqrt
 
 from .base import Solver, Stage
 from .linear import EPS, Lin, M, X, Z
-from .path import Path, Point, decay
+from .path import Path, Point, decay, gap
+from .phi import I
 
 
 def first_order(t: Point, s: Point, kappa: float = 1.0) -> Lin:
@@ -47,8 +48,12 @@ def kept(eta: float, t: Point, s: Point) -> float:
     """kappa of DDIM: eta scales the noise of the posterior q(x_s | x_t, x0)."""
     if eta == 0:
         return 1.0
-    E = decay(t, s)
-    return E if eta == 1 else sqrt(1 - eta**2 * (1 - E * E))
+    return decay(t, s) if eta == 1 else sqrt(kept_variance(eta, t, s))
+
+
+def kept_variance(eta: float, t: Point, s: Point):
+    """Its square; the numbers of the points may be tensors."""
+    return 1 - eta**2 * I(0, 2 * gap(t, s))
 
 
 def check_range(solver: Solver, name: str, high: float = 1.0) -> None:

@@ -3,6 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,13 @@ def test_phi(k, z):
     with mpmath.workdps(60):
         exact = sum(mpmath.mpf(z) ** j / mpmath.factorial(j + k) for j in range(300))
         assert abs(phi(k, z) - exact) <= 3e-14 * abs(exact)
+
+
+@given(st.integers(0, 4), st.lists(st.floats(-40, 40), min_size=1, max_size=5))
+def test_phi_of_arrays_and_tensors(k, z):
+    expected = [phi(k, number) for number in z]
+    np.testing.assert_allclose(phi(k, np.array(z)), expected, rtol=6e-14)
+    np.testing.assert_allclose(phi(k, torch.tensor(z, dtype=torch.float64)), expected, rtol=6e-14)
 
 
 @pytest.mark.parametrize("h", [1e-8, 1e-3, 0.01, 0.999, 1.0, 3.0, 30.0])

@@ -10,7 +10,7 @@ import torch
 from oracles import GaussianData, Mixture
 from scipy.integrate import solve_ivp
 
-from fastdiff import schedules
+from fastdiff import grids, sample, schedules, solvers
 from fastdiff.likelihood import log_likelihood
 from fastdiff.parameterization import exact_output
 from fastdiff.sampling import RK45, DPMAdaptive, sample_adaptive
@@ -136,6 +136,24 @@ def test_dpm_adaptive_step_by_step(order, pid, h_init):
 
 
 ZERO = schedules.DiscreteBetas.scaled_linear().zero_terminal()
+
+
+@pytest.mark.parametrize(
+    ("order", "solver"),
+    [
+        (2, solvers.DPMSolverSinglestep(2, "midpoint", "eps")),
+        (3, solvers.DPMSolverSinglestep(3, "paper", "eps")),
+    ],
+)
+def test_a_step_is_that_of_the_table(order, solver):
+    """The whole range at once, where any error will do."""
+    adaptive = run(DPMAdaptive(order, rtol=1e9, atol=1e9, h_init=3.5))
+    table = solver.lower(SCHEDULE, order, grid=grids.Uniform())
+    assert adaptive.nfe.tolist() == [table.nfe] * 5
+    expected = sample(EPS, PROBLEM.points, table)
+    torch.testing.assert_close(adaptive.x, expected, rtol=1e-12, atol=1e-12)
+
+
 DATA = GaussianData(mean=0.4, c=0.3)
 
 
