@@ -5,31 +5,47 @@ depend on the device and on its version. The mapping is probed once per process 
 used where the probe fails: torch then draws the noise itself, as for any other source.
 """
 
+import copy
 import functools
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 from .. import ops
 
+LARGEST = 2**29  # float32 numbers in 2 GiB: torch fills larger tensors in several launches
+
 
 class GeneratorStream:
     """The keys that make a kernel draw what the generators would, and their bookkeeping.
+
+    A key holds where the first draw of its sample's table would begin. It is followed by the draws
+    of the table alone, unless something else, such as the model, draws from the generator in
+    between: ``follow`` then writes the key anew.
 
     Attributes:
         launch: (threads, shared) for ``fastdiff.ops.bind``.
     """
 
     def __init__(self, generators, shared, program, buffers):
-        self.generators, self.draws = generators, program.draws
-        numel = buffers.x.numel() if shared else buffers.x[0].numel()
+        self.generators, self.program, self.keys = generators, program, buffers.keys
+        numel = _of_a_draw(buffers.x, shared)
         threads = ops.native.torch_threads(buffers.x.device.index or 0, numel)
         self.launch = (threads, shared)
-        self.increment = 4 * ((numel - 1) // (4 * threads) + 1)  # in words, as generators count
-        keys = [[_signed(g.initial_seed()), g.get_offset() // 4] for g in generators]
-        keys = torch.tensor(keys, device=buffers.x.device)
-        buffers.keys.copy_(keys.expand(buffers.keys.shape))
+        self.blocks = (numel - 1) // (4 * threads) + 1  # by which a draw moves a generator
+        seeds, offsets = self._standing()
+        keys = torch.tensor(np.stack((seeds, offsets), axis=1), device=self.keys.device)
+        self.keys.copy_(keys.expand(self.keys.shape))
+        batch = len(self.keys)
+        self._seeds, self._offsets = (np.broadcast_to(v, batch).copy() for v in (seeds, offsets))
+
+    def _standing(self):
+        """([generators] seeds, offsets in blocks of four words) as int64."""
+        seeds = np.array([g.initial_seed() % 2**64 for g in self.generators], dtype=np.uint64)
+        return seeds.view(np.int64), np.array([g.get_offset() // 4 for g in self.generators])
 
     @classmethod
     def of(cls, source, program, buffers) -> "GeneratorStream | None":
@@ -40,7 +56,7 @@ class GeneratorStream:
         usable = (
             generators
             and x.dtype == torch.float32
-            and x.numel() > 0
+            and 0 < _of_a_draw(x, shared) <= LARGEST
             and ops.backend_of(x.device) == "cuda"
             and all(g.device == x.device for g in generators)
             and (not shared or len(program.tables) == 1)
@@ -52,13 +68,69 @@ class GeneratorStream:
             return None
         return cls(generators, shared, program, buffers)
 
+    def follow(self, place) -> None:
+        """Before a row: let its noise begin where the generators stand.
+
+        Raises:
+            RuntimeError: a row reads the noise of the draw before, and something else drew since.
+        """
+        samples = np.flatnonzero(self.program.draws[place])
+        if not len(samples):
+            return
+        which = np.zeros_like(samples) if self.launch[1] else samples
+        seeds, offsets = (standing[which] for standing in self._standing())
+        offsets -= (self.program.column("draw")[place[samples], 0].astype(int) - 1) * self.blocks
+        moved = (seeds != self._seeds[samples]) | (offsets != self._offsets[samples])
+        if not moved.any():
+            return
+        samples, seeds, offsets = samples[moved], seeds[moved], offsets[moved]
+        if (self.program.reads_previous_draw[place[samples]]).any():
+            raise RuntimeError(
+                "noise: expected a generator that nothing else draws from, as this table reads the "
+                "noise of the draw before, got one that was moved"
+            )
+        self._seeds[samples], self._offsets[samples] = seeds, offsets
+        alike = (seeds == seeds[0]).all() and (offsets == offsets[0]).all()
+        if alike and len(samples) == len(self.keys):
+            samples, seeds, offsets = [slice(None)], seeds[:1], offsets[:1]
+        for b, seed, offset in zip(samples, seeds.tolist(), offsets.tolist(), strict=True):
+            self.keys[b, 0], self.keys[b, 1] = seed, offset  # fills, which do not wait
+
     def advance(self, place) -> None:
         """Move the generators on, as torch.randn would have: ``place`` is where each sample is."""
-        draws = self.draws[place]
+        draws = self.program.draws[place]
         chosen = [draws.any()] if self.launch[1] else draws
         for generator, drew in zip(self.generators, chosen, strict=True):
             if drew:
-                generator.set_offset(generator.get_offset() + self.increment)
+                generator.set_offset(generator.get_offset() + 4 * self.blocks)
+
+    def moved(self, buffers) -> "GeneratorStream":
+        """The same draws, for a state that has taken over these keys in its own buffers."""
+        stream = copy.copy(self)
+        stream.keys = buffers.keys
+        return stream
+
+    @contextmanager
+    def kept(self):
+        """Puts the generators back afterwards.
+
+        Raises:
+            RuntimeError: they were drawn from. A captured step would draw its noise before.
+        """
+        before = [g.get_offset() for g in self.generators]
+        try:
+            yield
+        finally:
+            after = [g.get_offset() for g in self.generators]
+            for generator, offset in zip(self.generators, before, strict=True):
+                generator.set_offset(offset)
+        if after != before:
+            raise RuntimeError("the model draws from the generator that its noise comes from")
+
+
+def _of_a_draw(x, shared) -> int:
+    """How many numbers one draw fills."""
+    return x.numel() if shared else x[:1].numel()
 
 
 def _generators(source, x):
@@ -75,10 +147,6 @@ def _generators(source, x):
     ):
         return list(source), False
     return [], False
-
-
-def _signed(seed: int) -> int:
-    return seed - 2**64 if seed >= 2**63 else seed
 
 
 @functools.cache

@@ -38,9 +38,10 @@ class StepGraph:
             name: value.clone() if isinstance(value, torch.Tensor) else value
             for name, value in inputs.items()
         }
-        for last in (*[False] * (WARM_UP - 1), True):
-            with forbid_waiting(state.x.device if last else None):
-                model(state.model_input, state.t, **self.inputs)
+        with state.undrawn():
+            for last in (*[False] * (WARM_UP - 1), True):
+                with forbid_waiting(state.x.device if last else None):
+                    model(state.model_input, state.t, **self.inputs)
         self.replay = (capture or capture_cuda)(
             lambda: state.execute(model(state.model_input, state.t, **self.inputs))
         )

@@ -1,5 +1,7 @@
 """The state of a batch of trajectories, and the step that advances it."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import torch
 from torch import is_grad_enabled
@@ -196,14 +198,15 @@ class SamplerState:
             self._advance(out)
 
     def _advance(self, out) -> None:
-        if self._draws is not None:
-            self.prepare()
+        self.prepare()
         self.execute(out)
         self.count()
 
     def prepare(self) -> None:
-        """Draw the noise of the coming row, if it comes from elsewhere than the kernel. An output
-        that is refused does not cost a draw."""
+        """Draw the noise of the coming row, if it comes from elsewhere than the kernel, or see from
+        where on the kernel draws it. An output that is refused does not cost a draw."""
+        if self._stream is not None:
+            self._stream.follow(self.place)
         if self._draws is not None and not self._drawn:
             self._draw()
             self._drawn = True
@@ -231,10 +234,17 @@ class SamplerState:
         if self.structure() != other.structure():
             raise ValueError("other: expected a state of the same structure")
         self.buffers.take(other.buffers)
-        for name in ("program", "_reads", "_start", "_total", "_left", "_drawn", "_stream"):
+        for name in ("program", "_reads", "_start", "_total", "_left", "_drawn"):
             setattr(self, name, getattr(other, name))
+        if self._stream is not None:
+            self._stream = other._stream.moved(self.buffers)
         if self._draws is not None:
             self._draws = other._draws.moved(self.buffers)
+
+    def undrawn(self):
+        """A context that raises RuntimeError where something within draws from a generator whose
+        numbers the kernel draws."""
+        return self._stream.kept() if self._stream is not None else nullcontext()
 
     def structure(self) -> tuple:
         """States of the same structure can take each other's place in a captured graph."""
@@ -277,7 +287,8 @@ class SamplerState:
         key = noise_.key(seed, device=self.x.device)
         place, entry = self.place, self.program.entry[sample]
         self.x[sample].copy_(x)
-        self.keys[sample] = key
+        if self._stream is None:  # else its generator goes on
+            self.keys[sample] = key
         # the entry row of this sample, while the others stand on END rows and are not touched
         alone = self.program.end.copy()
         alone[sample] = entry

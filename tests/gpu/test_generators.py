@@ -7,7 +7,7 @@ from toy import TABLES, start, table_of
 
 import fastdiff as fd
 from fastdiff import ops
-from fastdiff.sampling.generator import probe
+from fastdiff.sampling.generator import GeneratorStream, probe
 
 pytestmark = needs_cuda
 SOLVERS = ["DDPM", "DPMppSDE", "SASolver"]  # a draw a step; two a step and the one before; history
@@ -102,6 +102,41 @@ def test_generators_of_samples_that_draw_differently_often():
     assert [g.get_offset() for g in given] == [g.get_offset() for g in peers]
 
 
+@pytest.mark.parametrize("graph", [False, "auto"])
+def test_a_model_that_draws_from_the_same_generator(graph, recwarn):
+    """In between, as in a loop of torch.randn; a captured step could not know how far."""
+    table, x = table_of("DDPM", 6), start().to(DEVICE)
+
+    def noisy(g):
+        return lambda x, t: Net()(x, t) + 0.1 * randn(x.shape, g)
+
+    given, peer = generator(7), generator(7)
+    expected = fd.sample(noisy(peer), x, table, noise=lambda n, shape: randn(shape, peer),
+                         graph=False)  # fmt: skip
+    assert_equal(fd.sample(noisy(given), x, table, noise=given, graph=graph), expected)
+    assert given.get_offset() == peer.get_offset()
+    assert any("the model draws" in str(w.message) for w in recwarn) == (graph == "auto")
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_restarted_sample_draws_on_from_its_generator(monkeypatch, shared):
+    """As where torch draws the noise outside the kernel."""
+    table, x = table_of("DDPM", 5), start(2).to(DEVICE)
+
+    def restarted():
+        noise = generator(3) if shared else [generator(3), generator(4)]
+        state = fd.SamplerState(table, x, noise=noise)
+        for k in range(7):
+            state.step(Net()(state.model_input, state.t))
+            if k == 1:
+                state.restart(1, x[0])
+        return state.x
+
+    expected = restarted()
+    monkeypatch.setattr(GeneratorStream, "of", lambda *_: None)
+    assert_equal(restarted(), expected)
+
+
 def test_a_generator_of_the_cpu_serves_the_device():
     table, x = TABLES["DDPM"], start()
     expected = fd.sample(Net(), x, table, noise=torch.Generator().manual_seed(2))
@@ -110,7 +145,7 @@ def test_a_generator_of_the_cpu_serves_the_device():
 
 
 def test_a_draw_of_more_than_two_gigabytes(room):
-    """torch splits such a tensor and advances its generator by the pieces."""
+    """torch splits such a tensor and advances its generator by the pieces: it draws it itself."""
     room(24)
     shape = (1, 2**29 + 8)
     table, x = table_of("DDPM", 2), torch.zeros(shape, device=DEVICE)
