@@ -22,6 +22,7 @@ from gpu_loops import (
     CASES,
     CONTESTANTS,
     DEVICE,
+    LEFT_OUT,
     PEERS,
     SEED,
     Graphed,
@@ -222,9 +223,11 @@ def main() -> int:
         if args.json:  # after each section: what is there counts if time runs out
             args.json.parent.mkdir(parents=True, exist_ok=True)
             written = {"machine": where, "records": records, "failed": failed}
+            written["left out"] = LEFT_OUT
             args.json.write_text(json.dumps(written, indent=1) + "\n")
     missed = sum(found.get("met") is False for found in records)
-    print(f"{len(records)} figures, {missed} bars missed, {len(failed)} sections failed")
+    without = f"; left out: {LEFT_OUT}" if LEFT_OUT else ""
+    print(f"{len(records)} figures, {missed} bars missed, {len(failed)} sections failed{without}")
     return int(bool(failed))
 
 

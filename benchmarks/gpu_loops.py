@@ -11,6 +11,7 @@ import torch
 HAS_DIFFUSERS = importlib.util.find_spec("diffusers") is not None
 if not HAS_DIFFUSERS:  # imported by the modules below, used only by contestants left out here
     sys.modules["diffusers"] = types.ModuleType("diffusers")
+LEFT_OUT = "" if HAS_DIFFUSERS else "diffusers and its compiled model: diffusers is not installed"
 
 from loops import LOOPS, DiffusersLoop, EagerLoop, FastdiffLoop, ModelAlone  # noqa: E402
 from peers import SEED, FastdiffStep  # noqa: E402

@@ -3,6 +3,9 @@
 import torch
 from device_calls import DEVICE, assert_equal, assert_same, at, needs_cuda, random_call, run
 
+from training_cases import OPS
+from training_cases import call as training_call
+
 from fastdiff import noise, ops
 
 pytestmark = needs_cuda
@@ -33,3 +36,20 @@ def test_draws():
         assert_equal(ops.normal(keys.to(DEVICE), (1027,), dtype=dtype), drawn)
         sums = ops.moments(drawn, 2 * drawn)
         assert_equal(ops.moments(drawn.to(DEVICE), 2 * drawn.to(DEVICE)), sums)
+
+
+def test_thresholds_and_small_samples():
+    """Several samples in a block; a quantile of each."""
+    for seed in range(4):
+        call = random_call(seed, batch=5, shape=(3, 3), threshold=True, clip=(-9.0, 9.0))
+        assert_same(run(at(call)), run(at(call, "cpu")), f"seed {seed}")
+
+
+def test_training():
+    """Results and gradients; the second shape has two chunks in a sample, which are added up."""
+    for name in OPS:
+        for shape in ((3, 67), (2, 2100)):
+            case = training_call(name, shape)
+            moved = case.changed(lambda v: v.to(DEVICE))
+            for got, expected in zip(moved.run(), case.run(), strict=True):
+                assert_equal(got, expected, f"{name} {shape}")
