@@ -5,8 +5,9 @@
 
 Builds the extension in place with the python that runs it. Stages run one after the other, each
 within its own time and what those before it left over, all within ``--budget``; a stage that fails
-does not stop the others. What proves the most comes first, benchmarks last. A table is printed last and written as JSON. The exit status is 1 if anything failed. Works from a
-copy of the tree without .git: the commit is then ``--commit``, or the first line of a file COMMIT.
+does not stop the others. What proves the most comes first, benchmarks last. A table is printed last
+and written as JSON. The exit status is 1 if anything failed. Works from a copy of the tree without
+.git: the commit is then ``--commit``, or the first line of a file COMMIT.
 """
 
 import argparse
@@ -31,8 +32,8 @@ SHOWN = 40  # lines of a failed stage
 
 @dataclass(frozen=True)
 class Stage:
-    """``limit``: seconds. ``proof``: what the output of a stage that did its work matches; tests that were all skipped
-    exit with status 0, too. ``missing``: why the stage cannot run here."""
+    """``limit``: seconds. ``proof``: what the output of a stage that did its work matches; tests
+    that were all skipped exit with status 0, too. ``missing``: why the stage cannot run here."""
 
     name: str
     command: list[str]

@@ -52,11 +52,12 @@ def test_no_stage_outlives_the_budget(tmp_path):
 def test_a_stage_has_its_own_time_and_what_was_left_over(tmp_path):
     begin = time.monotonic()
     hanging = "echo begun; sleep 60 & sleep 60"
-    outcomes = run([shell("hangs", hanging, limit=0.5), shell("next", "true")], 30, tmp_path / "log")
+    bad, good = shell("hangs", hanging, limit=0.5), shell("next", "true")
+    outcomes = run([bad, good], 30, tmp_path / "log")
     assert time.monotonic() - begin < 20, "the children of a stage die with it"
     assert [o.status for o in outcomes] == ["timed out", "passed"]
     assert "begun" in outcomes[0].summary
-    outcomes = run([shell("short", "true"), shell("long", "sleep 1", limit=0.1)], 30, tmp_path / "l")
+    outcomes = run([good, shell("long", "sleep 1", limit=0.1)], 30, tmp_path / "log")
     assert [o.status for o in outcomes] == ["passed", "passed"]
 
 

@@ -2,7 +2,6 @@
 
 import torch
 from device_calls import DEVICE, assert_equal, assert_same, at, needs_cuda, random_call, run
-
 from training_cases import OPS
 from training_cases import call as training_call
 
