@@ -61,9 +61,12 @@ def gaussian_variance(table, c):
         field = dict(zip(COLUMN, row, strict=True))
         if k > 0:
             state["o"] = sigma[k] / (alpha[k] ** 2 * c + sigma[k] ** 2) * state["x"]
-        new = {p: sum(field[f"{p}_{name}"] * v for name, v in state.items()) for p in "cd"}
-        draw = int(field["draw"])
+        new = {p: np.zeros(1 + draws) for p in "cd"}
         for p, mixture in new.items():
+            for name, vector in state.items():
+                if field[f"{p}_{name}"]:
+                    mixture += field[f"{p}_{name}"] * vector
+            draw = int(field["draw"])
             if field[f"{p}_z"]:
                 mixture[draw] += field[f"{p}_z"]
             if field[f"{p}_zp"]:

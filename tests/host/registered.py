@@ -75,7 +75,11 @@ _SOLVERS = {
         solvers.DPMpp3M("corrected", "heun"),
         solvers.DPMpp3M("corrected", lower_order_final=True),
     ],
-    "DPMpp3MSDE": [solvers.DPMpp3MSDE(), solvers.DPMpp3MSDE("corrected", eta=0.5)],
+    "DPMpp3MSDE": [
+        solvers.DPMpp3MSDE(),
+        solvers.DPMpp3MSDE("corrected"),
+        solvers.DPMpp3MSDE("corrected", eta=0.5),
+    ],
     "DPMppSDE": [solvers.DPMppSDE(), solvers.DPMppSDE(0.7, eta=0.5)],
     "EDMHeun": [solvers.EDMHeun(10, 0.0, np.inf, 1.0)],
     "Euler": [solvers.Euler(), solvers.Euler(20), solvers.Euler(20, late=True)],
