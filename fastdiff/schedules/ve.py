@@ -61,7 +61,8 @@ class EDM(Schedule):
     """alpha = 1, sigma = t. Karras et al. 2022, "Elucidating the design space of diffusion-based
     generative models".
 
-    ``sigma_min`` is where grids place the last model evaluation; t = 0 is clean. With
+    ``sigma_min`` is where grids place the last model evaluation and ``sigma_max`` the first; t = 0
+    is clean, and a model can be told any sigma (churn may lead above ``sigma_max``). With
     ``precondition=True`` the model is EDM's raw network F: it is fed c_in x and c_noise =
     log(sigma)/4 (table 1), and prediction "edm" reads its output as D = c_skip x + c_out F.
     Otherwise the model is fed x and sigma, as a wrapped denoiser is.
@@ -72,6 +73,7 @@ class EDM(Schedule):
     sigma_data: float = 0.5
     precondition: bool = False
     t_max: float = field(init=False, repr=False, compare=False)
+    t_limit = np.inf
 
     def __post_init__(self):
         positive(
@@ -136,6 +138,10 @@ class VarianceExploding(Schedule):
     @property
     def T(self):
         return self.base.T
+
+    @property
+    def t_limit(self):
+        return self.base.t_limit
 
     def alpha(self, t):
         return 0 * self.base.sigma(t) + 1

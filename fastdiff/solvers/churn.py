@@ -4,7 +4,8 @@
     rho^ = (1 + gamma) rho,   y^ = y + S_noise sqrt(rho^^2 - rho^2) z,   y = x / alpha
 
 In rows this noise belongs to the end of the step before, or to the entry row: the model's next
-evaluation is at the raised level. No level is raised above the noisiest that the schedule can tell.
+evaluation is at the raised level. No level is raised above the noisiest that the schedule can tell
+(``Schedule.t_limit``).
 """
 
 from collections.abc import Iterator
@@ -66,7 +67,10 @@ class Churned(Solver):
 
     def _raised(self, path: Path, i: int) -> Point:
         gamma = self.gamma(path, path[i]) if i < len(path) else 0.0
-        return path.at_lam(path[i].lam - log1p(gamma)) if gamma > 0 else path[i]
+        if gamma == 0:
+            return path[i]
+        t = path.schedule.t_of_lam(path[i].lam - log1p(gamma))
+        return path.at(min(t, path.schedule.t_limit))
 
     def _lift(self, x: Lin, s: Point, raised: Point) -> Lin:
         """x at level s with the noise that raises it."""

@@ -5,19 +5,18 @@ from math import inf, sqrt
 import numpy as np
 import pytest
 from problems import gaussian_variance
+from registered import SCHEDULES, label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
 from fastdiff.schedules import (
     EDM,
-    DiscreteBetas,
     LogSNR,
     VPCosine,
     VPLinear,
 )
 from fastdiff.solvers import (
     KDPM2,
-    EDMHeun,
     Euler,
     EulerAncestral,
     FlowHeun,
@@ -26,13 +25,18 @@ from fastdiff.solvers import (
 )
 
 
-def test_churn_stays_within_the_schedule():
-    """A discrete table cannot tell a noise level above its last."""
-    schedule = DiscreteBetas.linear()
-    table = Euler(s_churn=50.0).lower(schedule, 5)
-    assert table.rows[0, COLUMN["c_z"]] == 0 and table.t[1] == 999
-    assert (table.rows[1:-2, COLUMN["c_z"]] > 0).all()
-    assert EDMHeun(50, 0.0, inf, 1.0).lower(EDM(), 5).sigma[1] == pytest.approx(80 * sqrt(2))
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=label)
+@pytest.mark.parametrize("solver", [Euler(20.0), Heun(20.0), KDPM2(20.0)], ids=label)
+def test_churn_stays_within_the_schedule(solver, schedule):
+    """The model is told no time above the last, and the first step starts there without noise; but
+    for EDM, whose sigma has no end."""
+    table = solver.lower(schedule, 5, prediction="v")
+    assert table.stochastic
+    if isinstance(schedule, EDM):
+        assert table.sigma[1] == pytest.approx(80 * sqrt(2)) and schedule.t_limit == inf
+        return
+    assert table.t.max() == table.t[1] == schedule.t_max == schedule.t_limit
+    assert table.rows[0, COLUMN["c_z"]] == 0
 
 
 @pytest.mark.parametrize("s_tmax", [1.0, 30.0])
