@@ -2,7 +2,7 @@
 
 import torch
 from cases import Case
-from peers import Contestant, Diffusers, Eager
+from peers import Contestant, Eager
 
 CHECKED = 12  # steps: the start-up of every solver here, and twice round its history
 TOLERANCE = 1e-5  # of the largest element
@@ -22,14 +22,9 @@ class GivenNoise(Eager):
 
 
 def relative_error(contestant: Contestant) -> float:
-    """max |model input - its float64 reference| after the first steps, over the largest element.
-
-    UniPC is not written by hand: its reference is diffusers' scheduler on float64 tensors.
-    """
+    """max |model input - its float64 reference| after the first steps, over the largest element."""
     case = contestant.case
-    noise = contestant.draws(CHECKED)
-    by_hand = case.work.by_hand is not None
-    reference = GivenNoise(case, noise) if by_hand else Diffusers(case, torch.float64)
+    reference = GivenNoise(case, contestant.draws(CHECKED))
     for runner in (reference, contestant):
         runner.rewind(CHECKED)
         runner.advance()

@@ -52,6 +52,34 @@ def ddpm_coefficients(alpha, sigma, prediction):
     return np.stack([k0, k1, *mean, deviation], axis=1)
 
 
+def unipc_2_coefficients(alpha, sigma, prediction):
+    """x0 = k0 x + k1 o;  corrected = k2 anchor + k3 x0_1 + k4 x0_2 + k5 x0;
+    x' = k6 corrected + k7 x0 + k8 x0_1. The anchor is the last corrected state, x0_1 and x0_2 are
+    the estimates before x0. Zhao et al. 2023, algorithms 1 and 2, B(h) = e^h - 1."""
+    steps = len(alpha) - 1
+    with np.errstate(divide="ignore"):
+        lam = np.log(alpha) - np.log(sigma)
+    k = np.zeros((steps, 9))
+    k[:, 0], k[:, 1] = _x0(alpha[:-1], sigma[:-1], prediction)
+    k[0, 2] = 1.0  # there is nothing to correct yet
+    for i in range(steps):
+        h, keep = lam[i + 1] - lam[i], sigma[i + 1] / sigma[i]
+        weight = -alpha[i + 1] * np.expm1(-h)
+        r = (lam[i - 1] - lam[i]) / h if 0 < i < steps - 1 else np.inf  # inf: first order
+        k[i, 6:] = keep, weight * (1 - 0.5 / r), weight * 0.5 / r
+        if i == steps - 1:
+            continue
+        past, new = 0.0, 0.5
+        if r != np.inf:  # exact for x0 linear in lam, and for its square
+            moment = np.expm1(-h) / -h - 1
+            moments = moment, 2 * (moment / -h - 0.5)
+            past, new = np.linalg.solve([[1, 1], [r, 1]], moments) / np.expm1(-h)
+        k[i + 1, 2:6] = (
+            keep, weight * (1 - past / r - new), weight * past / r, weight * new
+        )  # fmt: skip
+    return k
+
+
 def _x0(alpha, sigma, prediction):
     """k0, k1 of x0 = k0 x + k1 o, where the model's output o is eps or v."""
     return (1 / alpha, -sigma / alpha) if prediction == "eps" else (alpha, -sigma)
@@ -77,6 +105,13 @@ def ddpm(add, k, x, o, z):
     return add(x.mul_(k[2]), (k[3], x0), (k[4], z)), None
 
 
+def unipc_2(add, k, x, o, kept):
+    anchor, x0_1, x0_2 = kept
+    x0 = add(x * k[0], (k[1], o))
+    corrected = add(anchor * k[2], (k[3], x0_1), (k[4], x0_2), (k[5], x0))
+    return add(torch.mul(corrected, k[6], out=x), (k[7], x0), (k[8], x0_1)), (corrected, x0, x0_1)
+
+
 def add_in_place(total, *terms):
     """Eager mode: one pass a term and no temporary; the coefficients are Python numbers."""
     for k, term in terms:
@@ -95,7 +130,7 @@ def add(total, *terms):
 class Maths:
     step: Callable
     coefficients: Callable
-    remembers: bool = False
+    memory: Callable = lambda x: None  # what it remembers before the first step
     draws: bool = False
 
     def lower(self, work, steps: int) -> list[list[float]]:
@@ -103,12 +138,14 @@ class Maths:
         ends = levels(work.schedule.betas, steps)
         return self.coefficients(*ends, work.prediction).tolist()
 
-    def memory(self, x: torch.Tensor) -> torch.Tensor | None:
-        return torch.zeros_like(x) if self.remembers else None
-
 
 MATHS = {
     "ddim": Maths(ddim, ddim_coefficients),
-    "dpmpp_2m": Maths(dpmpp_2m, dpmpp_2m_coefficients, remembers=True),
+    "dpmpp_2m": Maths(dpmpp_2m, dpmpp_2m_coefficients, torch.zeros_like),
     "ddpm": Maths(ddpm, ddpm_coefficients, draws=True),
+    "unipc_2": Maths(
+        unipc_2,
+        unipc_2_coefficients,
+        lambda x: (x.clone(), torch.zeros_like(x), torch.zeros_like(x)),
+    ),
 }
