@@ -1,4 +1,4 @@
-"""The README's tables of drop-ins and training operations, written from committed results.
+"""The README's tables of speed, written from committed results.
 
     python benchmarks/readme_tables.py
 
@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
 PEERS = {"dropin": ("dropin-cpu.json", "diffusers"), "training": ("training-cpu.json", "eager")}
+STEP, STEP_PEERS = "cpu-epyc.json", ("diffusers", "eager", "compiled")
 
 
 def short(number: float) -> str:
@@ -41,15 +42,29 @@ def table(name: str) -> str:
     return "\n\n".join(tables)
 
 
+def step_table() -> str:
+    """One row for each case: fastdiff's median, spread and best, and each peer's ratio to it."""
+    lines = [f"| case | fastdiff, us | {' | '.join(STEP_PEERS)} |"]
+    lines.append("|---" * (2 + len(STEP_PEERS)) + "|")
+    for record in json.loads((RESULTS / STEP).read_text())["records"]:
+        times = record["contestants"]
+        ours = times["fastdiff"]
+        own = f"{short(ours['median'])} ({short(ours['iqr'])}), best {short(ours['min'])}"
+        ratios = [f"{short(times[p]['ratio'])}x" if p in times else "" for p in STEP_PEERS]
+        lines.append(f"| {' | '.join([record['case'], own, *ratios])} |")
+    return "\n".join(lines)
+
+
 def write(page: str) -> str:
     """The page with its tables replaced."""
-    for name in PEERS:
+    tables = {"steps": step_table()} | {name: table(name) for name in PEERS}
+    for name, text in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, _, rest = page.partition(begin)
         _, found, after = rest.partition(end)
         if not found:
             raise ValueError(f"page: expected {begin} and {end} in it, got neither or one")
-        page = f"{before}{begin}\n\n{table(name)}\n\n{end}{after}"
+        page = f"{before}{begin}\n\n{text}\n\n{end}{after}"
     return page
 
 
