@@ -143,6 +143,13 @@ class SamplerState:
         """The function that executes a row, with the buffers bound."""
         return ops.bind(**self.buffers.named(), stream=self._stream and self._stream.launch)
 
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "_execute"}
+
+    def __setstate__(self, values):
+        vars(self).update(values)
+        self._execute = self._bind()
+
     @property
     def x(self) -> torch.Tensor:
         """[B, ...] the state; after the last step the samples. Assigning is ``replace``."""

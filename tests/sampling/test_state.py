@@ -1,5 +1,7 @@
 """SamplerState and sample(): what they accept, leave alone and call back."""
 
+import copy
+import pickle
 import sys
 
 import numpy as np
@@ -210,3 +212,29 @@ def test_states_do_not_share_anything():
             two.step(model(two.model_input, two.t))
         assert same_bits(one.x, fd.sample(model, x, TABLES[name], seeds=1))
         assert same_bits(two.x, finish(fd.SamplerState(TABLES[name], x, seeds=5)))
+
+
+@every_solver
+@pytest.mark.parametrize("noise", ["philox", "torch", "brownian", "generator"])
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))], ids=["copied", "pickled"]
+)
+def test_a_copy_goes_its_own_way(name, noise, duplicate):
+    """Made in the middle: it ends as the original does, and neither moves the other."""
+    source = torch.Generator().manual_seed(4) if noise == "generator" else noise
+    try:
+        state = fd.SamplerState(TABLES[name], start(), noise=source)
+    except ValueError as error:
+        assert noise == "brownian" and "brownian" in str(error)
+        pytest.skip(str(error))
+    state.step(model(state.model_input, state.t))
+    other = duplicate(state)
+    for attribute in ("x", "model_input", "t", "row", "keys"):
+        theirs = getattr(other, attribute)
+        assert same_bits(theirs, getattr(state, attribute))
+        assert theirs.data_ptr() != getattr(state, attribute).data_ptr()
+    samples = []
+    for one in (other, state):
+        torch.manual_seed(9)
+        samples.append(finish(one))
+    assert same_bits(*samples)
