@@ -4,7 +4,6 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
-from torch import is_grad_enabled
 
 from .. import guidance as guidance_
 from .. import noise as noise_
@@ -196,7 +195,7 @@ class SamplerState:
                 "step: expected an unfinished sample, got a state that is done "
                 f"(all {len(self.x)} samples have executed their last row)"
             )
-        if out.__class__ is not torch.Tensor or is_grad_enabled() or out.is_neg():
+        if out.__class__ is not torch.Tensor or out.requires_grad or out.is_neg():
             out = plain(out)
         if self._plain:  # the hot path, without the calls that have nothing to do
             self._execute(out)
