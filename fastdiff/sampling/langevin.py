@@ -8,6 +8,7 @@ from torch import Tensor
 from .. import noise as noise_
 from .. import ops
 from ..solvers import StepTable
+from ..solvers.options import plain
 from .draws import Draws
 from .state import SamplerState
 
@@ -36,6 +37,8 @@ class Langevin:
     norm: str = "sample"
 
     def __post_init__(self):
+        for name in ("snr", "steps"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
         if isinstance(self.snr, bool) or not isinstance(self.snr, (int, float)) or not self.snr > 0:
             raise ValueError(f"Langevin: snr must be a number > 0, got {self.snr!r}")
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:

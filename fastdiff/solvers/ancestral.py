@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import inf
 
 from .base import Solver
-from .kappa import check_eta, check_range
+from .options import check_eta, check_range
 
 
 @dataclass(frozen=True)

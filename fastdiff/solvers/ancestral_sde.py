@@ -1,17 +1,23 @@
 from dataclasses import dataclass
 
 from .ddpm import DDPM
+from .kappa import FirstOrder
+from .path import decay
 
 
 @dataclass(frozen=True)
-class AncestralSDE(DDPM):
+class AncestralSDE(FirstOrder):
     """The ancestral sampler of score_sde. Song et al. 2021, appendix F.
 
     VP: mean (x + beta score) / sqrt(1 - beta), variance beta: ``DDPM("fixed_large")``. VE: the
     posterior, with variance sigma_s^2 (sigma_t^2 - sigma_s^2) / sigma_t^2: ``DDPM("fixed_small")``.
     """
 
-    variance: str = "fixed_large"
+    stochastic = True
+    exact_on_point_mass = "drift"  # of VP
+
+    def kappa(self, t, s):
+        return decay(t, s)
 
     def noise(self, t, s):
-        return DDPM("fixed_small" if t.alpha == s.alpha else self.variance).noise(t, s)
+        return DDPM("fixed_small" if t.alpha == s.alpha else "fixed_large").noise(t, s)

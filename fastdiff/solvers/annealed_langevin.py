@@ -2,8 +2,9 @@ from dataclasses import dataclass
 from math import inf, sqrt
 
 from .base import Solver, Stage
-from .kappa import check_range, first_order
+from .kappa import first_order
 from .linear import M, X, Z
+from .options import check_count, check_range
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,7 @@ class AnnealedLangevin(Solver):
 
     def __post_init__(self):
         check_range(self, "step", inf)
-        if isinstance(self.repeats, bool) or self.repeats != int(self.repeats) or self.repeats < 1:
-            raise ValueError(
-                f"AnnealedLangevin: repeats must be a positive integer, got {self.repeats!r}"
-            )
+        check_count(self, "repeats")
 
     @property
     def convergence(self):

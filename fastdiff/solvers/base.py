@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from ..schedules import Schedule
 from .linear import Lin, X
+from .options import check_choice
 from .path import Path, Point
 from .table import StepTable
 
@@ -67,11 +68,7 @@ class Solver:
 
     def check_choice(self, name: str, *allowed) -> None:
         """Raise unless the option ``name`` is one of those allowed."""
-        value = getattr(self, name)
-        if isinstance(value, bool) or value not in allowed:
-            *rest, last = (f'"{v}"' if isinstance(v, str) else repr(v) for v in allowed)
-            words = f"{', '.join(rest)} or {last}"
-            raise ValueError(f"{type(self).__name__}: {name} must be {words}, got {value!r}")
+        check_choice(self, name, *allowed)
 
     def entry(self, path: Path) -> Stage:
         """What to do before the first model evaluation: normally nothing, at ``path[0]``.

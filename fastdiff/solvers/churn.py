@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from math import inf, log1p, sqrt
 
 from .base import Solver, Stage
-from .kappa import check_range
 from .linear import Lin, X, Z
+from .options import check_range, plain
 from .path import Path, Point
 
 
@@ -36,7 +36,8 @@ class Churned(Solver):
     def __post_init__(self):
         for name in ("s_churn", "s_noise", "s_tmin"):
             check_range(self, name, inf)
-        if not self.s_tmax >= self.s_tmin:
+        object.__setattr__(self, "s_tmax", plain(self.s_tmax))
+        if not (isinstance(self.s_tmax, (int, float)) and self.s_tmax >= self.s_tmin):
             raise ValueError(
                 f"{type(self).__name__}: s_tmax must be >= s_tmin = {self.s_tmin}, "
                 f"got {self.s_tmax!r}"

@@ -1,7 +1,8 @@
 from dataclasses import dataclass
 from math import inf, sqrt
 
-from .kappa import FirstOrder, check_range
+from .kappa import FirstOrder
+from .options import check_range
 
 
 @dataclass(frozen=True)

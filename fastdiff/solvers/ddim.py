@@ -1,8 +1,9 @@
 from dataclasses import dataclass
 
 from .base import Stage
-from .kappa import FirstOrder, check_eta, kept
+from .kappa import FirstOrder, kept
 from .linear import EPS, M, Z
+from .options import check_eta
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@ from math import sqrt
 
 from .base import Stage
 from .exponential import Exponential, Step
-from .kappa import check_eta, first_order, kept
+from .kappa import first_order, kept
 from .linear import X0, H, M, S, X, Z
+from .options import check_eta
 
 
 @dataclass(frozen=True)

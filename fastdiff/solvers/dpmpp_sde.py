@@ -3,8 +3,9 @@ from math import sqrt
 
 from .base import Stage
 from .exponential import Exponential
-from .kappa import check_eta, first_order, kept
+from .kappa import first_order, kept
 from .linear import ZP, M, S, X, Z
+from .options import check_eta, plain
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class DPMppSDE(Exponential):
     def __post_init__(self):
         super().__post_init__()
         check_eta(self)
-        if not 0 < self.r < 1:
+        object.__setattr__(self, "r", plain(self.r))
+        if not (isinstance(self.r, float) and 0 < self.r < 1):
             raise ValueError(f"DPMppSDE: r must be in (0, 1), got {self.r!r}")
 
     def steps(self, path):

@@ -23,8 +23,8 @@ from math import factorial, inf, isinf, sqrt
 
 from .adams import integral
 from .base import Solver
-from .kappa import check_eta, check_range
 from .linear import X0, Lin, M, X, Z
+from .options import check_eta, check_range
 from .path import Point, decay, gap
 from .phi import I, J
 

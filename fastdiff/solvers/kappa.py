@@ -9,7 +9,7 @@ differ in nothing else.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite, sqrt
+from math import sqrt
 
 from .base import Solver, Stage
 from .linear import EPS, Lin, M, X, Z
@@ -54,17 +54,3 @@ def kept(eta: float, t: Point, s: Point) -> float:
 def kept_variance(eta: float, t: Point, s: Point):
     """Its square; the numbers of the points may be tensors."""
     return 1 - eta**2 * I(0, 2 * gap(t, s))
-
-
-def check_range(solver: Solver, name: str, high: float = 1.0) -> None:
-    """Raise unless the option ``name`` of the solver is a finite number from 0 to ``high``."""
-    value = getattr(solver, name)
-    real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (real and isfinite(value) and 0 <= value <= high):
-        allowed = f"a number in [0, {high:g}]" if isfinite(high) else "a finite number >= 0"
-        raise ValueError(f"{type(solver).__name__}: {name} must be {allowed}, got {value!r}")
-
-
-def check_eta(solver: Solver, high: float = 1.0) -> None:
-    """Raise unless ``solver.eta`` is a finite number from 0 to ``high``."""
-    check_range(solver, "eta", high)

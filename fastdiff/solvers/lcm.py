@@ -3,8 +3,8 @@ from math import hypot, inf
 
 from .base import Stage
 from .consistency import Consistency
-from .kappa import check_range
 from .linear import M, X, Z
+from .options import check_range
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@ from dataclasses import dataclass
 from math import sqrt
 
 from .base import Stage
-from .kappa import FirstOrder, check_eta, first_order, kept
+from .kappa import FirstOrder, first_order, kept
 from .linear import Z
+from .options import check_count, check_eta
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,7 @@ class RePaint(FirstOrder):
     def __post_init__(self):
         check_eta(self)
         for name in ("jump_length", "jumps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"RePaint: {name} must be a positive integer, got {value!r}")
+            check_count(self, name)
 
     def kappa(self, t, s):
         return kept(self.eta, t, s)

@@ -1,11 +1,11 @@
 from dataclasses import dataclass
 
 from .. import processes
-from .euler_maruyama import EulerMaruyama
+from .reverse_time import ReverseTime
 
 
 @dataclass(frozen=True)
-class ReverseDiffusion(EulerMaruyama):
+class ReverseDiffusion(ReverseTime):
     """The reverse diffusion sampler. Song et al. 2021, appendix E: the noising step, reversed.
 
     x_s = (2 - F) x + (1 + eta) / 2 G^2 score + sqrt(eta) G z,   x_t = F x_s + G z
@@ -14,7 +14,7 @@ class ReverseDiffusion(EulerMaruyama):
     G^2 = beta, and for VE F = 1, G^2 the difference of sigma^2.
 
     Attributes:
-        eta, denoise: as in ``EulerMaruyama``.
+        eta, denoise: see ``ReverseTime``.
     """
 
     def forward(self, path, t, s):

@@ -4,8 +4,8 @@ from math import inf, isinf
 
 from .base import Solver, Stage
 from .exponential import Step
-from .kappa import check_range
 from .linear import H, M, S, X
+from .options import check_range
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,19 @@ class SASolver(Solver):
         self.check_choice("quantity", "x0", "eps")
         if not callable(self.tau):
             check_range(self, "tau", inf)
-        if self.interval is not None and not self.interval[0] <= self.interval[1]:
+        if self.interval is not None:
+            self._check_interval()
+
+    def _check_interval(self):
+        try:
+            low, high = map(float, self.interval)
+        except (TypeError, ValueError):
+            low, high = 1.0, 0.0
+        if not low <= high:
             raise ValueError(
                 f"SASolver: interval must be (lo, hi), lo <= hi, got {self.interval!r}"
             )
+        object.__setattr__(self, "interval", (low, high))
 
     @property
     def order(self):

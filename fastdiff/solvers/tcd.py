@@ -2,8 +2,9 @@ from dataclasses import dataclass
 from math import floor
 
 from .base import Stage
-from .kappa import FirstOrder, check_range, first_order
+from .kappa import FirstOrder, first_order
 from .linear import Z
+from .options import check_range
 from .path import decay, points
 
 

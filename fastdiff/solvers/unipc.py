@@ -4,6 +4,7 @@ from math import isinf
 from .base import Solver, Stage
 from .exponential import Step
 from .linear import H, M, S, X
+from .options import plain
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class UniPC(Solver):
         self.check_choice("order", 1, 2, 3, 4)
         self.check_choice("variant", "bh1", "bh2")
         self.check_choice("quantity", "x0", "eps")
-        object.__setattr__(self, "disable_corrector", tuple(self.disable_corrector))
+        object.__setattr__(self, "disable_corrector", tuple(map(plain, self.disable_corrector)))
         if not all(isinstance(step, int) and step >= 0 for step in self.disable_corrector):
             raise ValueError(
                 "UniPC: disable_corrector must hold numbers of steps, 0 the first, "

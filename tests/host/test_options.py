@@ -1,10 +1,13 @@
 """What the options of the exponential and linear multistep solvers do, and what they refuse."""
 
+import re
+from dataclasses import fields, replace
+
 import numpy as np
 import pytest
 from interpreter import run
 from problems import Mixture
-from registered import SOLVERS, label
+from registered import INVERSES, SOLVERS, label
 
 from fastdiff import grids, solvers
 from fastdiff.row import COLUMN
@@ -47,6 +50,61 @@ def test_s_noise_scales_the_noise_and_nothing_else(kind, options):
     np.testing.assert_array_equal(more[:, rest], one[:, rest])
     quiet = kind(s_noise=0, **options)
     assert not quiet.stochastic and not quiet.lower(VPLinear(), 7).stochastic
+
+
+def options():
+    """Every option of every solver, with instances that have it, quiet and noisy ones."""
+    for name in solvers.names():
+        known = {option.name for option in fields(solvers.get(name))}
+        instances = [solver for solver in SOLVERS + INVERSES if type(solver).__name__ == name]
+        noisy = {"eta": 0.5, "s_churn": 20.0}
+        for solver in instances[:]:
+            for noise in sorted(noisy.keys() & known - ({"eta"} if solver in INVERSES else set())):
+                instances.append(replace(solver, **{noise: noisy[noise]}))
+        for option in sorted(known):
+            yield pytest.param(option, instances, id=f"{name}.{option}")
+
+
+def others(solver, option):
+    """The solver with other values of an option, of its type or among those that it asks for."""
+    value = getattr(solver, option)
+    values = [0.0, 0.3, 0.5, 1.0, 2, 3, 4, not value, (0, 1), (0.2, 0.5), solvers.Heun()]
+    if isinstance(value, str):
+        with pytest.raises(ValueError) as refusal:
+            replace(solver, **{option: "?"})
+        values += re.findall(r"[\"'](\w+)[\"']", str(refusal.value))
+    for other in values:
+        try:
+            yield replace(solver, **{option: other})
+        except (TypeError, ValueError):
+            continue
+
+
+@pytest.mark.parametrize(("option", "instances"), list(options()))
+def test_every_option_does_something(option, instances):
+    """An option that is inherited and ignored changes no row; one of a single value does no harm,
+    as long as it refuses the others."""
+
+    def rows(solver):
+        for schedule, clip in ((VPLinear(), None), (VPLinear(), 1.0), (Mixture.schedule, None)):
+            grid = grids.Uniform()
+            yield solver.lower(schedule, 12, clip=clip, grid=grid).rows.tobytes()
+
+    changed = [(solver, other) for solver in instances for other in others(solver, option)]
+    changed = [(solver, other) for solver, other in changed if solver != other]
+    assert not changed or any(list(rows(a)) != list(rows(b)) for a, b in changed)
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=label)
+def test_numbers_of_numpy_are_numbers(solver):
+    """The same solver, with the same name in its tables."""
+    wide = {int: np.int64, float: np.float64}
+    values = {f.name: getattr(solver, f.name) for f in fields(solver)}
+    numbers = {k: wide[type(v)](v) for k, v in values.items() if type(v) in wide}
+    again = replace(solver, **numbers)
+    assert again == solver and repr(again) == repr(solver)
+    single = {k: np.float32(v) for k, v in values.items() if type(v) is float}
+    assert "np." not in repr(replace(solver, **single).lower(VPLinear(), 3).solver)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +216,10 @@ def test_evaluations():
     ("call", "message"),
     [
         (lambda: solvers.DPMSolver(4), "DPMSolver: order must be 1, 2 or 3, got 4"),
+        (lambda: solvers.DEIS(1.0), "DEIS: order must be 1, 2, 3 or 4, got 1.0"),
+        (lambda: solvers.AnnealedLangevin(repeats=2.0), "repeats must be a positive integer"),
+        (lambda: solvers.Euler(1, s_tmax="a"), "s_tmax must be >= s_tmin = 0.0, got 'a'"),
+        (lambda: solvers.SASolver(interval=3), r"interval must be \(lo, hi\)"),
         (lambda: solvers.DPMSolver(True), "DPMSolver: order must be 1, 2 or 3, got True"),
         (lambda: solvers.DPMSolver(form="new"), 'form must be "published" or "corrected"'),
         (lambda: solvers.DPMpp3M("fixed"), 'DPMpp3M: form must be .*, got \'fixed\''),

@@ -252,6 +252,10 @@ def test_without_corrections_any_noise_will_do():
     assert same_bits(sample, fd.sample(model, x, table, noise="brownian"))
 
 
+def test_numbers_of_numpy_are_numbers():
+    assert repr(Langevin(np.float64(0.2), np.int64(3))) == repr(Langevin(0.2, 3))
+
+
 def test_a_model_that_declares_another_prediction_is_refused():
     def model(y, t):
         return y
