@@ -6,6 +6,8 @@
 In rows this noise belongs to the end of the step before, or to the entry row: the model's next
 evaluation is at the raised level. No level is raised above the noisiest that the schedule can tell
 (``Schedule.t_limit``).
+
+Over 60 lines: the base of five solvers, with the options and the levels of all of them.
 """
 
 from collections.abc import Iterator

@@ -1,3 +1,5 @@
+"""Over 60 lines: six variances under one name, two of them per element and one of those a range."""
+
 from dataclasses import dataclass, replace
 from math import log, sqrt
 

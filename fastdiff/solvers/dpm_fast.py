@@ -1,3 +1,5 @@
+"""Over 60 lines: steps of three orders that share one budget, with noise around each."""
+
 from dataclasses import dataclass, replace
 from math import sqrt
 

@@ -1,3 +1,5 @@
+"""Over 60 lines: orders 1 to 3, x0 and eps, and three published ways in which stages enter."""
+
 from dataclasses import dataclass
 from math import isinf
 

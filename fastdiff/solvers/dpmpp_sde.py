@@ -5,7 +5,7 @@ from .base import Stage
 from .exponential import Exponential
 from .kappa import first_order, kept
 from .linear import ZP, M, S, X, Z
-from .options import check_eta, plain
+from .options import check_eta, check_range
 
 
 @dataclass(frozen=True)
@@ -18,15 +18,13 @@ class DPMppSDE(Exponential):
 
     The levels are those of ``EulerAncestral``. Both noises, to the middle and to the end, are of
     one Brownian path in rho = sigma / alpha: the second is made of the first and of a fresh draw,
-    unless the draws themselves are increments of a path (``independent=False``).
-    Steps from or to pure noise and to clean data are of first order.
+    unless the draws themselves are increments of a path (``independent=False``). Steps from or to
+    pure noise and to clean data are of first order.
 
     Attributes:
         r: where the second evaluation is, 0 < r < 1.
-        eta: noise, 0 to 1.
-        s_noise: factor of the fresh noise.
-        independent: what the draws are: independent of each other, or those of one path already,
-            from t to the middle and from t to s.
+        eta, s_noise: noise, 0 to 1, and the factor of what is fresh.
+        independent: of each other are the draws, or, False, of one path, to the middle and to s.
     """
 
     r: float = 0.5
@@ -37,8 +35,8 @@ class DPMppSDE(Exponential):
     def __post_init__(self):
         super().__post_init__()
         check_eta(self)
-        object.__setattr__(self, "r", plain(self.r))
-        if not (isinstance(self.r, float) and 0 < self.r < 1):
+        check_range(self, "r")
+        if self.r in (0, 1):
             raise ValueError(f"DPMppSDE: r must be in (0, 1), got {self.r!r}")
 
     def steps(self, path):

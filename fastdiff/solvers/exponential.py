@@ -16,6 +16,8 @@ Lu et al. 2022, "DPM-Solver", eq. 3.4 (eps), "DPM-Solver++", eq. 8 and appendix 
 
 A step from pure noise or to clean data is infinitely long in lam; of an output that is known once
 it is exact for constant x0, whatever the method works in.
+
+Over 60 lines: the steps of twelve solvers; all their coefficients are here.
 """
 
 from dataclasses import dataclass, field

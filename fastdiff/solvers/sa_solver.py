@@ -1,3 +1,6 @@
+"""Over 60 lines: a predictor and a corrector of four orders each, with noise that is a function of
+time; half of it says and checks what the options are."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isinf

@@ -1,3 +1,5 @@
+"""Over 60 lines: a predictor and a corrector of four orders each, with their options."""
+
 from dataclasses import dataclass
 from math import isinf
 
