@@ -72,10 +72,13 @@ def home(solver):
     raise AssertionError(f"no schedule for {solver}")
 
 
-def page() -> str:
+def head() -> str:
     low, *_, high = test_order.STEPS
-    head = HEAD.format(steps=STEPS, low=low, high=high)
-    return "\n".join([head, *map(line, solvers.names())])
+    return HEAD.format(steps=STEPS, low=low, high=high)
+
+
+def page() -> str:
+    return "\n".join([head(), *map(line, solvers.names())])
 
 
 if __name__ == "__main__":
