@@ -34,7 +34,7 @@ from fastdiff.solvers import (
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning:diffusers"),
     pytest.mark.filterwarnings("ignore:.algorithm_type:FutureWarning"),
 ]
 

@@ -26,7 +26,7 @@ from fastdiff.solvers import KDPM2, Euler, EulerAncestral, Heun, KDPM2Ancestral
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [  # its own, against recent numpy
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning:diffusers"),
 ]
 
 NAMES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
