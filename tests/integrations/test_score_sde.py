@@ -240,6 +240,74 @@ def test_classes_instead_of_names():
                        run("Euler_Maruyama", "ALD"))  # fmt: skip
 
 
+class Mine(MyReverse):
+    def update_fn(self, x, t):
+        return x, x
+
+
+class OwnDrift(type(VE)):
+    def sde(self, x, t):
+        return x, t
+
+
+class OwnMarginals(type(VP)):
+    @staticmethod
+    def marginal_prob(x, t):
+        return x, t
+
+
+def patched(sde):
+    sde.discretize = lambda x, t: (x, t)
+    return sde
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pc_sampler(VP, Mine, None), "predictor: .*ReverseDiffusionPredictor, got Mine"),
+        (lambda: pc_sampler(VP, None, type("C", (AnnealedLangevinDynamics,), {"update_fn": Mine})),
+         "corrector: .* got C with update_fn of its own"),
+        (lambda: ours.sdes.read(OwnDrift(**vars(VE))), "sde: .*VESDE, got OwnDrift with sde of"),
+        (lambda: ours.sdes.read(OwnMarginals(**vars(VP))), "OwnMarginals with marginal_prob of"),
+        (lambda: ours.sdes.read(patched(type(VP)(**vars(VP)))), "discretize"),
+    ],
+)  # fmt: skip
+def test_code_that_would_not_be_called_is_refused(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_numbers_of_ones_own_are_read():
+    class Short(type(VE)):
+        N = 7
+
+    assert ours.sdes.read(Short(sigma_min=0.05, sigma_max=8.0)).N == 7
+
+
+def configuration(method, **sampling):
+    return SimpleNamespace(
+        device="cpu", training=SimpleNamespace(continuous=True),
+        sampling=SimpleNamespace(method=method, noise_removal=True, **sampling),
+    )  # fmt: skip
+
+
+def test_samplers_of_a_configuration():
+    options = {"predictor": "Reverse_Diffusion", "corrector": "langevin", "snr": SNR}
+    config = configuration("PC", n_steps_each=2, probability_flow=False, **options)
+
+    def run(sampler):
+        torch.manual_seed(1)
+        return sampler(Model(VE))[0]
+
+    pc = pc_sampler(VE, "reverse_diffusion", "langevin", n_steps=2, continuous=True)
+    assert torch.equal(run(ours.get_sampling_fn(config, VE, SHAPE, identity, EPS)), run(pc))
+    ode = ours.get_ode_sampler(VE, SHAPE, identity, True, eps=EPS, device="cpu")
+    mine = ours.get_sampling_fn(configuration("ode"), VE, SHAPE, identity, EPS)
+    assert torch.equal(run(mine), run(ode))
+    with pytest.raises(ValueError, match="method: expected .*, got 'sde'"):
+        ours.get_sampling_fn(configuration("sde"), VE, SHAPE, identity, EPS)
+
+
 @pytest.mark.parametrize(
     ("process", "same"),
     [
@@ -410,6 +478,7 @@ def test_signatures():
         "probability_flow=False, continuous=False, denoise=True, eps=0.001, device='cuda')",
         "get_ode_sampler": "(sde, shape, inverse_scaler, denoise=False, rtol=1e-05, atol=1e-05, "
         "method='RK45', eps=0.001, device='cuda')",
+        "get_sampling_fn": "(config, sde, shape, inverse_scaler, eps)",
         "get_likelihood_fn": "(sde, inverse_scaler, hutchinson_type='Rademacher', rtol=1e-05, "
         "atol=1e-05, method='RK45', eps=1e-05)",
     }

@@ -11,10 +11,11 @@
 
 ``sde`` is an object of score_sde, found by the name of its class (VPSDE, subVPSDE, VESDE), one of
 those of this module, or a ``fastdiff.processes`` VP, SubVP or VE, with N = 1000. Predictors and
-correctors are names ("reverse_diffusion", "langevin", ...), score_sde's classes, or None. The model
-is called as there: model(x, labels), labels 999 t or (N - 1) t (VP), sigma(t) or the number of the
-level (VE), and put into evaluation mode. Nothing leaves the device and nothing waits for it, but
-for one question a step of the ODE solvers. Nothing is imported from score_sde.
+correctors are names ("reverse_diffusion", "langevin", ...), score_sde's classes, or None. Classes
+with methods of their own are refused, they would not be called. The model is called as there:
+model(x, labels), labels 999 t or (N - 1) t (VP), sigma(t) or the number of the level (VE), and put
+into evaluation mode. Nothing leaves the device and nothing waits for it, but for one question a
+step of the ODE solvers. Nothing is imported from score_sde.
 
 The noise is that of score_sde: the same draws of torch's default generator.
 
@@ -30,6 +31,7 @@ Known differences, other than rounding:
 from .likelihood import get_likelihood_fn as get_likelihood_fn
 from .sampling import get_ode_sampler as get_ode_sampler
 from .sampling import get_pc_sampler as get_pc_sampler
+from .sampling import get_sampling_fn as get_sampling_fn
 from .sdes import VESDE as VESDE
 from .sdes import VPSDE as VPSDE
 from .sdes import subVPSDE as subVPSDE

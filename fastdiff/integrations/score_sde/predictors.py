@@ -10,6 +10,7 @@ from ...sampling import Langevin
 from ...solvers.base import Stage
 from ...solvers.euler_maruyama import EulerMaruyama
 from ...solvers.linear import M, X, Z
+from .own import refuse_own_code
 from .sdes import SDE
 
 PREDICTORS = {
@@ -31,9 +32,10 @@ def name_of(what: str, given, known: dict[str, str]) -> str:
         return "none"
     if isinstance(given, str) and given.lower() in known.values():
         return given.lower()
-    for base in getattr(given, "__mro__", ()):
-        if base.__name__ in known:
-            return known[base.__name__]
+    base = next((c for c in getattr(given, "__mro__", ()) if c.__name__ in known), None)
+    if base is not None:
+        refuse_own_code(what, given, base)
+        return known[base.__name__]
     names = ", ".join(f'"{name}"' for name in known.values())
     raise ValueError(f"{what}: expected {names} or score_sde's class of one, got {given!r}")
 

@@ -106,6 +106,33 @@ def get_ode_sampler(
     return ode_sampler
 
 
+def get_sampling_fn(config, sde, shape, inverse_scaler, eps):
+    """The sampler that a configuration of score_sde asks for.
+
+    Args:
+        config: with ``device``, ``training.continuous`` and ``sampling``: ``method`` ("pc" or
+            "ode"), ``noise_removal`` and, for "pc", ``predictor``, ``corrector``, ``snr``,
+            ``n_steps_each`` and ``probability_flow``.
+        sde, shape, inverse_scaler, eps: see ``get_pc_sampler``.
+
+    Returns:
+        What ``get_pc_sampler`` or ``get_ode_sampler`` returns.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described.
+    """
+    chosen = config.sampling
+    last = {"denoise": chosen.noise_removal, "eps": eps, "device": config.device}
+    if chosen.method.lower() == "ode":
+        return get_ode_sampler(sde, shape, inverse_scaler, **last)
+    if chosen.method.lower() != "pc":
+        raise ValueError(f'config.sampling.method: expected "pc" or "ode", got {chosen.method!r}')
+    return get_pc_sampler(
+        sde, shape, chosen.predictor, chosen.corrector, inverse_scaler, chosen.snr,
+        chosen.n_steps_each, chosen.probability_flow, config.training.continuous, **last,
+    )  # fmt: skip
+
+
 def wide_or_single(x) -> torch.dtype:
     """The dtype in which a model is called."""
     return torch.float64 if x.dtype == torch.float64 else torch.float32

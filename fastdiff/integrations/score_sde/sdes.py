@@ -10,6 +10,7 @@ import numpy as np
 
 from ... import processes, schedules
 from ...schedules.base import namespace
+from .own import refuse_own_code
 
 
 class SDE:
@@ -192,13 +193,14 @@ NAMES = {
     "subVPSDE": (subVPSDE, ("beta_0", "beta_1")),
     "VESDE": (VESDE, ("sigma_min", "sigma_max")),
 }
+CALLED = ("__init__", "N", "T", "prior_sampling", "prior_logp")  # ... or of no use here
 
 
 def read(sde) -> SDE:
     """The SDE that an object of score_sde, of ours or of ``fastdiff.processes`` stands for.
 
     Raises:
-        TypeError: it is none of them.
+        TypeError: it is none of them, or has equations of its own.
         ValueError: its end is not T = 1.
     """
     if isinstance(sde, SDE):
@@ -207,11 +209,13 @@ def read(sde) -> SDE:
         own = sde.schedule
         ends = ("beta_min", "beta_max") if hasattr(own, "beta_min") else ("sigma_min", "sigma_max")
         return OURS[type(own)](*(getattr(own, name) for name in ends))
-    found = next((c.__name__ for c in type(sde).__mro__ if c.__name__ in NAMES), None)
-    if found is None:
+    base = next((c for c in type(sde).__mro__ if c.__name__ in NAMES), None)
+    if base is None:
         raise TypeError(
             f"sde: expected a VPSDE, subVPSDE or VESDE, or the fastdiff process of one, got {sde!r}"
         )
+    refuse_own_code("sde", sde, base, CALLED)
+    found = base.__name__
     kind, names = NAMES[found]
     for name in (*names, "N"):
         if not hasattr(sde, name):
