@@ -57,6 +57,10 @@ class Step:
         return isinstance(h, float) and isinf(h)
 
     @property
+    def _of_x0(self) -> bool:
+        return self.quantity == "x0" or self.endless
+
+    @property
     def keep(self) -> float:
         """E^eta, the fraction of the noise that is not refreshed."""
         return decay(self.t, self.s) ** self.eta if self.eta else 1.0
@@ -64,21 +68,26 @@ class Step:
     @property
     def noise(self) -> Lin:
         """The fresh noise."""
-        if self.quantity == "x0" or self.endless:
-            return self.s.sigma * sqrt(1 - self.keep**2) * Z
-        return self.s.sigma * sqrt(self.eta * (decay(self.t, self.s) ** -2 - 1)) * Z
+        h = gap(self.t, self.s)
+        if self.eta == 0:
+            return Lin()
+        fresh = I(0, 2 * self.eta * h) if self._of_x0 else self.eta * J(0, 2 * h)
+        return self.s.sigma * sqrt(fresh) * Z
 
     @property
     def a(self) -> float:
         """The factor of x."""
-        if self.quantity == "x0" or self.endless:
+        if self._of_x0:
             return self.keep * self.s.sigma / self.t.sigma
         return self.s.alpha / self.t.alpha
 
     @property
     def c_0(self) -> float:
         """The factor of an output that is constant on the way."""
-        if self.quantity == "x0" or self.endless:
+        h = gap(self.t, self.s)
+        if not isinstance(h, float) or abs(h) < 1:
+            return self._moment(0)  # of a short step what follows is a difference of equals
+        if self._of_x0:
             return self.s.alpha - self.a * self.t.alpha
         return (1 + self.eta) * (self.s.sigma - self.a * self.t.sigma)
 

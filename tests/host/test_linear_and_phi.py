@@ -7,7 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastdiff.solvers.exponential import Step
 from fastdiff.solvers.linear import EPS, ZP, H, Lin, M, S, X, Z
+from fastdiff.solvers.path import Point
 from fastdiff.solvers.phi import I, J, phi
 
 OPERANDS = {"x": X, "s": S, "m": M, "eps": EPS, "z": Z, "zp": ZP} | {
@@ -84,6 +86,30 @@ def test_moments(h):
         for k in range(3):
             assert abs(I(k, h) - exact_i[k]) <= 3e-14 * abs(exact_i[k])
             assert abs(J(k, h) - exact_j[k]) <= 3e-14 * abs(exact_j[k])
+
+
+@given(
+    st.sampled_from(["x0", "eps"]),
+    st.integers(-40, 40),
+    st.integers(1, 2**14),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+def test_coefficients_of_short_steps(quantity, low, length, eta):
+    """At exact lams, h from 2^-18 to 2^-4: no digit is lost to differences of equals."""
+    with mpmath.workdps(50):
+        lams = mpmath.mpf(low) / 8, mpmath.mpf(low) / 8 + mpmath.mpf(length) / 2**18
+        alpha, sigma = ([1 / mpmath.sqrt(1 + mpmath.exp(f * x)) for x in lams] for f in (-2, 2))
+        h = lams[1] - lams[0]
+        if quantity == "x0":
+            c_0 = alpha[1] * -mpmath.expm1(-(1 + mpmath.mpf(eta)) * h)
+            noise = sigma[1] * mpmath.sqrt(-mpmath.expm1(-2 * mpmath.mpf(eta) * h))
+        else:
+            c_0 = -(1 + mpmath.mpf(eta)) * sigma[1] * mpmath.expm1(h)
+            noise = sigma[1] * mpmath.sqrt(mpmath.mpf(eta) * mpmath.expm1(2 * h))
+        t, s = (Point(0.0, float(alpha[i]), float(sigma[i]), float(lams[i])) for i in (0, 1))
+        step = Step(quantity, t, s, eta)
+        assert abs(step.c_0 - c_0) <= 1e-15 * abs(c_0)
+        assert abs(step.noise["z"] - noise) <= 1e-15 * noise
 
 
 def test_moments_of_an_infinite_step():
