@@ -175,7 +175,7 @@ def check_point_mass(rows, levels, kind):
             m[:] = row[COLUMN["p_x"]] * x + row[COLUMN["p_o"]] * o
         landed = _combine(row, C, memory, draw)
         rounding = ROUNDING * np.sqrt(np.einsum("ij,ij->i", memory, memory)) + doubt
-        _check_landing(k, landed, levels[k + 1], np.abs(row[C.vectors]) @ rounding, kind, draws)
+        _check_landing(k, landed, levels, np.abs(row[C.vectors]) @ rounding, kind, draws)
         _check_known(k, row, levels[k + 1])
         saved = (
             _combine(row, D, memory, draw)
@@ -219,18 +219,28 @@ def _check_known(k, row, level):
         )
 
 
-def _check_landing(k, landed, level, rounding, kind, draws):
-    _, alpha, sigma, *_ = level
+def _check_landing(k, landed, levels, rounding, kind, draws):
+    t, alpha, sigma, *_ = levels[k + 1]
     allowed = TOLERANCE * max(alpha, sigma) + rounding
-    if not abs(landed[0] - alpha) <= allowed:
-        raise ValueError(
-            f"row {k}: on a point mass the factor of x0 must be alpha = {alpha:.12g} "
-            f"(at t = {level[0]:g}), got {landed[0]:.12g}"
-        )
-    if kind == "full":
-        noise = landed[1] if draws == 0 else np.linalg.norm(landed[1:])
-        if not abs(noise - sigma) <= allowed:
+    noise = landed[1] if draws == 0 else np.linalg.norm(landed[1:])
+    wrong = [("factor of x0", "alpha", alpha, landed[0])]
+    wrong += [("noise", "sigma", sigma, noise)] * (kind == "full")
+    for what, name, wanted, got in wrong:
+        if not abs(got - wanted) <= allowed:
             raise ValueError(
-                f"row {k}: on a point mass the noise must be sigma = {sigma:.12g} "
-                f"(at t = {level[0]:g}), got {noise:.12g}"
+                f"row {k}: on a point mass the {what} must be {name} = {wanted:.12g} "
+                f"(at t = {t:g}), got {got:.12g}{_cause(levels[: k + 2])}"
             )
+
+
+def _cause(levels):
+    """A hint where float64 has too few digits for the steps to the last of ``levels``."""
+    _, alpha, sigma, *_ = levels[-HISTORY - 2 :].T
+    here = (alpha > 0) & (sigma > 0)
+    rho = sigma[here] / alpha[here]
+    if not here.any() or rho.max() * np.finfo(np.float64).eps < TOLERANCE * rho.min():
+        return ""
+    return (
+        f"; a few steps from sigma / alpha = {rho.max():.3g} to {rho.min():.3g} leave float64 too "
+        "few digits for the differences in the rows: take more steps or a narrower range"
+    )

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from registered import SOLVERS, label
 
+from fastdiff import grids
 from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
 from fastdiff.schedules import EDM, DiscreteBetas, RectifiedFlow, VPCosine, VPLinear
-from fastdiff.solvers import DDIM, DDPM, DPMpp2M, DPMpp2MSDE, Heun, StepTable, UniPC
+from fastdiff.solvers import DDIM, DDPM, DEIS, LMS, DPMpp2M, DPMpp2MSDE, Heun, StepTable, UniPC
 
 EXACT = [solver for solver in SOLVERS if solver.exact_on_point_mass == "full"]
 SETTINGS = [
@@ -42,6 +43,19 @@ def test_first_and_last_row():
     assert table.rows[-2, COLUMN["in_scale"]] == 0
     end = {name: v for name, v in zip(FIELDS, table.rows[-1], strict=True) if v}
     assert end == {"slot": -1}
+
+
+@pytest.mark.parametrize("solver", [Heun(), LMS(), DEIS()], ids=label)
+def test_steps_too_long_for_float64_are_named_as_the_cause(solver):
+    """And a wrong coefficient is not excused by them."""
+    options = {"prediction": "v", "grid": grids.Karras(final="min")}
+    with pytest.raises(ValueError, match=r"got .*; a few steps .* = 1e\+10 to 1e-06 leave float64"):
+        solver.lower(EDM(1e-6, 1e10), 1, **options)
+    table = solver.lower(EDM(), 5, **options)
+    rows = table.rows.copy()
+    rows[2, COLUMN["c_x"]] *= 1.001
+    with pytest.raises(ValueError, match="^(?!.*float64).*on a point mass"):
+        with_rows(table, rows)
 
 
 @pytest.mark.parametrize("solver", EXACT, ids=label)
