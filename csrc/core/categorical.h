@@ -20,9 +20,12 @@ struct RowSum {
   FD_MEMBER T log_prob(T logit) const {
     return (logit - most) - (log_(sum) + (sum - sum));  // log_ knows no NaN
   }
+  FD_MEMBER static T gradient(T g, T term, T inverse_sum, bool chosen) {
+    return g * ((chosen ? T(1) : T(0)) - term * inverse_sum);
+  }
   /// Of g log_prob(chosen logit) to a logit with this term.
   FD_MEMBER T gradient(T g, T term, bool chosen) const {
-    return g * ((chosen ? T(1) : T(0)) - term * (T(1) / sum));
+    return gradient(g, term, T(1) / sum, chosen);
   }
 };
 

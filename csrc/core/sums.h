@@ -18,7 +18,8 @@ FD_HD void add_upper_half(T* lane) {
   for (int i = 0; i < kWidth; ++i) lane[i] += lane[i + kWidth];
 }
 
-/// Adds up `lanes` <= kSumLanes numbers, a power of two, in halves: the upper to the lower one.
+/// Adds up `lanes` <= kSumLanes numbers, a power of two, in halves: the upper to the lower one. The
+/// last eight in registers: through memory each half would wait for the one before.
 template <class T>
 FD_HD T fold(T* lane, int lanes) {
   switch (lanes) {                        // by constants, for whole vectors
@@ -28,9 +29,11 @@ FD_HD T fold(T* lane, int lanes) {
     case 64: add_upper_half<32>(lane);    // fall through
     case 32: add_upper_half<16>(lane);    // fall through
     case 16: add_upper_half<8>(lane);     // fall through
-    case 8: add_upper_half<4>(lane);      // fall through
-    case 4: add_upper_half<2>(lane);      // fall through
-    case 2: add_upper_half<1>(lane);      // fall through
+    case 8:
+      return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+             ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    case 4: return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+    case 2: return lane[0] + lane[1];
     default: return lane[0];
   }
 }

@@ -1,5 +1,6 @@
-// Rows of logits on the CPU: some at a time lie padded in L1 and go through each step together, so
-// that the short reductions of one row overlap with those of the next.
+// Rows of logits on the CPU: some at a time lie in L1 and go through each step together. Long rows
+// are padded to whole groups of lanes; short ones are turned, so that vectors run over rows and
+// nothing is folded within one. The order of sums is the same.
 #pragma once
 
 #include "core/categorical.h"
@@ -128,11 +129,117 @@ class Rows {
   T log_prob_[kSumChunk];
 };
 
+/// Enough rows of no more than kRowLanes classes each: place (k, r) is class k of row r.
 template <class T>
+class ShortRows {
+ public:
+  explicit ShortRows(const CategoricalArgs& args) : args_(args) {
+    std::fill_n(logit_[0], kRowLanes * kMostRows, T(0));  // rows that are not there
+  }
+
+  void chunk(int64_t sample, int64_t chunk) {
+    const PassArgs& pass = args_.pass;
+    const int64_t begin = chunk * kSumChunk, classes = args_.classes;
+    const int64_t stop = begin + kSumChunk < pass.numel ? begin + kSumChunk : pass.numel;
+    const T g = static_cast<T>(number_of(pass.number[0], sample));
+    with_operand_dtype<T>(pass.in[0].dtype, [&](auto tag) {
+      using M = typename decltype(tag)::type;
+      const M* logits = static_cast<const M*>(pass.in[0].data) + sample * pass.in[0].sample_stride;
+      M* out = static_cast<M*>(pass.out[0].data) + sample * pass.numel * classes;
+      const int64_t* const level = args_.level + sample * pass.numel;
+      for (int64_t i = begin; i < stop; i += kMostRows) {
+        const int64_t n = stop - i < kMostRows ? stop - i : kMostRows;
+        load(logits + i * classes, n);
+        reduce();
+        if (pass.result.data) {
+          log_probs(level + i, n, log_prob_ + (i - begin));
+        } else {
+          gradients(g, level + i, n, out + i * classes);
+        }
+      }
+    });
+    if (!pass.result.data) return;
+    store_sum(pass, sample, chunk, 1, 0, sum_terms(log_prob_, stop - begin));
+  }
+
+ private:
+  template <class M>
+  void load(const M* logits, int64_t n) {
+    for (int64_t r = 0; r < n; ++r) {
+      for (int64_t k = 0; k < args_.classes; ++k) logit_[k][r] = to_float(*logits++);
+    }
+  }
+
+  /// Calls f(row) for all of them.
+  template <class F>
+  FD_MEMBER static void over_rows(const F& f) {
+#pragma GCC ivdep
+    for (int r = 0; r < kMostRows; ++r) f(r);
+  }
+
+  void reduce() {
+    const int64_t classes = args_.classes;
+    over_rows([&](int r) { most_[r] = logit_[0][r]; });
+    for (int64_t k = 1; k < classes; ++k) {
+      over_rows([&](int r) { most_[r] = larger(logit_[k][r], most_[r]); });
+    }
+    for (int64_t k = 0; k < classes; ++k) {
+      over_rows([&](int r) { term_[k][r] = RowSum<T>{most_[r], T(1)}.term(logit_[k][r]); });
+    }
+    // In halves, as lanes are folded; those beyond the classes would add zeros.
+    std::copy_n(term_[0], classes * kMostRows, lane_[0]);
+    int64_t left = classes;
+    for (int64_t width = kRowLanes / 2; width > 0; width /= 2) {
+      for (int64_t k = 0; k + width < left; ++k) {
+        over_rows([&](int r) { lane_[k][r] += lane_[k + width][r]; });
+      }
+      left = left < width ? left : width;
+    }
+  }
+
+  void log_probs(const int64_t* level, int64_t n, T* to) const {
+    alignas(64) T chosen[kMostRows] = {}, made[kMostRows];
+    for (int64_t r = 0; r < n; ++r) chosen[r] = logit_[level[r]][r];
+    over_rows([&](int r) { made[r] = RowSum<T>{most_[r], lane_[0][r]}.log_prob(chosen[r]); });
+    std::copy_n(made, n, to);
+  }
+
+  template <class M>
+  void gradients(T g, const int64_t* level, int64_t n, M* out) {
+    alignas(64) T inverse[kMostRows], chosen[kMostRows];
+    over_rows([&](int r) { inverse[r] = T(1) / lane_[0][r]; });
+    for (int64_t r = 0; r < n; ++r) {
+      chosen[r] = RowSum<T>::gradient(g, term_[level[r]][r], inverse[r], true);
+    }
+    for (int64_t k = 0; k < args_.classes; ++k) {
+      over_rows(
+          [&](int r) { term_[k][r] = RowSum<T>::gradient(g, term_[k][r], inverse[r], false); });
+    }
+    for (int64_t r = 0; r < n; ++r, out += args_.classes) {
+#pragma GCC unroll 8
+      for (int64_t k = 0; k < args_.classes; ++k) from_float(term_[k][r], out[k]);
+      from_float(chosen[r], out[level[r]]);
+    }
+  }
+
+  const CategoricalArgs& args_;
+  alignas(64) T logit_[kRowLanes][kMostRows], term_[kRowLanes][kMostRows];
+  alignas(64) T lane_[kRowLanes][kMostRows], most_[kMostRows];
+  T log_prob_[kSumChunk];
+};
+
+template <template <class> class Rows, class T>
 void categorical_chunks(const CategoricalArgs& args, int64_t first, int64_t last) {
   Rows<T> rows(args);
   const int64_t chunks = sum_chunks_of(args.pass.numel);
   for (int64_t unit = first; unit < last; ++unit) rows.chunk(unit / chunks, unit % chunks);
+}
+
+template <class T>
+void categorical_chunks(const CategoricalArgs& args, int64_t first, int64_t last) {
+  const bool turned = args.classes <= kRowLanes && args.pass.numel >= kMostRows / 2;
+  turned ? categorical_chunks<ShortRows, T>(args, first, last)
+         : categorical_chunks<Rows, T>(args, first, last);
 }
 
 void categorical(const CategoricalArgs& args, int64_t first, int64_t last) {

@@ -109,6 +109,13 @@ __attribute__((noinline)) void store(const Output& out, int64_t numel, const Spa
   });
 }
 
+template <int kLanes, class T>
+double sum_lanes(const T* term) {
+  alignas(64) double lane[kLanes];
+  for (int i = 0; i < kLanes; ++i) lane[i] = 0.0 + static_cast<double>(term[i]);
+  return fold(lane, kLanes);
+}
+
 /// The sum of `n` <= kSumChunk terms, in the order of core/sums.h. Room for whole rows of lanes.
 template <class T>
 __attribute__((noinline)) double sum_terms(T* term, int64_t n) {
@@ -122,6 +129,11 @@ __attribute__((noinline)) double sum_terms(T* term, int64_t n) {
       lane[i] = (two + static_cast<double>(third[i])) + static_cast<double>(fourth[i]);
     }
     return fold(lane, kSumLanes);
+  }
+  switch (n) {  // the usual short ones, all of it in registers
+    case 32: return sum_lanes<32>(term);
+    case 64: return sum_lanes<64>(term);
+    case 128: return sum_lanes<128>(term);
   }
   const int lanes = n < kSumLanes ? lanes_for(n) : kSumLanes;
   const int64_t end = (n + lanes - 1) / lanes * lanes;
@@ -172,8 +184,12 @@ class Pass {
     run(span, 0, [&](int k, int64_t i) { return number[k][i]; });
     for (int64_t s = first; s < last; ++s) {
       for (int k = 0; k < F::kSums; ++k) {
-        T term[kShortSample];
-        std::copy_n(term_[k] + (s - first) * n, n, term);
+        T* term = term_[k] + (s - first) * n;
+        T padded[kShortSample];
+        if (lanes_for(n) != n) {  // zeros would overwrite the next sample's
+          std::copy_n(term, n, padded);
+          term = padded;
+        }
         store_sum(args_, s, 0, F::kSums, k, factor[s - first] * sum_terms(term, n));
       }
     }

@@ -13,9 +13,9 @@ from .batch import noise_and_target as noise_and_target
 from .batch import standard_normal as standard_normal
 from .denoising import denoising_loss as denoising_loss
 from .denoising import edm_times as edm_times
-from .denoising import levels as levels
 from .denoising import low_discrepancy as low_discrepancy
 from .denoising import target_weight as target_weight
+from .levels import levels as levels
 from .score import implicit as implicit
 from .score import rademacher as rademacher
 from .score import sliced as sliced

@@ -8,24 +8,12 @@ import torch
 from torch import Tensor
 
 from ..ops import squared_error
-from ..parameterization import exact_output
 from ..schedules import Schedule
-from .batch import noise_and_target, per_sample
-from .weights import Uniform, x0_factor
+from .batch import noise_and_target
+from .levels import at_times, model_levels
+from .weights import BUILT_IN, Uniform, x0_factor
 
 Weight = Callable[[Schedule, Tensor], Tensor]
-
-
-def levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
-    """[B, 4] columns (alpha, sigma, a, b): x_t = alpha x0 + sigma eps, target = a x0 + b eps.
-
-    Args:
-        schedule: the noise schedule.
-        t: times, [B].
-        prediction: what the network predicts, see ``fastdiff.parameterization``.
-    """
-    numbers = (schedule.alpha(t), schedule.sigma(t), *exact_output(prediction, schedule, t))
-    return torch.stack(torch.broadcast_tensors(*numbers), 1)
 
 
 def denoising_loss(
@@ -53,9 +41,8 @@ def denoising_loss(
         weight: see ``fastdiff.losses.weights``; default: one in the unit of the prediction.
         cond: conditions passed to the model.
     """
-    x_t, target = noise_and_target(x0, levels(schedule, t, prediction), noise)
-    scale = per_sample(schedule.input_scale(t).to(x_t.dtype), x_t)
-    output = model(scale * x_t, schedule.model_time(t), **cond)
+    x_in, target = noise_and_target(x0, model_levels(schedule, t, prediction), noise)
+    output = model(x_in, schedule.model_time(t), **cond)
     return squared_error(output, target, target_weight(schedule, t, prediction, weight))
 
 
@@ -64,8 +51,14 @@ def target_weight(
 ) -> Tensor:
     """The weight of a squared error of the prediction, [B]; arguments of ``denoising_loss``."""
     if weight is None or weight == Uniform(prediction):
-        return torch.ones_like(t)
-    return weight(schedule, t) * x0_factor(schedule, t, prediction)
+        return torch.ones_like(t, dtype=None if t.is_floating_point() else torch.float32)
+
+    def columns(schedule, t):
+        return (weight(schedule, t) * x0_factor(schedule, t, prediction),)
+
+    if isinstance(weight, BUILT_IN):
+        return at_times(schedule, t, (weight, prediction), columns)[:, 0]
+    return columns(schedule, t)[0]  # somebody's own: for tensors
 
 
 def low_discrepancy(batch: int, generator: torch.Generator) -> Tensor:

@@ -8,9 +8,9 @@ prediction. rho = sigma / alpha; SNR = 1 / rho^2; a network error in eps is SNR 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from ..parameterization import exact_output
@@ -26,17 +26,17 @@ def x0_factor(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
     """
     a, b = exact_output(prediction, schedule, t)
     alpha, sigma = schedule.alpha(t), schedule.sigma(t)
-    return (sigma / (a * sigma - b * alpha)).square()
+    return (sigma / (a * sigma - b * alpha)) ** 2
 
 
 def log_snr_rate(schedule: Schedule, t: Tensor) -> Tensor:
     """-d log SNR / dt = gamma'(t) = g^2 / sigma^2 >= 0, [B]."""
-    return Process(schedule).diffusion2(t) / schedule.sigma(t).square()
+    return Process(schedule).diffusion2(t) / schedule.sigma(t) ** 2
 
 
 def snr(schedule: Schedule, t: Tensor) -> Tensor:
     """alpha^2 / sigma^2, [B]."""
-    return (schedule.alpha(t) / schedule.sigma(t)).square()
+    return (schedule.alpha(t) / schedule.sigma(t)) ** 2
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class MinSNR:
             raise ValueError(f"gamma: expected a positive number, got {self.gamma!r}")
 
     def __call__(self, schedule: Schedule, t: Tensor) -> Tensor:
-        return snr(schedule, t).clamp(max=self.gamma)
+        return snr(schedule, t).clip(max=self.gamma)
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,12 @@ class Sigmoid:
     bias: float = 2.0
 
     def __call__(self, schedule: Schedule, t: Tensor) -> Tensor:
-        elbo = ELBO()(schedule, t)
-        return elbo * torch.sigmoid(self.bias - torch.log(snr(schedule, t)))
+        # sigmoid(b - log SNR) = 1 / (1 + SNR e^-b)
+        return ELBO()(schedule, t) / (1 + snr(schedule, t) * math.exp(-self.bias))
 
+
+#: Weights that take numpy arrays as well as tensors.
+BUILT_IN = (Uniform, MinSNR, EDM, ELBO, Sigmoid)
 
 WEIGHTS = {
     "eps": Uniform("eps"),

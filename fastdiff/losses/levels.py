@@ -1,0 +1,113 @@
+"""What a loss needs of a schedule: a few numbers at the time of each sample.
+
+A batch has few times, so what these cost is calls, not arithmetic. On the CPU numpy makes them, in
+float64 and in a fraction of the time of as many tensor operations; those of a discrete schedule's
+own timesteps are made once and looked up.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.compiler import is_compiling
+
+from ..parameterization import exact_output
+from ..schedules import Schedule
+
+
+def levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
+    """[B, 4] columns (alpha, sigma, a, b): x_t = alpha x0 + sigma eps, target = a x0 + b eps.
+
+    Args:
+        schedule: the noise schedule.
+        t: times, [B].
+        prediction: what the network predicts, see ``fastdiff.parameterization``.
+    """
+
+    def columns(schedule, t):
+        return schedule.alpha(t), schedule.sigma(t), *exact_output(prediction, schedule, t)
+
+    return at_times(schedule, t, ("levels", prediction), columns)
+
+
+def model_levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
+    """``levels`` of the network's input c x_t in place of x_t, with the schedule's c."""
+    if type(schedule).input_scale is Schedule.input_scale:  # one
+        return levels(schedule, t, prediction)
+
+    def columns(schedule, t):
+        c = schedule.input_scale(t)
+        a, b = exact_output(prediction, schedule, t)
+        return c * schedule.alpha(t), c * schedule.sigma(t), a, b
+
+    return at_times(schedule, t, ("model", prediction), columns)
+
+
+def at_times(schedule: Schedule, t: Tensor, key, columns) -> Tensor:
+    """[B, C] the numbers ``columns(schedule, t)``, C arrays or tensors like t, of t's dtype.
+
+    Args:
+        schedule: what they are of.
+        t: times, [B].
+        key: what they are called among those of the schedule, hashable.
+        columns: works on numpy arrays and on tensors.
+    """
+    if _traced(schedule, t):
+        return _stacked(schedule, t, columns)
+    dtype = t.dtype if t.is_floating_point() else torch.get_default_dtype()
+    whole = not t.is_floating_point()
+    if t.device.type != "cpu":
+        if schedule.T is None or not whole:
+            return _stacked(schedule, t, columns)
+        return _table(schedule, key, columns, dtype, t.device)[t.long() + 1]
+    times = t.numpy()
+    if schedule.T is not None:
+        place = times.astype(np.int64) + 1
+        if (whole or (place == times + 1).all()) and place.min(initial=0) >= 0:
+            if place.max(initial=0) <= schedule.T:
+                return _table(schedule, key, columns, dtype, t.device)[torch.from_numpy(place)]
+    return _filled(schedule, times, columns, dtype)
+
+
+def _traced(schedule: Schedule, t: Tensor) -> bool:
+    """Whether the numbers may have a gradient, or their operations are recorded."""
+    if t.requires_grad or is_compiling() or torch._C._are_functorch_transforms_active():
+        return True
+    return any(callable(v) or isinstance(v, Tensor) for v in vars(schedule).values())
+
+
+def _at(schedule: Schedule, t):
+    """The schedule, which has alpha and sigma of just these times at hand: most of its functions
+    ask for them, and so do those of predictions and weights."""
+    known = object.__new__(type(schedule))
+    vars(known).update(vars(schedule))
+    for name in ("alpha", "sigma"):
+        usual = getattr(schedule, name)
+        value = usual(t)
+        vars(known)[name] = lambda s, v=value, f=usual: v if s is t else f(s)
+    return known
+
+
+def _stacked(schedule: Schedule, t: Tensor, columns) -> Tensor:
+    t = t if t.is_floating_point() else t.to(torch.get_default_dtype())
+    return torch.stack(torch.broadcast_tensors(*columns(_at(schedule, t), t)), 1)
+
+
+def _filled(schedule: Schedule, t: np.ndarray, columns, dtype: torch.dtype) -> Tensor:
+    t = np.asarray(t, np.float64)
+    with np.errstate(all="ignore"):  # as tensors: inf and NaN are numbers
+        made = columns(_at(schedule, t), t)
+    numbers = np.empty((len(t), len(made)))
+    for i, column in enumerate(made):
+        numbers[:, i] = column
+    return torch.from_numpy(numbers).to(dtype)
+
+
+def _table(schedule: Schedule, key, columns, dtype: torch.dtype, device) -> Tensor:
+    """The rows of t = -1, 0, ..., T - 1, kept with the schedule."""
+    tables = vars(schedule).setdefault("_loss_tables", {})
+    place = (key, dtype, device)
+    if place not in tables:
+        tables[place] = _filled(schedule, np.arange(-1.0, schedule.T), columns, dtype).to(device)
+    return tables[place]
