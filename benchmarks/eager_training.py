@@ -9,7 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch.special import log_ndtr
 
+from fastdiff.schedules import VPLinear
+
 NARROW = 0.02  # standard deviations
+SCHEDULE = VPLinear()  # of the denoising loss
 
 
 def columns(values, like):
@@ -27,6 +30,25 @@ def mix_noise(x, mix, z):
 
 def squared_error(output, target, weight):
     return weight * total((output - target).square())
+
+
+def mse_loss(output, target, weight):
+    return weight * total(F.mse_loss(output, target, reduction="none"))
+
+
+def denoising_loss(x, output, t, eps, min_snr=None):
+    """||eps - output||^2 at x_t on ``SCHEDULE``, whose integral is written out; x_t is made for the
+    network, whose output is given."""
+    low, high = SCHEDULE.beta_min, SCHEDULE.beta_max
+    integral = t * (low + 0.5 * (high - low) * t)
+    alpha, sigma = torch.exp(-0.5 * integral), torch.sqrt(-torch.expm1(-integral))
+    a, s = columns(torch.stack([alpha, sigma], 1), x)
+    _ = a * x + s * eps
+    loss = total(F.mse_loss(output, eps, reduction="none"))
+    if min_snr is None:
+        return loss
+    snr = (alpha / sigma) ** 2
+    return snr.clamp(max=min_snr) / snr * loss
 
 
 def gaussian_sample_kl(mean, log_var, z):
@@ -52,6 +74,11 @@ def bernoulli(x, logits):
 def categorical(level, logits):
     chosen = logits.gather(-1, level[..., None])[..., 0]
     return total(chosen - logits.logsumexp(-1))
+
+
+def cross_entropy(level, logits):
+    flat = F.cross_entropy(logits.flatten(0, -2), level.flatten(), reduction="none")
+    return -total(flat.reshape(level.shape))
 
 
 def bin_of(x, mean, precision, depth):

@@ -2,16 +2,17 @@
 
     python benchmarks/training_ops.py [--rounds N] [--threads N] [--only TEXT] [--json FILE]
 
-Both sides first have to agree with eager PyTorch in float64, results and gradients. Then they run
-in interleaved rounds; a ratio is the median over rounds of eager / fastdiff. One call is the
+All sides first have to agree with eager PyTorch in float64, results and gradients. Then they run
+in interleaved rounds; a ratio is the median over rounds of a peer / fastdiff. One call is the
 forward pass and the backward pass from given gradients of its results, noise included: fastdiff
-draws from keys, eager PyTorch by torch.randn. Nothing fails if a bar is missed.
+draws from keys, eager PyTorch by torch.randn. Where PyTorch has a function of its own for a part of
+the work, a peer made of it runs beside the plain one. Nothing fails if a bar is missed.
 """
 
 import argparse
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from report import WIDTH, judge, machine, show, summarise
 from rich.console import Console
 from timing import interleave
 
-from fastdiff import noise, ops
+from fastdiff import losses, noise, ops
 
 SHAPES = [(8, 1, 28, 28), (64, 784), (256, 64), (64, 3, 64, 64)]
 LARGE = SHAPES[-1]
@@ -39,6 +40,7 @@ class Work:
         fused, by_hand: of the same arguments, but for keys and normals.
         arguments: a kind for each, see ``make``; a capital letter has a gradient.
         most: how much faster it has to be on the largest shape.
+        others: further peers by name, of by_hand's arguments.
     """
 
     name: str
@@ -46,34 +48,51 @@ class Work:
     by_hand: object
     arguments: str
     most: float = 1.0
+    others: dict = field(default_factory=dict)
 
 
 def both(name, **options):
     return (partial(getattr(module, name), **options) for module in (ops, eager))
 
 
+def denoising(weight, x, output, t, keys):
+    """``losses.denoising_loss`` of a network that is there already."""
+    return losses.denoising_loss(
+        lambda x, t: output, x, t, keys, schedule=eager.SCHEDULE, weight=weight
+    )
+
+
+MSE = {"F.mse_loss": eager.mse_loss}
+CROSS_ENTROPY = {"F.cross_entropy": eager.cross_entropy}
+
 WORKS = [
+    Work("denoising loss", partial(denoising, None), eager.denoising_loss, "xXtz"),
+    Work("denoising loss, min-SNR", partial(denoising, losses.weights.MinSNR()),
+         partial(eager.denoising_loss, min_snr=5.0), "xXtz"),
     Work("noising and target", *both("mix_noise"), "xmz", 4.0),
     Work("noising and target, gradient", *both("mix_noise"), "Xmz", 4.0),
-    Work("weighted loss", *both("squared_error"), "Xxb", 2.0),
+    Work("weighted loss", *both("squared_error"), "Xxb", 2.0, MSE),
     Work("sample and KL to N(0, I)", *both("gaussian_sample_kl"), "XXz", 2.0),
     Work("KL of Gaussians", *both("gaussian_kl"), "XXXX"),
     Work("Gaussian", *both("gaussian_log_prob"), "xXX"),
     Work("Bernoulli", *both("bernoulli"), "uX"),
-    Work("categorical", *both("categorical"), "kG"),
+    Work("categorical", *both("categorical"), "kG", others=CROSS_ENTROPY),
     Work("discretised Gaussian", *both("discretised_gaussian", depth=LEVELS), "lXX"),
     Work("discretised logistic", *both("discretised_logistic", depth=LEVELS), "lXX"),
-]
+]  # fmt: skip
 
 
 def make(kind: str, shape, rng) -> torch.Tensor:
-    """x, b, m: normals [B, ...], [B], [B, 4]; u in [0, 1]; l on levels; k, G: classes, logits."""
+    """x, b, m: normals [B, ...], [B], [B, 4]; t, u in [0, 1], [B] and [B, ...]; l on levels; k, G:
+    classes, logits."""
     if kind == "k":
         return torch.randint(CLASSES, shape, generator=rng)
     if kind == "l":
         return torch.randint(LEVELS, shape, generator=rng) * (2 / (LEVELS - 1)) - 1
     if kind == "u":
         return torch.rand(shape, generator=rng)
+    if kind == "t":
+        return 0.05 + 0.9 * torch.rand(shape[:1], generator=rng)
     sizes = {"b": shape[:1], "m": (shape[0], 4), "G": (*shape, CLASSES)}
     return torch.randn(sizes.get(kind, shape), generator=rng).requires_grad_(kind in "XG")
 
@@ -114,9 +133,16 @@ class Fused(Contestant):
 
 
 class Eager(Contestant):
-    def __init__(self, work, shape):
+    def __init__(self, work, shape, function=None):
         super().__init__(work, shape, lambda: torch.randn(shape))
-        self.function = work.by_hand
+        self.function = function or work.by_hand
+
+
+def contestants(work: Work, shape) -> dict[str, Contestant]:
+    peers = {"eager": work.by_hand, **work.others}
+    return {"fastdiff": Fused(work, shape)} | {
+        name: Eager(work, shape, function) for name, function in peers.items()
+    }
 
 
 def check(work: Work, shape) -> dict[str, float]:
@@ -131,11 +157,11 @@ def check(work: Work, shape) -> dict[str, float]:
     exact.inputs = [v for v in exact.arguments if v.requires_grad]
     exact.draws = [lambda: z.double() for _ in exact.draws]
     expected = exact.run()
-    for name, side in (("fastdiff", Fused(work, shape)), ("eager", Eager(work, shape))):
-        if name == "eager":
+    for name, side in contestants(work, shape).items():
+        if name != "fastdiff":
             side.draws = [lambda: z for _ in side.draws]
         errors[name] = max(
-            float((a - b).abs().max() / b.abs().max())
+            float((a - b).detach().abs().max() / b.detach().abs().max())
             for a, b in zip(side.run(), expected, strict=True)
         )
     assert errors["fastdiff"] < TOLERANCE, (work.name, shape, errors)
@@ -144,13 +170,14 @@ def check(work: Work, shape) -> dict[str, float]:
 
 def measure(work: Work, shape, rounds: int) -> dict:
     errors = check(work, shape)
-    runners = {"fastdiff": Fused(work, shape), "eager": Eager(work, shape)}
+    runners = contestants(work, shape)
     once = interleave(runners, 1, 3)["fastdiff"].min()
     spent = interleave(runners, max(1, int(BLOCK_US / once)), rounds)
     record = summarise(f"{work.name}, {'x'.join(map(str, shape))}", spent)
     record["unit"] = "us per call"
-    bar = Bar(work.most if shape == LARGE else 1.0, "eager")
-    record["bars"] = [judge(bar, record["contestants"])]
+    bars = [Bar(work.most if shape == LARGE else 1.0, "eager")]
+    bars += [Bar(1.0, name) for name in work.others]
+    record["bars"] = [judge(bar, record["contestants"]) for bar in bars]
     for name, error in errors.items():
         record["contestants"][name]["relative error"] = error
     return record
