@@ -17,7 +17,8 @@ def load_folder(path: str | Path) -> tuple[Images, Images]:
     """Train and test images (a tenth of each class, at least one image) of a folder.
 
     Each subfolder is a class; images directly in the folder are all of one. They have to be of one
-    size; they are read as grey if all of them are grey, else as RGB, and kept in memory as bytes.
+    size; they are read as grey if all of them are grey, else as RGB, and kept in memory as bytes:
+    16 bits are rounded to 8, transparent pixels shown on black, orientations in EXIF followed.
 
     Raises:
         ValueError: no such folder, no images in it, one that cannot be read, or different sizes.
@@ -76,11 +77,26 @@ def _is_grey(array: np.ndarray) -> bool:
 
 
 def _read(file: Path) -> np.ndarray:
-    """[H, W, 3] uint8."""
-    from PIL import Image
+    """[H, W, 3] uint8, turned as the camera says, transparent pixels on black."""
+    from PIL import Image, ImageOps
 
     try:
         with Image.open(file) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode in ("I", "F") or image.mode.startswith("I;"):
+                return np.repeat(_deep(file, image)[..., None], 3, axis=2)
+            if image.has_transparency_data:
+                image = image.convert("RGBA")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(f"data: expected an image, got {str(file)!r}: {error}") from error
+
+
+def _deep(file: Path, image) -> np.ndarray:
+    """[H, W] uint8 of a grey image of 16 bits: PIL's own conversion cuts off what is above 255."""
+    levels = np.asarray(image)
+    # 16 bits read as 32 (PNG before Pillow 10, PGM) cannot be told from 32 but by what they hold.
+    if image.mode == "F" or levels.min(initial=0) < 0 or levels.max(initial=0) > 65535:
+        raise ValueError(f"expected 8 or 16 bits a channel, got mode {image.mode!r}")
+    return np.round(levels.astype(np.float64) / 257).astype(np.uint8)

@@ -104,6 +104,48 @@ def test_grey_pictures_have_one_channel(tmp_path):
     assert isinstance(train, Images)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+def test_sixteen_bits_are_rounded_to_eight(tmp_path, suffix):
+    levels = np.arange(256, dtype=np.uint16).reshape(16, 16)
+    for i in range(2):
+        Image.fromarray(levels * 257 - (levels > 0) * np.uint16(100 * i)).save(
+            tmp_path / f"{i}.{suffix}"
+        )
+    for images in load(str(tmp_path)):
+        assert torch.equal(images.levels[0, 0], torch.from_numpy(levels.astype(np.uint8)))
+
+
+@pytest.mark.parametrize("mode", [np.float32, np.int32])
+def test_pictures_of_other_depths_are_refused(tmp_path, mode):
+    picture(tmp_path / "a.tiff")
+    Image.fromarray(np.full((4, 6), 1 << 20, mode)).save(tmp_path / "b.tiff")
+    with pytest.raises(
+        ValueError, match="got .*b.tiff.*: expected 8 or 16 bits .* got mode '[FI]'"
+    ):
+        load(str(tmp_path))
+
+
+def test_orientation_is_that_of_the_camera(tmp_path):
+    for i in range(2):
+        image = Image.new("RGB", (6, 4))
+        image.putpixel((0, 0), (255, 0, 0))
+        exif = Image.Exif()
+        exif[0x0112] = 6  # turn by a quarter, clockwise
+        image.save(tmp_path / f"{i}.png", exif=exif)
+    train, _ = load(str(tmp_path))
+    assert train.space.shape == (3, 6, 4) and train.levels[0, 0, 0, 3] == 255
+
+
+def test_transparent_pixels_are_black(tmp_path):
+    for i, mode in enumerate(["RGBA", "P"]):
+        image = Image.new("RGBA", (2, 1), (200, 100, 0, 255))
+        image.putpixel((0, 0), (250, 250, 250, 0))
+        image = image if mode == "RGBA" else image.quantize()
+        image.save(tmp_path / f"{i}.png")
+    for images in load(str(tmp_path)):
+        assert images.levels[0, :, 0].T.tolist() == [[0, 0, 0], [200, 100, 0]]
+
+
 @pytest.mark.parametrize(
     ("files", "message"),
     [
