@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from runs import config, data, same
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from fastdiff.models import FAMILY, UNet, load
@@ -231,6 +232,82 @@ def test_damaged_checkpoints_say_so(tmp_path):
     save_file({"a": torch.zeros(1)}, str(path))
     with pytest.raises(ValueError, match="path: expected a checkpoint of format"):
         load_model(path)
+
+
+def rewrite(path, header=lambda h: h, tensors=lambda t: t):
+    """The file with other contents and a checksum that is right."""
+    with safe_open(str(path), framework="pt") as file:
+        old, kept = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+    new, kept = header(dict(old)), tensors(kept)
+    if {"config", "space", "step"} <= new.keys():
+        new["crc32"] = checkpoint._checksum(new, kept)
+    save_file(kept, str(path), metadata=new)
+
+
+def without(*names):
+    return lambda values: {k: v for k, v in values.items() if not k.startswith(names)}
+
+
+def other_config(change):
+    def header(old):
+        config = json.loads(old["config"])
+        change(config)
+        return old | {"config": json.dumps(config)}
+
+    return {"header": header}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"header": without("config")}, "no 'config' in it"),
+        ({"header": without("step")}, "no 'step' in it"),
+        ({"header": lambda h: h | {"config": "{broken"}}, "Expecting property name"),
+        ({"header": lambda h: h | {"space": '{"shape": [1, 8, 8]}'}}, "missing 2 required"),
+        (other_config(lambda c: c.pop("lr")), "lr: expected a value of this setting, got none"),
+        (other_config(lambda c: c["model"].pop("hidden")), "hidden: expected a value of this"),
+        (other_config(lambda c: c.update(family="gan")), "family: expected one of"),
+        ({"tensors": without("ema/")}, "Missing key"),
+        ({"tensors": lambda t: t | {"stray": torch.zeros(1)}}, "a tensor 'stray' in it"),
+        ({"tensors": without("optimizer/")}, "no or wrong optimizer state of parameter 0"),
+        ({"tensors": without("optimizer/2.exp_avg_sq")}, "no or wrong optimizer state .* 2"),
+        ({"tensors": lambda t: t | {"optimizer/1.exp_avg": torch.zeros(3)}}, "optimizer state"),
+        ({"tensors": lambda t: t | {"ema/n_averaged": torch.zeros(2)}}, "n_averaged"),
+    ],
+)
+def test_a_checkpoint_that_lacks_something_is_named(tmp_path, change, message):
+    settings, path = config(), tmp_path / "c.safetensors"
+    state = new_state(settings, DATA)
+    train_step(state, DATA, settings)
+    save_checkpoint(path, state, settings)
+    rewrite(path, **change)
+    expected = rf"path: expected a checkpoint, got a damaged .*c\.safetensors': .*{message}"
+    with pytest.raises(ValueError, match=expected) as error:
+        load_checkpoint(path, new_state(settings, DATA), settings)
+    assert "\n" not in str(error.value)
+    if "optimizer" not in message and "n_averaged" not in message:
+        with pytest.raises(ValueError, match=expected):
+            load_model(path)
+
+
+def test_flipped_bits_are_noticed(tmp_path):
+    settings, path = config(), tmp_path / "c.safetensors"
+    save_checkpoint(path, new_state(settings, DATA), settings)
+    whole = bytearray(path.read_bytes())
+    for place in (whole.index(b'\\"seed\\": 0') + 10, len(whole) // 2, len(whole) - 1):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        for read in (load_model, lambda p: load_checkpoint(p, new_state(settings, DATA), settings)):
+            with pytest.raises(ValueError, match="damaged .*c.safetensors'.*checksum"):
+                read(path)
+
+
+def test_a_run_is_not_continued_on_images_of_another_size(tmp_path):
+    train(config(steps=2), DATA, DATA, tmp_path, progress=False)
+    other = data(size=6)
+    with pytest.raises(ValueError, match=r"data: expected Space\(shape=\(1, 8, 8\).*6, 6\)"):
+        train(config(steps=2), other, other, tmp_path, resume=True, progress=False)
 
 
 def test_a_run_does_not_touch_a_damaged_checkpoint(tmp_path):
