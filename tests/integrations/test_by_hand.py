@@ -160,10 +160,11 @@ def test_whole_trajectories(monkeypatch, name, config, steps):
     (theirs, after), (mine, drawn) = (run(name, s, steps) for s in (stock, ours))
     assert torch.equal(after, drawn)
     truth, _ = run(name, exactly(monkeypatch, stock), steps, torch.float64)
-    for value, wanted, exact in zip(mine, theirs, truth, strict=True):
+    for k, (value, wanted, exact) in enumerate(zip(mine, theirs, truth, strict=True)):
         assert value.dtype == wanted.dtype
-        allowed = TOLERANCE * max(1.0, float(wanted.std()))
+        # float32 rounds in units of what a step starts from: one of the values before
+        allowed = TOLERANCE * max(1.0, *(float(v.std()) for v in theirs[max(0, k - 4) : k + 1]))
         assert distance(value, wanted) <= allowed or (
             distance(value, exact) <= max(allowed, distance(wanted, exact))
         )
-    assert all(now.run is not None for now in ours._trajectories.values())
+    assert ours._trajectory.run is not None

@@ -112,7 +112,7 @@ def test_image_to_image(monkeypatch, name, tells):
 
     stock, ours = pair(name, plain(name), STEPS)
     assert_like_stock(monkeypatch, stock, ours, run)
-    runs = [now.run for now in ours._trajectories.values()]
+    runs = [ours._trajectory.run]
     assert (None in runs) == (name in STOCK_FROM_THE_MIDDLE)
 
 

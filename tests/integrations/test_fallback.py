@@ -179,7 +179,7 @@ def test_one_step_too_many(name):
 
 def test_a_multistep_trajectory_is_not_left_half_way():
     """The stock step would not know the outputs before."""
-    _, ours = pair("DPMSolverMultistepScheduler", {}, STEPS)
+    _, ours = pair("SASolverScheduler", {}, STEPS)
     x = start(ours)
     x = ours.step(x, ours.timesteps[0], x).prev_sample
     with pytest.raises(RuntimeError, match="after 1 fused steps; restore()"):

@@ -11,6 +11,7 @@ BUILTINS = {"float", "int", "bool"}
 OFF_THE_PATH = ("plans", "swap.py")  # made when a trajectory begins; by accelerate
 
 ALLOWED = {
+    "fused.Fused._advance": "of a timestep on the host",
     "fused.Fused._made_from": "of tensors on the host",
     "fused.Fused._plan": "of tensors on the host",
     "gradient._clip": "of a row on the host",
@@ -21,6 +22,7 @@ ALLOWED = {
     "noising._places": "when timesteps are new; they are on the host",
     "schedulers.karras_ve.KarrasVeScheduler.add_noise_to_input": "of levels on the host",
     "schedulers.karras_ve._index": "of levels on the host",
+    "schedulers.multistep.Multistep._fill": "of a row on the host",
     "schedulers.sde.DPMSolverSDEScheduler._increment": "once: the path of torchsde is on the host",
     "trajectory.Trajectory.expects": "of a timestep on the host",
     "trajectory.Trajectory.place_of": "of a timestep on the host",

@@ -1,11 +1,13 @@
 """Schedulers in several threads."""
 
 import copy
+import functools
 import threading
 
 import pytest
+import torch
 from loops import loop, start
-from twins import NAMES, assert_equal, pair, plain, set_steps
+from twins import NAMES, assert_equal, assert_like_stock, pair, plain, set_steps
 
 import fastdiff.integrations.diffusers as fused
 
@@ -94,10 +96,61 @@ def test_one_request_after_another_in_threads(name):
         assert_equal(in_threads(request)[0], wanted)
 
 
-def test_nothing_is_kept_of_threads_that_have_ended():
-    _, scheduler = pair("DDIMScheduler", plain("DDIMScheduler"), STEPS)
-    between = meeting(threading.Barrier(5))
-    in_threads(*[lambda: loop(scheduler, start(scheduler), between=between)] * 5)
-    assert len(scheduler._trajectories) == 5
-    loop(scheduler, start(scheduler))
-    assert len(scheduler._trajectories) == 1
+def moved(scheduler, x, cut):
+    """The loop up to step ``cut``, and the rest in another thread."""
+    first = loop(scheduler, x, scheduler.timesteps[:cut])[0]
+    middle, rest = first[-1]["prev_sample"], scheduler.timesteps[cut:]
+    return first + in_threads(lambda: loop(scheduler, middle, rest)[0])[0]
+
+
+@every
+def test_a_trajectory_moves_to_another_thread(monkeypatch, name):
+    """It belongs to the scheduler, whoever takes its steps."""
+    stock, ours = pair(name, plain(name), STEPS)
+    cut = min(2 * (getattr(stock, "order", None) or 1), len(stock.timesteps) - 1)
+    assert_like_stock(monkeypatch, stock, ours, lambda s, x: moved(s, x, cut))
+
+
+@pytest.mark.parametrize("name", ["UniPCMultistepScheduler", "SASolverScheduler"])
+def test_a_copy_made_midway_goes_on_in_another_thread(name):
+    _, scheduler = pair(name, plain(name), STEPS)
+    first, rest = scheduler.timesteps[:3], scheduler.timesteps[3:]
+    middle = loop(scheduler, start(scheduler), first)[0][-1]["prev_sample"]
+    twin = copy.deepcopy(scheduler)
+    wanted = loop(scheduler, middle, rest)[0]
+    assert_equal(in_threads(lambda: loop(twin, middle, rest)[0])[0], wanted)
+
+
+@every
+def test_every_step_in_a_thread_of_its_own(name):
+    """As an executor of asyncio may do."""
+    _, scheduler = pair(name, plain(name), STEPS)
+    if hasattr(fused.SCHEDULERS[name], "_increment"):
+        pytest.skip("torchsde's paths cannot be copied")
+    wanted = loop(copy.deepcopy(scheduler), start(scheduler))[0]
+    step = scheduler.step
+
+    @functools.wraps(step)
+    def elsewhere(*args, **options):
+        return in_threads(lambda: step(*args, **options))[0]
+
+    scheduler.step = elsewhere
+    assert_equal(loop(scheduler, start(scheduler))[0], wanted)
+
+
+@pytest.mark.parametrize("seeds", [(3, 4), (3, 3)])
+def test_philox_in_two_threads(seeds):
+    """Each with the keys of its own generator."""
+    _, scheduler = pair("DDPMScheduler", plain("DDPMScheduler"), STEPS)
+    scheduler.noise = "philox"
+    x = start(scheduler)
+
+    def make(seed, between=None):
+        generator = torch.Generator().manual_seed(seed)
+        return loop(scheduler, x, generator=lambda: generator, between=between)[0]
+
+    wanted = [make(seed) for seed in seeds]
+    between = meeting(threading.Barrier(2))
+    results = in_threads(*(lambda seed=seed: make(seed, between) for seed in seeds))
+    for mine, alone in zip(results, wanted, strict=True):
+        assert_equal(mine, alone)

@@ -1,4 +1,4 @@
-"""The buffers in which rows are executed, for samples of one shape, dtype and device."""
+"""The buffers in which rows are executed, for samples of one shape, layout, dtype and device."""
 
 import torch
 from torch import Tensor
@@ -7,62 +7,82 @@ from ... import ops
 from .gradient import differentiable
 from .plans.plan import Rows
 
-UNUSED = ("weights", "second_weights", "z", "z_prev", "saved", "history", "threshold")
+UNUSED = ("z", "z_prev", "saved", "history", "threshold", "known", "mask")
+ANY = object()  # whatever generator comes next
 
 
 class Buffers:
-    """A state and all that its rows read and write.
+    """All that rows read and write, but for the model's output and the sample: these are read where
+    they lie. In memory the dimensions are in the order of the sample's own strides.
 
     Attributes:
-        x: the state, float32 (float64 beside float64 tensors).
+        x: where the rows leave the next sample, float32 (float64 beside float64 tensors).
         z: the noise of the coming row; None where the kernel draws it.
         second: where the rows leave their second result, or None.
         place: the row to come.
-        given: the sample that was handed out last; ``x`` still holds it if its version is 0.
+        given: the sample that was handed out last. Another one that is the same is of the same
+            kind; it need not hold the same numbers.
         result_dtype, second_dtype: of what the step returns.
+        order, back: the permutation from the sample's dimensions to those of the buffers, and its
+            inverse; None where they are the same.
+        plain, simple: whether output and sample are what the kernel reads, and what it writes is
+            laid out as they are.
         carried: the anchor and the history while a gradient goes through them, or None.
-        told: the second result that was handed out last, if the caller is to give it back.
+        generator: from which the keys of the noise were taken.
     """
 
     def __init__(self, rows: Rows, sample: Tensor, output_dtype, dtypes, *, philox=False):
         self.rows, self.philox = rows, philox
-        self.sample_dtype, self.output_dtype = sample.dtype, output_dtype
-        self.dense = sample.is_contiguous()
+        self.shape, self.device, self.dense = sample.shape, sample.device, sample.is_contiguous()
+        self.strides, self.sample_dtype = sample.stride(), sample.dtype
+        self.output_dtype = output_dtype
+        # the numbers that a kernel draws go by the place of an element, whatever its memory
+        drawn_in_place = philox and any(rows.draws)
+        self.order = None if self.dense or drawn_in_place else order_of(sample)
+        self.back = (
+            None if self.order is None else tuple(map(self.order.index, range(sample.dim())))
+        )
+        self.layout = None  # of what is handed out, where it is not a buffer's
+        if self.order is None and not self.dense:
+            like = torch.empty_like(sample, device="meta")
+            self.layout = None if like.is_contiguous() else like.stride()
+        self.simple = self.order is None and self.layout is None
+        self.plain = self.order is None and sample.dtype is output_dtype
         with torch.inference_mode(False):  # they may outlive it
-            self.x = self._state(sample)
-            self.bound = self._allocate()
-        self.result_dtype, self.second_dtype = (dtype or self.x.dtype for dtype in dtypes)
-        self.place, self.given, self.carried, self.told = -1, None, None, None
+            self._allocate(sample)
+        self.result_dtype, self.second_dtype = dtypes
+        self.place, self.given, self.carried, self.generator = -1, None, None, None
         self._bind()
 
-    def _state(self, sample):
+    def _allocate(self, sample):
+        rows = self.rows
         wide = torch.float64 in (sample.dtype, self.output_dtype)
         dtype = torch.float64 if wide else torch.float32
-        return torch.zeros(sample.shape, dtype=dtype, device=sample.device)
-
-    def _allocate(self):
-        rows, x = self.rows, self.x
-        batch = len(x)
-        bound = dict.fromkeys(UNUSED)
-        bound["row"] = torch.zeros(batch, dtype=torch.int64, device=x.device)
-        bound["rows"] = rows.on(x.dtype, x.device)
-        bound["keys"] = torch.zeros(batch, 2, dtype=torch.int64, device=x.device)
-        bound["model_input"] = x  # never written: the rows have no input scale
-        bound["t"] = x.new_zeros(batch)
-        if any(rows.draws) and not self.philox:
-            bound["z"] = torch.zeros_like(x)
-        if rows.uses_saved:
-            bound["saved"] = torch.zeros_like(x)
-        if rows.slots:
-            bound["history"] = x.new_zeros(rows.slots, *x.shape)
+        shape = self._inside(sample).shape
+        needs = {"x": 1, "z": any(rows.draws) and not self.philox, "saved": rows.uses_saved}
+        needs |= {"known": rows.known, "mask": rows.known, "history": rows.slots}
+        # the first two are what a model's input is bound to, which is never written
+        memory = torch.zeros(max(sum(needs.values()), 2), *shape, dtype=dtype, device=sample.device)
+        self.bound, at = dict.fromkeys(UNUSED), 0
+        for name, size in needs.items():
+            if size:
+                part = memory[at : at + size]
+                self.bound[name], at = part if name == "history" else part[0], at + size
+        self.x, batch = self.bound["x"], shape[0]
+        self.bound["model_input"] = memory[:2].flatten(0, 1)
+        self.bound["t"] = memory.new_zeros(2 * batch)
+        self.bound["row"] = torch.zeros(batch, dtype=torch.int64, device=sample.device)
+        self.bound["keys"] = torch.zeros(batch, 2, dtype=torch.int64, device=sample.device)
         if rows.dynamic:
-            bound["threshold"] = x.new_zeros(batch)
-        for name in ("known", "mask"):
-            bound[name] = torch.zeros_like(x) if rows.known else None
-        return bound
+            self.bound["threshold"] = memory.new_zeros(batch)
 
     def _bind(self):
-        self.execute = ops.bind(self.x, **self.bound)
+        table, weights, second_weights = self.rows.on(self.x.dtype, self.x.device)
+        batch = len(self.x)
+        self.execute = ops.bind(
+            **self.bound, rows=table, weights=weights.expand(-1, batch, -1),
+            second_weights=second_weights.expand(-1, batch, -1),
+        )  # fmt: skip
         self.z, second = self.bound["z"], self.rows.second
         if second is None:
             self.second = None
@@ -72,67 +92,118 @@ class Buffers:
             )
 
     def __getstate__(self):
-        views = ("execute", "z", "second", "given", "told")
+        views = ("execute", "x", "z", "second", "given", "generator")
         return {name: value for name, value in vars(self).items() if name not in views}
 
     def __setstate__(self, state):
         vars(self).update(state)
-        self.bound["model_input"], self.given, self.told = self.x, None, None
+        self.x, self.given, self.generator = self.bound["x"], None, ANY
         self._bind()
 
     def hold(self, sample: Tensor, output_dtype) -> bool:
         """Whether these are the buffers for such a sample and such a model output."""
         return (
-            sample.shape == self.x.shape
-            and sample.dtype is self.sample_dtype
+            sample.dtype is self.sample_dtype
             and output_dtype is self.output_dtype
-            and sample.device == self.x.device
-            and sample.is_contiguous() == self.dense
+            and self.fit(sample)
+            and (sample.is_contiguous() if self.dense else sample.stride() == self.strides)
         )
 
-    def go(self, place: int) -> None:
+    def fit(self, sample: Tensor) -> bool:
+        """Whether a sample of another dtype or layout could be one of theirs."""
+        return sample.shape == self.shape and sample.device == self.device
+
+    def inherit(self, other: "Buffers") -> "Buffers":
+        """Remember what others do, and stand where they stand."""
+        for name in ("saved", "history"):
+            if self.bound[name] is not None:
+                mine, theirs = (b.bound[name] for b in (self, other))
+                pairs = zip(mine, theirs, strict=True) if name == "history" else ((mine, theirs),)
+                for buffer, value in pairs:
+                    self.outside(buffer).copy_(other.outside(value))
+        for name in ("row", "keys"):
+            self.bound[name].copy_(other.bound[name])
+        self.place, self.generator = other.place, other.generator
+        return self
+
+    def go(self, place: int, generator=None) -> None:
         """Stand on a row."""
         self.bound["row"].fill_(place)
-        self.place = place
+        self.place, self.generator = place, generator
+
+    def _inside(self, tensor: Tensor) -> Tensor:
+        """A tensor like the sample, as the buffers have it."""
+        return tensor if self.order is None else tensor.permute(self.order)
+
+    def outside(self, tensor: Tensor) -> Tensor:
+        """A buffer, as the caller has it."""
+        return tensor if self.back is None else tensor.permute(self.back)
+
+    def readable(self, *tensors: Tensor | None) -> tuple:
+        """What a kernel can read: in the order of the buffers, and of one dtype."""
+        dtype = self.sample_dtype if self.sample_dtype is self.output_dtype else self.x.dtype
+        return tuple(None if t is None else self._inside(t.detach()).to(dtype) for t in tensors)
 
     def recall(self, before: Tensor) -> None:
-        """Remember a tensor, unless it is what is remembered already."""
-        if before is self.told and not before._version:
-            return
-        self.bound["history"][0].copy_(before.detach())
-        self.carried = self.bound["saved"], [before.to(self.x.dtype)]
-
-    def hand_out(self, like: Tensor) -> Tensor:
-        """The state, copied: what was handed out before is never written to."""
-        dtype = self.result_dtype
-        if not self.dense:
-            out = torch.empty_like(like, dtype=dtype).copy_(self.x)
+        """Remember a tensor; of one that is a rounded copy of what is remembered, only what has
+        been changed."""
+        memory, value = self.outside(self.bound["history"][0]), before.detach()
+        if value.dtype is memory.dtype:
+            memory.copy_(value)
         else:
-            out = self.x.clone() if dtype is self.x.dtype else self.x.to(dtype)
-        self.given = None if out.is_inference() else out
-        return out
+            memory.copy_(torch.where(value == memory.to(value.dtype), memory, value))
+        self.carried = self.bound["saved"], [self._inside(before).to(self.x.dtype)]
+
+    def hand_out(self, buffer: Tensor, dtype: torch.dtype) -> Tensor:
+        """A copy in the sample's layout: what was handed out before is never written to."""
+        if self.layout is not None:
+            out = torch.empty_strided(self.shape, self.layout, dtype=dtype, device=self.device)
+            return out.copy_(buffer)
+        return self.outside(buffer.clone() if dtype is buffer.dtype else buffer.to(dtype))
+
+    def remembered(self, slot: int | None = None) -> Tensor:
+        """What is in a slot of the history, or the anchor, as the caller has it."""
+        saved, history = self.carried or (self.bound["saved"], self.bound["history"])
+        value = saved if slot is None else history[slot]
+        return self.outside(value).to(self.result_dtype, copy=True)
 
     def differentiate(self, place: int, output: Tensor, sample: Tensor, gain):
-        """The row in operations that autograd records. Returns the next state and the second
-        result; the buffers follow, without gradients."""
-        dtype = self.x.dtype
+        """The row in operations that autograd records. Returns the next sample and the second
+        result; the buffers follow, without gradients, when a row needs them."""
         saved, history = self.carried or (self.bound["saved"], self.bound["history"])
         history = list(() if history is None else history)
-        operands = {"x": sample.to(dtype), "o": output.to(dtype), "s": saved, "z": self.z}
+        dtype = self.x.dtype
+        x, o, gain = (
+            None if t is None else self._inside(t).to(dtype) for t in (sample, output, gain)
+        )
+        z = self.z if gain is None else self.z.clone()  # which backward wants to see again
+        operands = {"x": x, "o": o, "s": saved, "z": z}
         operands |= {f"h{k}": value for k, value in enumerate(history)}
-        gain = None if gain is None else gain.to(dtype)
         x, anchor, item, slot = differentiable(self.rows.rows[place], operands, gain)
         saved = saved if anchor is None else anchor
         second = anchor
         if item is not None:
             history[slot] = second = item
         self.carried = saved, history
-        with torch.no_grad():
-            self.x.copy_(x)
-            if anchor is not None:
-                self.bound["saved"].copy_(anchor)
-            if item is not None:
-                self.bound["history"][slot].copy_(item)
-        self.bound["row"].fill_(place + 1)
-        self.given = None
-        return x, (second if self.second is not None else None)
+        second = None if self.second is None else self.outside(second).to(self.second_dtype)
+        return self.outside(x).to(self.result_dtype), second
+
+    def settle(self) -> None:
+        """Let the buffers hold what was carried through rows that were recorded."""
+        saved, history = self.carried
+        if self.rows.looks_back:
+            if saved is not None:
+                self.bound["saved"].copy_(saved.detach())
+            for k, value in enumerate(history):
+                self.bound["history"][k].copy_(value.detach())
+        self.carried = None
+        self.bound["row"].fill_(self.place)
+
+
+def order_of(sample: Tensor) -> tuple[int, ...] | None:
+    """The dimensions from the largest stride to the smallest, if the batch is the first of them."""
+    strides = sample.stride()
+    order = (0, *sorted(range(1, sample.dim()), key=lambda d: -strides[d]))
+    if sample.dim() < 3 or (len(sample) > 1 and strides[0] < strides[order[1]]):
+        return None
+    return None if order == tuple(range(sample.dim())) else order

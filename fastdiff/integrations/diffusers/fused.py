@@ -7,30 +7,29 @@ since. What has no row is left to the stock step, with a warning that says why.
 """
 
 import copy
-import functools
 import threading
-import types
 import warnings
-from threading import get_ident
 
 from diffusers import SchedulerMixin
 from diffusers.utils import logging
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
+from .habits import Habits
+from .methods import NOISING, STEPS, like, own_helpers
 from .output import builder, field_names, result_class
 from .plans.plan import rows_of
-from .run import Declined, Habits, Run
-from .trajectory import Host, Trajectory, index_in
+from .run import TRANSFORM, Declined, Run, is_transformed
+from .trajectory import Host, Trajectory, index_in, is_same
 
 logger = logging.get_logger("diffusers.schedulers.fastdiff")
 
 PUBLIC = __name__.rpartition(".")[0]  # where saved pipelines look for the classes
 
-STEPS = ("step", "step_pred", "step_correct", "add_noise_to_input")
-NOISING = ("add_noise", "get_velocity", "scale_noise")
 UNSCALED = "%s: scale_model_input was not called before step: the model has seen another scale."
 
+
+NOISE = "_fastdiff_noise"  # in the config
 
 pending = threading.local()  # the reason for the stock step that is about to be done
 
@@ -65,7 +64,7 @@ class Fused:
     _floating = False  # it refuses integers as timesteps
     _scales = False  # it expects scale_model_input to be called
 
-    _trajectories: dict | None = None  # of each thread
+    _trajectory: Trajectory | None = None
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -75,11 +74,11 @@ class Fused:
             cls.__module__ = PUBLIC
             names = field_names(cls._result)[: 1 + cls._second]
             cls._build = staticmethod(builder(cls._result, names)) if names else None
-            cls.set_timesteps = _like(stock.set_timesteps, Fused._set_timesteps)
+            cls.set_timesteps = like(stock.set_timesteps, Fused._set_timesteps)
             for name in (*STEPS, *NOISING):
                 ours = getattr(cls, name, None)
                 if ours is not getattr(stock, name, None):
-                    setattr(cls, name, _like(getattr(stock, name), ours))
+                    setattr(cls, name, like(getattr(stock, name), ours))
 
     @property
     def noise(self) -> str:
@@ -87,16 +86,16 @@ class Fused:
 
         "torch": what the stock scheduler draws, from the generators given to ``step``. "philox":
         fastdiff's own, drawn in the kernel, with keys that are taken from the generators when a
-        trajectory begins.
+        trajectory begins. It is kept in the config, where stock schedulers let it pass.
         """
-        return self.__dict__.get("_noise", "torch")
+        return self.__dict__["_internal_dict"].get(NOISE, "torch")
 
     @noise.setter
     def noise(self, source: str):
         if source not in ("torch", "philox"):
             raise ValueError(f'noise: expected "torch" or "philox", got {source!r}')
         if source != self.noise:
-            self.__dict__["_noise"], self._trajectories = source, None
+            self.register_to_config(**{NOISE: source})
 
     def _set_timesteps(self, *args, **kwargs):
         done = self.stock.set_timesteps(self, *args, **kwargs)
@@ -120,23 +119,46 @@ class Fused:
     ):  # fmt: skip
         """The step as one row; None: the stock step is to do it."""
         attributes = self.__dict__
-        trajectories = attributes.get("_trajectories")
-        now = trajectories.get(get_ident()) if trajectories else None
-        if now is None or now.is_over(attributes, options):
+        now = attributes.get("_trajectory")
+        if (
+            now is None
+            or now.timesteps is not attributes["timesteps"]
+            or now.levels is not attributes[now.name]
+            or now.config is not attributes["_internal_dict"]
+            or now.options != options
+        ):
             now = self._begin(timestep, options)
         run = now.run
-        place = None if run is None else self._place(now, attributes, timestep)
-        if self._looks_back and run is not None and place != max(run.place, 0):
-            now = self._begin(timestep, options)
-            run, place = now.run, 0
-        if run is None or (self._floating and not _is_floating(timestep)):
+        if run is None:
+            return None
+        places = now.direct
+        if places is not None and timestep.__class__ is Tensor and timestep.is_cpu:
+            try:  # as self._place does
+                place = places.get(timestep.tolist())
+            except TypeError:  # several
+                place = now.place_of(timestep)
+        else:
+            place = self._place(now, attributes, timestep)
+        if place != run.place:  # a loop begins, or jumps
+            jumps = place != max(run.place, 0)
+            if jumps and (self._looks_back or (run.place > 0 and now.has_changed(self))):
+                now = self._begin(timestep, options)
+                run = now.run
+                if run is None:
+                    return None
+                place = self._place(now, attributes, timestep)
+        if self._floating and not _is_floating(timestep):
             return None
         try:
             if place is None:
                 raise Declined(
                     self._astray or f"timestep {timestep}, which is none of its timesteps"
                 )
-            if output.__class__ is not Tensor or is_dynamo_compiling():
+            if (
+                output.__class__ is not Tensor
+                or sample.__class__ is not Tensor
+                or is_dynamo_compiling()
+            ):
                 raise Declined("torch.compile or a model output of another class than Tensor")
             if place >= run.steps:
                 return self._exceed(run.steps, timestep)
@@ -168,24 +190,25 @@ class Fused:
         attributes = self.__dict__
         if self._are_unset(attributes):
             return Trajectory((), None)  # the stock step says so
+        if is_transformed():  # which lets nobody look at the numbers of a tensor
+            self._say(TRANSFORM)
+            return Trajectory((), None)
         if self._counter is not None and attributes[self._counter] is None:
             self._init_step_index(timestep)
         begin = attributes[self._counter] if self._looks_back else 0
-        if attributes.get("_trajectories") is None:
-            self._trajectories = {}
-        trajectories = self._trajectories
-        before = trajectories.get(get_ident())
+        if own := own_helpers(self):
+            self._say(f"{', '.join(own)} of its own")
+            return Trajectory((), None)
+        before = attributes.get("_trajectory")
         made_from = self._made_from(begin, options)
-        if before is not None and _same(before.made_from, made_from):
+        if before is not None and is_same(before.made_from, made_from):
             now = before
             if now.run is not None and self._looks_back:
                 now.run.rewind()
         else:
             now = self._plan(timestep, begin, options, made_from)
-            trajectories[get_ident()] = now
-            if before is None:
-                _forget_dead_threads(trajectories)
-        now.see(attributes, self._levels, options)
+        now.see(self, self._levels, options)
+        attributes["_trajectory"] = now
         return now
 
     def _are_unset(self, attributes):
@@ -215,7 +238,10 @@ class Fused:
         if self._told_too:
             return Trajectory(made_from, run, begin, order=timesteps[begin:])
         places = {t: k for k, t in enumerate(self._keys(timesteps))}
-        return Trajectory(made_from, run, 0, places, [places.get(t) for t in timesteps])
+        made = Trajectory(made_from, run, 0, places, [places.get(t) for t in timesteps])
+        if self._counter is None and type(self)._place is Fused._place:
+            made.direct = places
+        return made
 
     def _planned(self, host, begin, options, timestep):
         place = (begin,) if self._looks_back else ()
@@ -235,8 +261,10 @@ class Fused:
         return None
 
     def _decline(self, now, place, reason):
-        """Leave this step to the stock scheduler, or, if it looks back, the whole trajectory."""
+        """Leave this step to the stock scheduler, or, if it looks back, all from here on."""
         if self._looks_back and place:
+            if self._hand_over(reason):
+                return None
             raise RuntimeError(
                 f"{type(self).__name__}.step: expected what the steps before were given, got "
                 f"{reason} after {place} fused steps; restore() the scheduler for such a loop"
@@ -246,6 +274,10 @@ class Fused:
             now.made_from = ()  # the next trajectory may be another
         self._say(reason)
         return None
+
+    def _hand_over(self, reason) -> bool:
+        """Let the stock scheduler remember what the rows do, if there is a way."""
+        return False
 
     def _say(self, reason):
         """Have the stock step warn, once for each reason."""
@@ -270,17 +302,10 @@ class Fused:
     def __copy__(self):
         made = self.__class__.__new__(self.__class__)
         vars(made).update(vars(self))
-        if self._trajectories:  # buffers belong to one scheduler
-            seen = {id(v): v for v in vars(self).values() if v is not self._trajectories}
-            made._trajectories = copy.deepcopy(self._trajectories, seen)
+        if self._trajectory is not None:  # buffers belong to one scheduler
+            seen = {id(v): v for v in vars(self).values() if v is not self._trajectory}
+            made._trajectory = copy.deepcopy(self._trajectory, seen)
         return made
-
-
-def _forget_dead_threads(trajectories):
-    threading.current_thread()  # makes one that was not started by Python known
-    alive = {thread.ident for thread in threading.enumerate()}
-    for ident in set(trajectories) - alive:
-        trajectories.pop(ident, None)
 
 
 def _is_stock(cls):
@@ -289,23 +314,7 @@ def _is_stock(cls):
     )
 
 
-def _like(stock, ours):
-    """A copy of our method with the signature of the stock one."""
-    made = types.FunctionType(
-        ours.__code__, ours.__globals__, ours.__name__, ours.__defaults__, ours.__closure__
-    )
-    made.__kwdefaults__ = ours.__kwdefaults__
-    return functools.wraps(stock)(made)
-
-
 def _is_floating(timestep):
     if isinstance(timestep, Tensor):
         return timestep.is_floating_point()
     return not isinstance(timestep, int)
-
-
-def _same(one, other):
-    try:
-        return one == other
-    except (ValueError, TypeError):  # arrays among the values
-        return False

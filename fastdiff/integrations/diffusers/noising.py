@@ -7,21 +7,22 @@ read back from a device.
 import torch
 from torch import Tensor
 
-from .trajectory import Host
+from .trajectory import Host, version_of
 
 
 class Noising:
-    """Base: tables, kept for as long as what they are made of is the scheduler's."""
+    """Base: tables, kept for as long as what they are made of is the scheduler's, unchanged."""
 
     def _kept(self, name: str, source: Tensor, like: Tensor, make):
         """What ``make(dtype, device)`` makes of ``source`` for samples such as ``like``."""
         kept = self.__dict__.setdefault("_tables", {})
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
-        key = name, dtype, like.device
-        if key not in kept or kept[key][0] is not source:
+        key, version = (name, dtype, like.device), version_of(source)
+        found = kept.get(key)
+        if found is None or found[0] is not source or found[1] != version:
             with torch.inference_mode(False):
-                kept[key] = source, make(dtype, like.device)
-        return kept[key][1]
+                kept[key] = found = source, version, make(dtype, like.device)
+        return found[2]
 
 
 def mix(coefficients: Tensor, one: Tensor, other: Tensor, sign: int = 1) -> Tensor:

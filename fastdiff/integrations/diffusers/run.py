@@ -1,82 +1,49 @@
 """A trajectory through rows, in the buffers of whatever samples come. Knows no scheduler."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, is_grad_enabled
+from torch.autograd import forward_ad
 
 from ... import ops
-from .buffers import Buffers
+from .buffers import ANY, Buffers
+from .habits import Habits
 from .noise import draw, take_keys
 from .plans.plan import Rows
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-KEPT = 4  # shapes whose buffers are kept
+KEPT = 8  # buffers that are kept, of other shapes or threads
 
 
 class Declined(Exception):
     """The stock step has to do this one; the message says why. Nothing has happened yet."""
 
 
-@dataclass(frozen=True)
-class Habits:
-    """How a scheduler treats dtypes.
-
-    Attributes:
-        upcasts: it computes in float32, and returns the dtype of the model's output or, with
-            ``returns_sample``, of the sample; otherwise everything is of the dtype to which sample,
-            output and noise are promoted.
-        noise: the dtype of its noise; None: that of the model's output or, with
-            ``noise_as_sample``, of the sample.
-        wide: nothing that it returns is of less than float32.
-    """
-
-    upcasts: bool = True
-    returns_sample: bool = False
-    noise: torch.dtype | None = None
-    noise_as_sample: bool = False
-    wide: bool = False
-
-    def drawn(self, sample: torch.dtype, output: torch.dtype) -> torch.dtype:
-        """The dtype in which noise is drawn."""
-        return self.noise or (sample if self.noise_as_sample else output)
-
-    def results(self, sample: torch.dtype, output: torch.dtype) -> tuple:
-        """The dtypes of the next sample and of the second result, for those of a sample and of an
-        output; None: that of the state."""
-        if self.upcasts:
-            return sample if self.returns_sample else output, None
-        promoted = torch.promote_types(sample, output)
-        if self.wide:
-            promoted = torch.promote_types(promoted, torch.float32)
-        return torch.promote_types(promoted, self.noise or promoted), promoted
-
-
 class Run:
     """Rows on their way.
+
+    Buffers are taken out of ``idle`` while a step uses them, so that threads can share rows that do
+    not look back.
 
     Args:
         rows: what is executed.
         habits: dtypes.
         philox: draw noise in the kernel.
+
+    Attributes:
+        place: the row to come, if the next step goes on from the last; -1 at the beginning.
     """
 
     def __init__(self, rows: Rows, habits: Habits, philox: bool = False):
         self.rows, self.habits, self.philox = rows, habits, philox
         self.draws, self.steps = rows.draws, len(rows.draws)
-        self.current: Buffers | None = None
-        self.kept: list[Buffers] = []
-
-    @property
-    def place(self) -> int:
-        """The row to come."""
-        return self.current.place if self.current else -1
+        self.place = -1
+        self.idle: list[Buffers] = []  # those that were used last at the end
 
     def rewind(self) -> None:
-        """Forget where the samples are."""
-        self.current = None
-        for buffers in self.kept:
-            buffers.place, buffers.given = -1, None
+        """Begin anew."""
+        self.place = -1
+        for buffers in self.idle:
+            buffers.place, buffers.carried = -1, None
 
     def step(
         self, place: int, output: Tensor, sample: Tensor, generator=None, noise=None, known=None,
@@ -98,90 +65,122 @@ class Run:
         """
         if noise is not None and self.philox:
             raise Declined('noise that is given, beside noise="philox"')
-        recorded = is_grad_enabled() and (
-            output.requires_grad
-            or sample.requires_grad
-            or (before is not None and before.requires_grad)
-        )
-        if recorded and known is not None:
-            raise Declined("a gradient where part of the sample is known")
-        buffers = self.current
-        if (
-            buffers is None
-            or sample is not buffers.given
-            or sample._version
-            or output.dtype is not buffers.output_dtype
-        ):
-            buffers = self.take(place, sample, output)
-        gain = None
-        if output.shape != sample.shape or self.rows.gain:
-            output, gain = self._halves(output, sample)
-        if buffers.place != place:
-            self._go(buffers, place, generator)
-        if self.draws[place] and not self.philox:
-            if noise is None:
-                for _ in range(self.draws[place]):  # the last one counts
-                    draw(buffers.z, generator, self.habits.drawn(sample.dtype, output.dtype))
+        recorded = is_grad_enabled() and _is_recorded(output, sample, before, known)
+        try:
+            buffers = self.idle.pop()
+        except IndexError:
+            buffers = None
+        try:
+            if (
+                buffers is None
+                or sample is not buffers.given
+                or output.dtype is not buffers.output_dtype
+                or self.philox
+            ):
+                buffers = self._find(buffers, place, output, sample, generator)
+            gain = None
+            if self.rows.gain:
+                output, gain = self._halves(output, sample)
+            if buffers.place != place:
+                self._go(buffers, place, generator)
+            if self.draws[place] and not self.philox:
+                self._draw(buffers, place, output, sample, generator, noise)
+            if known is not None:
+                for name, value in zip(("known", "mask"), known, strict=True):
+                    buffers.outside(buffers.bound[name]).copy_(value)
+            if before is not None:
+                buffers.recall(before)
+            if recorded:
+                result = buffers.differentiate(place, output, sample, gain)
+                buffers.place = self.place = place + 1
+                return result if buffers.second is not None else result[:1]
+            if buffers.carried is not None:
+                buffers.settle()
+            if not buffers.plain:
+                output, sample, gain = buffers.readable(output, sample, gain)
+            try:
+                buffers.execute((output, sample), gain)
+            except ValueError as error:  # nothing has been done
+                raise Declined(f"a model output {_of(output)} for {_of(sample)}") from error
+            buffers.place = self.place = place + 1
+            x, dtype = buffers.x, buffers.result_dtype
+            if not buffers.simple:
+                out = buffers.hand_out(x, dtype)
             else:
-                buffers.z.copy_(noise)
-        if known is not None:
-            for name, value in zip(("known", "mask"), known, strict=True):
-                buffers.bound[name].copy_(value)
-        if before is not None:
-            buffers.recall(before)
-        if recorded:
-            return self._recorded(buffers, place, output, sample, gain)
-        buffers.carried = None
-        buffers.execute(output, gain)
-        buffers.place = place + 1
-        out = buffers.hand_out(sample)
-        second = buffers.second
-        if second is None:
-            return (out,)
-        dtype = buffers.second_dtype
-        second = second.clone() if dtype is second.dtype else second.to(dtype)
-        if self.rows.kept_outside:
-            buffers.told = None if second.is_inference() else second
-        return out, second
+                out = x.clone() if dtype is x.dtype else x.to(dtype)
+            if dtype is buffers.sample_dtype:
+                buffers.given = out
+            second = buffers.second
+            if second is None:
+                return (out,)
+            dtype = buffers.second_dtype
+            if not buffers.simple:
+                return out, buffers.hand_out(second, dtype)
+            return out, second.clone() if dtype is second.dtype else second.to(dtype)
+        finally:
+            if buffers is not None:
+                self.idle.append(buffers)
 
-    def _recorded(self, buffers, place, output, sample, gain):
-        x, second = buffers.differentiate(place, output, sample, gain)
-        buffers.place = place + 1
-        x = x.to(buffers.result_dtype)
-        if second is None:
-            return (x,)
-        second = second.to(buffers.second_dtype)
-        if self.rows.kept_outside:
-            buffers.told = second
-        return x, second
-
-    def take(self, place: int, sample: Tensor, output: Tensor) -> Buffers:
-        """The buffers for such a sample, with the sample in them."""
-        buffers = self.current
-        if buffers is None or not buffers.hold(sample, output.dtype):
-            buffers = self._find(place, sample, output)
-            self.current = buffers
-        buffers.x.copy_(sample.detach())
-        return buffers
-
-    def _find(self, place, sample, output):
-        if self.rows.looks_back and self.current is not None and place > 0:
-            raise Declined(f"a sample of another kind, {sample.dtype} {list(sample.shape)}")
-        for buffers in self.kept:
-            if buffers.hold(sample, output.dtype):
-                return buffers
+    def _find(self, last, place, output, sample, generator):
+        """The buffers for such a sample, ``last`` if they will do; others if they stand on the row,
+        with the keys of the generator."""
+        _refuse_transforms()
         for tensor in (sample, output):
             if reason := _unfit(tensor):
                 raise Declined(reason)
-        dtypes = self.habits.results(sample.dtype, output.dtype)
-        buffers = Buffers(self.rows, sample, output.dtype, dtypes, philox=self.philox)
-        self.kept = [buffers, *self.kept[: KEPT - 1]]
-        return buffers
+        held = [b for b in (last, *self.idle) if b is not None and b.hold(sample, output.dtype)]
+        memory = None  # of which there is but one
+        if self.rows.looks_back and place > 0:
+            if last is None or last.place != place or not last.fit(sample):
+                raise Declined(f"a sample of another kind, {_of(sample)}")
+            held, memory = [last] if last in held else [], last
+        found = self._with_keys(held, place, generator) if self.philox else next(iter(held), None)
+        if found is last and last is not None:
+            return last
+        try:
+            self.idle.remove(found)
+        except ValueError:  # there is none, or another thread was faster
+            dtypes = self.habits.results(sample.dtype, output.dtype, self.rows)
+            found = Buffers(self.rows, sample, output.dtype, dtypes, philox=self.philox)
+            if memory is not None:
+                if memory.carried is not None:
+                    memory.settle()
+                return found.inherit(memory)
+        if last is not None:
+            self.idle.append(last)
+        del self.idle[: -KEPT + 1]
+        return found
+
+    def _with_keys(self, held, place, generator):
+        """Those that go on with the keys of the generator, or that nobody goes on with."""
+        for buffers in held:
+            if buffers.place == place and buffers.generator in (ANY, generator):
+                return buffers
+        for buffers in held:
+            over = buffers.place < 0 or buffers.place >= self.steps
+            if self.rows.looks_back or over or buffers.generator in (ANY, generator):
+                buffers.place = -1
+                return buffers
+        return None
 
     def _go(self, buffers, place, generator):
-        buffers.go(place)
+        buffers.go(place, generator)
         if self.philox and any(self.draws):
             take_keys(buffers.bound["keys"], generator)
+
+    def _draw(self, buffers, place, output, sample, generator, noise):
+        _refuse_transforms()  # of which the kernel would say so only later, as of shapes
+        if output.shape != sample.shape:
+            raise Declined(f"a model output {_of(output)} for {_of(sample)}")
+        if noise is not None:
+            buffers.outside(buffers.z).copy_(noise)
+            return
+        dtype = self.habits.drawn(sample.dtype, output.dtype)
+        z = buffers.z if buffers.back is None else torch.empty(sample.shape, device=sample.device)
+        for _ in range(self.draws[place]):  # the last one counts
+            draw(z, generator, dtype)
+        if z is not buffers.z:
+            buffers.outside(buffers.z).copy_(z)
 
     def _halves(self, output, sample):
         """The model's output, and its second half of channels where it is a learned variance."""
@@ -191,6 +190,39 @@ class Run:
         if output.shape[1] != 2 * channels:
             raise Declined(f"a model output of {output.shape[1]} channels without a variance")
         return output[:, :channels], output[:, channels:]
+
+
+def _is_recorded(*tensors) -> bool:
+    """Whether autograd, or a transform of ``torch.func``, follows one of the tensors."""
+    if forward_ad._current_level >= 0:
+        raise Declined("a forward gradient")
+    _refuse_transforms()
+    output, sample, before, known = tensors
+    recorded = (
+        output.requires_grad
+        or sample.requires_grad
+        or (before is not None and before.requires_grad)
+    )
+    if recorded and known is not None:
+        raise Declined("a gradient where part of the sample is known")
+    return recorded
+
+
+TRANSFORM = "a transform of torch.func"
+
+
+def is_transformed() -> bool:
+    """Whether a transform of torch.func is at work."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def _refuse_transforms() -> None:
+    if is_transformed():
+        raise Declined(TRANSFORM)
+
+
+def _of(tensor: Tensor) -> str:
+    return f"{tensor.dtype} {list(tensor.shape)} on {tensor.device}"
 
 
 def _unfit(tensor: Tensor) -> str:

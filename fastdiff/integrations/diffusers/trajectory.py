@@ -1,5 +1,6 @@
-"""What one thread is doing with a scheduler: which rows, made from what."""
+"""What is done with a scheduler: which rows, made from what."""
 
+import numpy as np
 from torch import Tensor
 
 from .run import Run
@@ -19,9 +20,10 @@ class Host:
         if not isinstance(value, Tensor) or value.device.type == "cpu":
             return value
         copies = vars(self._scheduler).setdefault("_on_host", {})
-        if name not in copies or copies[name][0] is not value:
-            copies[name] = value, value.to("cpu")
-        return copies[name][1]
+        known = copies.get(name)
+        if known is None or known[0] is not value or known[1] != version_of(value):
+            copies[name] = known = value, version_of(value), value.to("cpu")
+        return known[2]
 
     def fetch(self, *names: str) -> None:
         """Copy these attributes now."""
@@ -38,27 +40,35 @@ class Trajectory:
         places, order: timestep -> row, and the row of each timestep, for schedulers that are told
             the timestep; for those that are told it and count, too, only ``order``: the timestep of
             each row.
+        direct: ``places`` where nothing else says which row it is, or None.
         made_from: what would make another one.
+        timesteps, levels, config, options: those of the scheduler; a step that sees others begins
+            another trajectory.
     """
 
     def __init__(
         self, made_from: tuple, run: Run | None, begin=0, places=None, order=(), reason=""
     ):
         self.made_from, self.run, self.begin = made_from, run, begin
-        self.places, self.order, self.reason = places, order, reason
+        self.places, self.order, self.reason, self.direct = places, order, reason, None
 
-    def see(self, attributes: dict, levels: str, options: tuple) -> None:
+    def see(self, scheduler, levels: str, options: tuple) -> None:
         """Remember what the scheduler looks like, to notice when something is replaced."""
+        attributes = vars(scheduler)
         self.timesteps, self.config = attributes["timesteps"], attributes["_internal_dict"]
         self.name, self.levels, self.options = levels, attributes[levels], options
+        self.looks = self.look_of(scheduler)
 
-    def is_over(self, attributes: dict, options: tuple) -> bool:
-        return (
-            self.timesteps is not attributes["timesteps"]
-            or self.levels is not attributes[self.name]
-            or self.config is not attributes["_internal_dict"]
-            or self.options != options
-        )
+    def look_of(self, scheduler) -> tuple:
+        """What may be changed in place, or is not looked at in every step."""
+        read = [getattr(scheduler, name, None) for name in scheduler._reads]
+        versions = version_of(self.timesteps), version_of(self.levels)
+        return versions, read, dict(vars(self.config))
+
+    def has_changed(self, scheduler) -> bool:
+        """Whether the rows may be out of date although nothing has been replaced. Asked when a loop
+        begins."""
+        return not is_same(self.looks, self.look_of(scheduler))
 
     def expects(self, place: int, timestep) -> bool:
         """Whether a timestep is that of a row; on a device only views of the timesteps can be told
@@ -76,7 +86,10 @@ class Trajectory:
         """The row of a timestep; on a device that of a view of the timesteps, by its place in
         memory: nothing is read back."""
         if not isinstance(timestep, Tensor):
-            return self.places.get(timestep)
+            try:
+                return self.places.get(timestep)
+            except TypeError:  # an array
+                return self.places.get(np.asarray(timestep).item())
         if timestep.is_cpu:
             if timestep.dim():
                 timestep = _the_one(timestep)
@@ -102,3 +115,15 @@ def _the_one(timesteps: Tensor) -> Tensor | None:
     if any(size == 0 or size > 1 and step for size, step in shape):
         return None
     return timesteps[(0,) * timesteps.dim()]
+
+
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor has been written to; one of inference mode does not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def is_same(one, other) -> bool:
+    try:
+        return one == other
+    except (ValueError, TypeError, RuntimeError):  # arrays among the values
+        return False

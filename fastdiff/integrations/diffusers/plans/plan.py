@@ -18,6 +18,7 @@ from ....parameterization import read
 from ....row import COLUMN, HISTORY, WIDTH
 from ....schedules import RectifiedFlow, Schedule, VarianceExploding, VPCosine
 from ....solvers import DynamicThreshold, Solver, StepTable
+from .beside import beside
 
 #: Schedules that have every noise level of their kind: a level is a time of one of them.
 VP, FLOW = VPCosine(), RectifiedFlow()
@@ -92,6 +93,8 @@ class Rows:
         second: where the row leaves the second result: "saved", a slot, or None.
         draws: [N] how often the scheduler draws noise.
         kept_outside: see ``Plan``.
+        predicts_quantity, predicts_x0: whether the model predicts what the solver works in; whether
+            it predicts x0.
     """
 
     rows: np.ndarray
@@ -104,14 +107,18 @@ class Rows:
     second: str | int | None
     draws: tuple[int, ...]
     kept_outside: bool
+    predicts_quantity: bool
+    predicts_x0: bool
     packed: dict = field(default_factory=dict, repr=False)
 
-    def on(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-        """The rows as a kernel reads them, shared by all who do."""
+    def on(self, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """(rows, weights, second_weights) as a kernel reads them beside (output, sample), shared by
+        all who do."""
         key = dtype, device
         if key not in self.packed:
-            rows = torch.tensor(self.rows, dtype=dtype)
-            self.packed[key] = rows.to(device, non_blocking=True)
+            rows, first, second = beside(self.rows)
+            tables = (torch.tensor(t, dtype=dtype) for t in (rows, first[:, None], second[:, None]))
+            self.packed[key] = tuple(table.to(device, non_blocking=True) for table in tables)
         return self.packed[key]
 
     def __deepcopy__(self, memo):
@@ -209,6 +216,8 @@ def rows_of(plan: Plan) -> Rows:
         second=second,
         draws=draws,
         kept_outside=plan.kept_outside,
+        predicts_quantity=plan.prediction == tables[0].quantity,
+        predicts_x0=plan.prediction == "x0",
     )
 
 

@@ -5,10 +5,13 @@ import torch
 from diffusers.schedulers import ConsistencyDecoderScheduler as stock_decoder
 
 from ..fused import Fused
+from ..habits import PROMOTES, Habits
 from ..noising import ByFlow, BySigma, WithVelocity
 from ..plans import flow as plans
-from ..run import Habits
-from .steps import INF, PROMOTES, Churned, Noisy, Step, TwoStage
+from .steps import INF, Churned, Noisy, Step, TwoStage
+
+#: What they return is a blend of the sample and the output, noised in its own dtype.
+BLENDS = Habits("promoted", "promoted", "promoted", hands_on=False)
 
 
 class FlowMatchEulerDiscreteScheduler(Fused, ByFlow, stock.FlowMatchEulerDiscreteScheduler):
@@ -39,14 +42,14 @@ class FlowMatchHeunDiscreteScheduler(TwoStage, Churned, stock.FlowMatchHeunDiscr
 class FlowMatchLCMScheduler(Noisy, ByFlow, stock.FlowMatchLCMScheduler):
     _planner, _floating = plans.flow_match_lcm, True
     _reads = ("_scale_factors", "_upscale_mode")
-    _habits = Habits(noise=torch.float32)
+    _habits = Habits(noise="single")
 
 
 if hasattr(stock, "LTXEulerAncestralRFScheduler"):
 
     class LTXEulerAncestralRFScheduler(Noisy, stock.LTXEulerAncestralRFScheduler):
         _planner, _floating = plans.ltx_ancestral, True
-        _habits = Habits(returns_sample=True, noise=torch.float32)
+        _habits = Habits("sample", noise=torch.float32)
 
 
 if hasattr(stock, "FlowMapEulerDiscreteScheduler"):
@@ -71,7 +74,7 @@ if hasattr(stock, "MiniMaxH3Scheduler"):
 
     class MiniMaxH3Scheduler(Step, stock.MiniMaxH3Scheduler):
         _planner, _told_too, _floating = plans.minimax_h3, True, True
-        _habits = Habits(returns_sample=True)
+        _habits = Habits("sample")
 
         def _init_step_index(self, timestep):
             begin = self.begin_index
@@ -87,19 +90,19 @@ class CMStochasticIterativeScheduler(Noisy, BySigma, stock.CMStochasticIterative
 class ConsistencyDecoderScheduler(Noisy, stock_decoder):
     _planner, _levels, _counter, _told = plans.consistency_decoder, "c_skip", None, True
     _also = ("c_out", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod")
-    _habits = PROMOTES
+    _habits = BLENDS
 
 
 class LCMScheduler(Noisy, WithVelocity, stock.LCMScheduler):
     _planner, _levels, _told_too = plans.lcm, "alphas_cumprod", True
     _reads = ("final_alpha_cumprod", "num_inference_steps")
-    _habits, _second = PROMOTES, True
+    _habits, _second = BLENDS, True
 
 
 class TCDScheduler(Fused, WithVelocity, stock.TCDScheduler):
     _planner, _levels, _told_too = plans.tcd, "alphas_cumprod", True
     _reads = ("final_alpha_cumprod", "num_inference_steps")
-    _habits, _second = PROMOTES, True
+    _habits, _second = BLENDS, True
 
     def step(self, model_output, timestep, sample, eta=0.3, generator=None, return_dict=True):
         done = self._advance(model_output, timestep, sample, return_dict, generator, options=(eta,))
@@ -112,14 +115,14 @@ class TCDScheduler(Fused, WithVelocity, stock.TCDScheduler):
 
 class SCMScheduler(Noisy, stock.SCMScheduler):
     _planner, _levels = plans.scm, "timesteps"
-    _habits, _second = Habits(upcasts=False, noise=torch.float32), True
+    _habits, _second = Habits("wide", torch.float32, "promoted"), True
 
 
 if hasattr(stock, "RFD4ProteinaScheduler"):
 
     class RFD4ProteinaScheduler(Fused, stock.RFD4ProteinaScheduler):
         _planner, _levels, _told = plans.rfd4_proteina, "_times", True
-        _habits = Habits(upcasts=False, noise_as_sample=True, wide=True)
+        _habits = Habits("wide", "sample")
         _astray = "timesteps that do not follow each other"
 
         def step(self, model_output, timestep, sample, emit_mask, generator=None, return_dict=True):

@@ -3,9 +3,8 @@
 import diffusers as stock
 
 from ..fused import Fused
+from ..habits import OF_SAMPLE, Habits
 from ..plans import helios as plans
-from ..run import Habits
-from .steps import PROMOTES
 
 if hasattr(stock, "HeliosScheduler"):
 
@@ -19,7 +18,7 @@ if hasattr(stock, "HeliosScheduler"):
 
         @property
         def _habits(self):
-            return PROMOTES if self._is_unipc else Habits()
+            return OF_SAMPLE if self._is_unipc else Habits()
 
         @property
         def _floating(self):

@@ -1,15 +1,13 @@
 """The scheduler of Karras et al., whose three methods the caller calls in turn."""
 
-from threading import get_ident
-
 import torch
 from diffusers.schedulers.deprecated.scheduling_karras_ve import KarrasVeScheduler as Stock
 
 from ..fused import Fused
+from ..habits import PROMOTES
 from ..noise import normal
 from ..plans import sde as plans
 from ..trajectory import Host, index_in
-from .steps import PROMOTES
 
 
 class KarrasVeScheduler(Fused, Stock):
@@ -17,6 +15,7 @@ class KarrasVeScheduler(Fused, Stock):
     _reads = ("num_inference_steps",)
     _habits, _second = PROMOTES, True
     _astray = "sigmas that are not two of its schedule"
+    _raised = None, None  # the last sigma with churn, and its number
 
     def add_noise_to_input(self, sample, sigma, generator=None):
         i = None if self.schedule is None else _index(sigma, self.schedule, Host(self).schedule)
@@ -27,7 +26,7 @@ class KarrasVeScheduler(Fused, Stock):
         noise = normal(sample, generator, self.noise)
         factor = self.config.s_noise * (high**2 - low**2) ** 0.5
         raised = sigma + (high / low - 1) * sigma if high > low else sigma
-        self.__dict__.setdefault("_raised", {})[get_ident()] = raised, i
+        self._raised = raised, i
         return sample.add(noise, alpha=factor), raised
 
     def step(self, model_output, sigma_hat, sigma_prev, sample_hat, return_dict=True):
@@ -39,7 +38,7 @@ class KarrasVeScheduler(Fused, Stock):
             )
         x, x0 = done
         slope = model_output.neg().to(x.dtype)
-        run = self._trajectories[get_ident()].run
+        run = self._trajectory.run
         run.handed = [(tensor, _version(tensor)) for tensor in (sample_hat, x, slope)]
         return self._result(x, slope, x0) if return_dict else (x, slope)
 
@@ -62,7 +61,7 @@ class KarrasVeScheduler(Fused, Stock):
         return self._result(x, derivative, x0) if return_dict else (x, derivative)
 
     def _goes_on(self, *tensors):
-        now = (self._trajectories or {}).get(get_ident())
+        now = self._trajectory
         handed = getattr(now and now.run, "handed", ())
         return len(handed) == len(tensors) and all(
             tensor is before and version is not None and _version(tensor) == version
@@ -72,7 +71,7 @@ class KarrasVeScheduler(Fused, Stock):
     def _place(self, now, attributes, timestep):
         sigma_hat, sigma_prev, correcting = timestep
         host = Host(self)
-        raised, i = (self.__dict__.get("_raised") or {}).get(get_ident(), (None, None))
+        raised, i = self._raised
         if i is None or raised is not sigma_hat:
             i = _index(sigma_hat, None, plans.raised_levels(host))
         if i is None:

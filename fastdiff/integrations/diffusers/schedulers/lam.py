@@ -3,18 +3,21 @@
 import diffusers as stock
 import torch
 
+from ..habits import OF_SAMPLE, PROMOTES, Habits
 from ..noising import ByRatio, BySigma, ByTimestep
 from ..plans import lam as plans
-from ..run import Habits
-from .steps import PROMOTES, Given, Noisy, Step
+from .multistep import Corrected, Multistep
+from .steps import Given, Noisy, Step
 
 
-class DPMSolverMultistepScheduler(Given, ByRatio, stock.DPMSolverMultistepScheduler):
+class DPMSolverMultistepScheduler(Multistep, Given, ByRatio, stock.DPMSolverMultistepScheduler):
     _planner, _looks_back = plans.dpm_solver, True
-    _habits = Habits(noise=torch.float32)
+    _habits = Habits("converted", torch.float32)
 
 
-class DPMSolverMultistepInverseScheduler(Given, ByRatio, stock.DPMSolverMultistepInverseScheduler):
+class DPMSolverMultistepInverseScheduler(
+    Multistep, Given, ByRatio, stock.DPMSolverMultistepInverseScheduler
+):
     _planner, _looks_back = plans.dpm_solver_inverse, True
     _habits = PROMOTES
     begin_index = None  # it has none, and looks up timesteps as the other one does
@@ -26,22 +29,24 @@ class DPMSolverSinglestepScheduler(Noisy, ByRatio, stock.DPMSolverSinglestepSche
     _reads, _habits = ("order_list",), PROMOTES
 
 
-class EDMDPMSolverMultistepScheduler(Noisy, BySigma, stock.EDMDPMSolverMultistepScheduler):
+class EDMDPMSolverMultistepScheduler(
+    Multistep, Noisy, BySigma, stock.EDMDPMSolverMultistepScheduler
+):
     _planner, _looks_back = plans.edm_dpm_solver, True
     _habits = PROMOTES
 
 
-class DEISMultistepScheduler(Step, ByRatio, stock.DEISMultistepScheduler):
+class DEISMultistepScheduler(Multistep, Step, ByRatio, stock.DEISMultistepScheduler):
     _planner, _looks_back = plans.deis, True
     _habits = PROMOTES
 
 
-class UniPCMultistepScheduler(Step, ByRatio, stock.UniPCMultistepScheduler):
+class UniPCMultistepScheduler(Corrected, Step, ByRatio, stock.UniPCMultistepScheduler):
     _planner, _looks_back = plans.unipc, True
     _reads = ("predict_x0", "disable_corrector", "solver_p")
-    _habits = PROMOTES
+    _habits = OF_SAMPLE
 
 
 class SASolverScheduler(Noisy, ByTimestep, stock.SASolverScheduler):
     _planner, _looks_back, _told_too = plans.sa_solver, True, True
-    _reads, _habits = ("predict_x0", "tau_func"), PROMOTES
+    _reads, _habits = ("predict_x0", "tau_func"), OF_SAMPLE

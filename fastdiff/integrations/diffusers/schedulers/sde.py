@@ -1,7 +1,5 @@
 """Schedulers of reverse SDEs."""
 
-from threading import get_ident
-
 import diffusers as stock
 import torch
 from diffusers.schedulers.deprecated.scheduling_sde_vp import ScoreSdeVpScheduler as StockVp
@@ -10,20 +8,19 @@ from diffusers.utils import is_torchsde_available
 
 from ....sampling.langevin import Langevin
 from ..fused import Fused
+from ..habits import PROMOTES, Habits
 from ..noise import normal
 from ..noising import BySigma, WithVelocity
 from ..plans import sde as plans
-from ..run import Habits
-from .steps import PROMOTES
 
-OF_SAMPLE = Habits(upcasts=False, noise_as_sample=True)
-WIDE = Habits(upcasts=False, noise_as_sample=True, wide=True)
+NOISE_OF_SAMPLE = Habits("promoted", "sample", "promoted")
+WIDE = Habits("wide", "sample", "wide")
 
 
 class CogVideoXDPMScheduler(Fused, WithVelocity, stock.CogVideoXDPMScheduler):
     _planner, _levels, _counter, _told = plans.cogvideox_dpm, "alphas_cumprod", None, True
     _reads = ("final_alpha_cumprod", "num_inference_steps")
-    _habits, _second = OF_SAMPLE, True
+    _habits, _second = NOISE_OF_SAMPLE, True
     _astray = "timesteps that do not follow each other"
 
     def step(
@@ -52,7 +49,7 @@ class CogVideoXDPMScheduler(Fused, WithVelocity, stock.CogVideoXDPMScheduler):
         return many + k if follows else None
 
     def _is_of_second_order(self):
-        run = self._trajectories[get_ident()].run
+        run = self._trajectory.run
         return run.draws[run.place - 1] == 2
 
 

@@ -3,9 +3,10 @@
 import diffusers as stock
 
 from ..fused import Fused
+from ..habits import PROMOTES
 from ..noising import BySigma
 from ..plans import sigmas as plans
-from .steps import INF, PROMOTES, Churned, Midpoint, Noisy, Step, TwoStage
+from .steps import INF, Churned, Midpoint, Noisy, Step, TwoStage
 
 
 class EulerDiscreteScheduler(Churned, BySigma, stock.EulerDiscreteScheduler):

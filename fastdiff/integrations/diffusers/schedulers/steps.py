@@ -1,9 +1,7 @@
 """The signatures of ``step``, and what schedulers of a kind have in common."""
 
 from ..fused import Fused
-from ..run import Habits
 
-PROMOTES = Habits(upcasts=False)
 INF = float("inf")
 
 

@@ -3,9 +3,10 @@
 import diffusers as stock
 
 from ..fused import Fused
+from ..habits import PROMOTES
 from ..noising import ByTimestep, WithVelocity
 from ..plans import timesteps as plans
-from .steps import PROMOTES, Eta, Noisy, Step
+from .steps import Eta, Noisy, Step
 
 
 class DDPMScheduler(Noisy, WithVelocity, stock.DDPMScheduler):
