@@ -1,6 +1,11 @@
 """accelerate, restore and portable, on whatever holds schedulers."""
 
+import copy
+import dataclasses
+import functools
 import json
+import types
+from collections import deque, namedtuple
 
 import diffusers
 import pytest
@@ -158,3 +163,132 @@ def test_what_was_changed_meanwhile_is_in_the_restored_one():
     ours = quietly(diffusers.DDIMScheduler())
     ours.register_to_config(steps_offset=1)
     assert fused.restore(ours).config.steps_offset == 1
+
+
+class Slots:
+    __slots__ = ("scheduler",)
+
+    def __init__(self, scheduler):
+        self.scheduler = scheduler
+
+
+class Callable(Policy):
+    """As a modular pipeline is."""
+
+    def __call__(self):
+        return self.noise_scheduler
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    scheduler: object
+
+
+class ReadOnly(Policy):
+    @property
+    def scheduler(self):
+        return self.noise_scheduler
+
+
+Two = namedtuple("Two", "first second")
+
+HOLDERS = {
+    "callable inside": (lambda s: Policy(Callable(s)), lambda o: o.noise_scheduler()),
+    "slots": (Slots, lambda o: o.scheduler),
+    "class attribute": (lambda s: type("C", (), {"s": s})(), lambda o: o.s),
+    "tuple": (lambda s: Policy((1, s)), lambda o: o.noise_scheduler[1]),
+    "tuple in a tuple": (lambda s: [(0, (s, s))], lambda o: o[0][1][1]),
+    "named tuple": (lambda s: {"a": Two(s, 2)}, lambda o: o["a"].first),
+    "deque": (lambda s: deque([s]), lambda o: o[0]),
+    "property": (ReadOnly, lambda o: o.scheduler),
+    "namespace": (lambda s: types.SimpleNamespace(a=Policy(s)), lambda o: o.a.noise_scheduler),
+}
+CLOSED = {
+    "frozen": (Frozen, "cannot assign"),
+    "tuple alone": (lambda s: (s,), "a tuple"),
+    "set": (lambda s: {s}, "a set"),
+    "partial": (lambda s: functools.partial(print, s), "a partial"),
+    "method": (lambda s: [s.step], "its method step"),
+}
+
+
+@pytest.mark.parametrize("case", HOLDERS)
+def test_holders_of_all_kinds(case):
+    make, find = HOLDERS[case]
+    stock, lines = diffusers.DDIMScheduler(), []
+    holder = make(stock)
+    fused.accelerate(holder, report=lines.append)
+    assert type(find(holder)) is fused.DDIMScheduler
+    assert all(line.endswith("DDIMScheduler is fused now") for line in lines) and lines
+    assert find(fused.restore(holder)) is stock
+
+
+@pytest.mark.parametrize("case", CLOSED)
+def test_holders_that_cannot_be_changed(case):
+    """Nothing is claimed of them, and others are swapped all the same."""
+    make, reason = CLOSED[case]
+    lines, after = [], Policy(diffusers.DDPMScheduler())
+    holder = [make(diffusers.DDIMScheduler()), after]
+    holder = holder if case != "tuple alone" else (holder[0][0], after)
+    fused.accelerate(holder, report=lines.append)
+    assert type(after.noise_scheduler) is fused.DDPMScheduler
+    assert "left DDIMScheduler as it is: " in lines[0] and reason in lines[0]
+    assert lines[1].endswith("DDPMScheduler is fused now")
+
+
+@pytest.mark.parametrize("name", ["convert_model_output", "step", "set_timesteps"])
+def test_methods_of_ones_own_are_not_lost(name):
+    stock, lines = diffusers.DPMSolverMultistepScheduler(), []
+    setattr(stock, name, functools.partial(getattr(stock, name)))
+    assert fused.accelerate(stock, report=lines.append) is stock
+    assert lines[0].endswith(f"as it is: it has a {name} of its own")
+
+
+def halved(scheduler):
+    """With an x0 of half the size."""
+    convert = scheduler.convert_model_output
+
+    def own(*args, **options):
+        return 0.5 * convert(*args, **options)
+
+    scheduler.convert_model_output = own
+    return scheduler
+
+
+class Halved(fused.DPMSolverMultistepScheduler):
+    def convert_model_output(self, *args, **options):
+        return 0.5 * super().convert_model_output(*args, **options)
+
+
+def test_helpers_of_a_fused_scheduler_are_called():
+    stock, ours = pair("DPMSolverMultistepScheduler", {}, 5)
+    subclass = Halved()
+    subclass.set_timesteps(5)
+    wanted, _ = loop(halved(stock), start(stock))
+    for scheduler in (halved(ours), subclass):
+        with pytest.warns(fused.StockStepWarning, match="convert_model_output of its own"):
+            assert_equal(loop(scheduler, start(stock))[0], wanted)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["swapped", "made"])
+def test_the_restored_one_stands_where_the_fused_one_stood(kept):
+    stock = diffusers.DDIMScheduler()
+    stock.set_timesteps(10)
+    ours = quietly(stock) if kept else fused.DDIMScheduler()
+    ours.set_timesteps(50)
+    again = fused.restore(ours)
+    assert (again is stock) == kept
+    assert again.num_inference_steps == 50 and torch.equal(again.timesteps, ours.timesteps)
+
+
+def test_philox_is_saved(tmp_path):
+    """And let pass by the stock class."""
+    pipe = quietly(pipeline(diffusers.DDPMScheduler()), noise="philox")
+    pipe.save_pretrained(tmp_path)
+    again = diffusers.DiffusionPipeline.from_pretrained(tmp_path)
+    assert again.scheduler.noise == "philox"
+    assert fused.DDIMScheduler.from_config(again.scheduler.config).noise == "philox"
+    assert copy.deepcopy(again.scheduler).noise == "philox"
+    stock = diffusers.DDPMScheduler.from_pretrained(tmp_path, subfolder="scheduler")
+    assert dict(fused.restore(again.scheduler).config).items() <= dict(stock.config).items()
+    assert "_fastdiff_noise" not in fused.restore(again.scheduler).config

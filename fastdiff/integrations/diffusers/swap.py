@@ -1,50 +1,29 @@
 """Put fused schedulers into what people have, and take them out again."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers import SchedulerMixin
 
-from .fused import Fused
+from .fused import NOISE, Fused
+from .methods import own_code
+from .places import Unchangeable, places_in
 from .plans.plan import Plan, rows_of
 from .schedulers import LEFT, SCHEDULERS
 from .trajectory import Host
 
-DEPTH = 6  # how far down schedulers are looked for
-FOREIGN = ("builtins", "torch", "numpy", "transformers", "tokenizers", "logging", "threading")
-OURS = (
-    "_noise",
-    "_original",
-    "_trajectories",
-    "_on_host",
-    "_said",
-    "_tables",
-    "_raised",
-)  # what fused schedulers add
-
-
-class Place(NamedTuple):
-    """Where a scheduler is held."""
-
-    path: str
-    owner: Any
-    key: Any
-    scheduler: SchedulerMixin
-
-    def put(self, scheduler: SchedulerMixin) -> None:
-        if isinstance(self.owner, (dict, list)):
-            self.owner[self.key] = scheduler
-        elif hasattr(self.owner, "update_components"):  # a modular pipeline
-            self.owner.update_components(**{self.key: scheduler})
-        else:
-            setattr(self.owner, self.key, scheduler)
+#: What fused schedulers add to the attributes.
+OURS = ("_original", "_trajectory", "_on_host", "_said", "_tables", "_raised")
 
 
 def accelerate(obj, *, noise: str = "torch", report: Callable[[str], Any] | None = print):
     """Swap every scheduler that is held anywhere in an object for its fused twin.
+
+    A pipeline that is saved names the fused classes, and is loaded with them; but pipelines that
+    make a scheduler of their own from its config when they are made (DDIMPipeline, for one) have a
+    stock one again, and are to be accelerated after they are loaded.
 
     Args:
         obj: a scheduler, or whatever holds some: a pipeline, a policy, a module, a dict or a list.
@@ -63,25 +42,35 @@ def accelerate(obj, *, noise: str = "torch", report: Callable[[str], Any] | None
         raise ValueError(f'noise: expected "torch" or "philox", got {noise!r}')
     say = report or (lambda line: None)
     if isinstance(obj, SchedulerMixin):
-        return _fused(obj, noise, say, "scheduler", {})
-    places = list(_places(obj))
+        twin, line = _fused(obj, noise)
+        say(f"scheduler: {line}")
+        return twin
+    places = list(places_in(obj))
     if not places:
         raise TypeError(
             f"obj: expected a scheduler of diffusers or something that holds one, "
             f"got {type(obj).__name__} without any"
         )
-    twins: dict[int, SchedulerMixin] = {}
-    for place in places:
-        place.put(_fused(place.scheduler, noise, say, place.path, twins))
+    twins: dict[int, tuple[SchedulerMixin, str]] = {}
+    for place, scheduler, closed in places:
+        if closed:
+            say(f"{place.path}: {_left(scheduler, closed)}")
+            continue
+        if id(scheduler) not in twins:
+            twins[id(scheduler)] = _fused(scheduler, noise)
+        twin, line = twins[id(scheduler)]
+        say(f"{place.path}: {_swapped(place, scheduler, twin) or line}")
     return obj
 
 
 def restore(obj):
-    """Put the schedulers that ``accelerate`` swapped back; of a scheduler, return the stock one."""
+    """Put the schedulers that ``accelerate`` swapped back, set to the timesteps to which they were
+    set meanwhile; of a scheduler, return the stock one."""
     if isinstance(obj, SchedulerMixin):
         return _stock(obj)
-    for place in list(_places(obj)):
-        place.put(_stock(place.scheduler))
+    for place, scheduler, closed in list(places_in(obj)):
+        if not closed:
+            _swapped(place, scheduler, _stock(scheduler))
     return obj
 
 
@@ -92,14 +81,14 @@ def portable(obj):
     with portable(pipe):
         pipe.save_pretrained(folder)
     """
-    places = list(_places(obj))
-    for place in places:
-        place.put(_stock(place.scheduler))
+    places = [(place, scheduler) for place, scheduler, closed in places_in(obj) if not closed]
+    for place, scheduler in places:
+        _swapped(place, scheduler, _stock(scheduler))
     try:
         yield obj
     finally:
-        for place in places:
-            place.put(place.scheduler)
+        for place, scheduler in places:
+            _swapped(place, place.get(), scheduler)
 
 
 def plan(scheduler: SchedulerMixin, *options, begin: int = 0) -> Plan:
@@ -121,31 +110,45 @@ def plan(scheduler: SchedulerMixin, *options, begin: int = 0) -> Plan:
     return twin._planner(Host(scheduler), *place, *options)
 
 
-def _fused(scheduler, noise, say, path, twins):
+def _swapped(place, scheduler, other) -> str:
+    """Put another scheduler where one is; why not, or ""."""
+    if other is scheduler:
+        return ""
+    try:
+        place.put(other)
+    except Unchangeable as reason:
+        return _left(scheduler, reason)
+    return ""
+
+
+def _left(scheduler, reason) -> str:
+    return f"left {type(scheduler).__name__} as it is: {reason}"
+
+
+def _fused(scheduler, noise):
+    """(the fused twin of a scheduler, or itself; what to say about it)"""
     name = type(scheduler).__name__
     if isinstance(scheduler, Fused):
         scheduler.noise = noise
-        say(f"{path}: {name} is fused already")
-        return scheduler
-    if id(scheduler) in twins:
-        return twins[id(scheduler)]
+        return scheduler, f"{name} is fused already"
     twin = SCHEDULERS.get(name)
-    reason = ""
     if twin is None:
         reason = LEFT.get(name, "there is no fused scheduler for it")
     elif type(scheduler) is not twin.stock:
         reason = f"it is not the {name} of diffusers but another class of that name"
     else:
-        reason = _unfit(scheduler)
+        reason = own_code(scheduler) or _unfit(scheduler)
     if reason:
-        say(f"{path}: left {name} as it is: {reason}")
-        return scheduler
+        return scheduler, _left(scheduler, reason)
     made = twin.__new__(twin)
-    vars(made).update(copy.deepcopy(vars(scheduler)))
+    vars(made).update(_copied(vars(scheduler)))
     made.noise, made._original = noise, scheduler
-    twins[id(scheduler)] = made
-    say(f"{path}: {name} is fused now")
-    return made
+    return made, f"{name} is fused now"
+
+
+def _copied(state: dict) -> dict:
+    """A scheduler's attributes, without what fused ones add."""
+    return copy.deepcopy({name: value for name, value in state.items() if name not in OURS})
 
 
 def _unfit(scheduler) -> str:
@@ -165,45 +168,11 @@ def _unfit(scheduler) -> str:
 def _stock(scheduler):
     if not isinstance(scheduler, Fused):
         return scheduler
-    original = vars(scheduler).get("_original")
-    if original is None:
-        original = scheduler.stock.__new__(scheduler.stock)
-        state = {k: v for k, v in vars(scheduler).items() if k not in OURS}
-        vars(original).update(copy.deepcopy(state))
-    else:
-        original._internal_dict = scheduler._internal_dict  # which may have been changed since
-    return original
-
-
-def _places(obj, path="", seen=None, depth=0) -> Iterator[Place]:
-    """Where in an object there are schedulers."""
-    seen = set() if seen is None else seen
-    if id(obj) in seen or depth > DEPTH:
-        return
-    seen.add(id(obj))
-    for key, value in _members(obj):
-        name = f"{path}[{key!r}]" if isinstance(obj, (dict, list, tuple)) else f"{path}.{key}"
-        name = name.lstrip(".")
-        if isinstance(value, SchedulerMixin):
-            if not isinstance(obj, tuple):
-                yield Place(name, obj, key, value)
-        elif _may_hold(value):
-            yield from _places(value, name, seen, depth + 1)
-
-
-def _members(obj):
-    if isinstance(obj, dict):
-        return list(obj.items())
-    if isinstance(obj, (list, tuple)):
-        return list(enumerate(obj))
-    if isinstance(obj, torch.nn.Module):
-        return [*obj._modules.items(), *vars(obj).items()]
-    return list(getattr(obj, "__dict__", {}).items())
-
-
-def _may_hold(value):
-    """Containers and objects of people's own classes; not what libraries keep for themselves."""
-    if isinstance(value, (dict, list, tuple, torch.nn.Module, DiffusionPipeline)):
-        return True
-    root = type(value).__module__.partition(".")[0]
-    return hasattr(value, "__dict__") and not callable(value) and root not in FOREIGN
+    stock = vars(scheduler).get("_original")
+    if stock is None:
+        stock = scheduler.stock.__new__(scheduler.stock)
+    vars(stock).update(_copied(vars(scheduler)))
+    if NOISE in stock.config:
+        kept = {name: value for name, value in stock.config.items() if name != NOISE}
+        stock._internal_dict = type(stock.config)(kept)
+    return stock
