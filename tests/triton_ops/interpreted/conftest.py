@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from triton.runtime import interpreter
 from triton.runtime.interpreter import InterpreterBuilder, TensorHandle, tl
 
 import fastdiff
@@ -29,6 +30,18 @@ def few_programs(monkeypatch):
 def on_triton():
     with fastdiff.backend("triton"):
         yield
+
+
+@pytest.fixture(autouse=True)
+def counting_to_a_number_of_the_kernel(monkeypatch):
+    """Triton 3.6 makes an int of an array of one element, which numpy has stopped to do."""
+    patch = interpreter._patch_lang_tensor
+
+    def patched(tensor, *scope):
+        patch(tensor, *scope)
+        tensor.__index__ = lambda self: self.handle.data.item()
+
+    monkeypatch.setattr(interpreter, "_patch_lang_tensor", patched)
 
 
 @pytest.fixture(autouse=True)
