@@ -29,7 +29,7 @@ SOURCES = [
     "csrc/cpu/clone_avx512.cpp",
     "csrc/cpu/clone_baseline.cpp",
 ]
-CUDA_SOURCES = ["csrc/cuda/draw.cu", "csrc/cuda/pass.cu", "csrc/cuda/step.cu"]
+CUDA_SOURCES = [f"csrc/cuda/{name}.cu" for name in ("draw", "pass", "results", "step")]
 # Rounding is part of the contract: products and sums are fused only where the source says fma.
 FLAGS = ["-std=c++17", "-O3", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 FLAGS += ["-g0", "-fvisibility=hidden", "-Wall", "-Wextra", "-Wno-unused-parameter"]

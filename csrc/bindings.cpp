@@ -167,9 +167,11 @@ PYBIND11_MODULE(_C, m) {
       py::arg("device"), "The address of torch's current stream of a CUDA device.");
 #ifdef FD_CUDA
   m.attr("cuda_archs") = std::string(cuda::architectures());
+  m.attr("nvcc") = std::string(cuda::compiler());
   m.def("torch_threads", &cuda::torch_threads, py::arg("device"), py::arg("numel"),
         "Threads with which torch.randn fills so many numbers on a CUDA device.");
 #else
   m.attr("cuda_archs") = "";
+  m.attr("nvcc") = "";
 #endif
 }

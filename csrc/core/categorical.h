@@ -2,7 +2,7 @@
 // k % kRowLanes; lanes are folded in halves, so that every backend adds in the same order.
 #pragma once
 
-#include <limits>
+#include <cmath>
 
 #include "core/convert.h"
 #include "core/math.h"
@@ -37,7 +37,7 @@ FD_HD T larger(T a, T b) {
 /// What lane `lane` has of the row; NaN is left to the sum.
 template <class T, class M>
 FD_HD T lane_most(const M* row, int64_t classes, int lane) {
-  T most = -std::numeric_limits<T>::infinity();
+  T most = -static_cast<T>(INFINITY);
   for (int64_t k = lane; k < classes; k += kRowLanes)
     most = larger(static_cast<T>(to_float(row[k])), most);
   return most;

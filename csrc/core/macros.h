@@ -9,6 +9,8 @@
 #define FD_HD static __host__ __device__ __forceinline__
 #define FD_MEMBER __host__ __device__ __forceinline__
 #define FD_UNROLL _Pragma("unroll")
+#define FD_SEVERAL _Pragma("unroll 8")
+#define FD_ROLLED _Pragma("unroll 1")
 #define FD_RARE static __host__ __device__ __noinline__  // one copy, called
 #else
 // Always inlined, so that each CPU clone holds its own copy compiled for its own instruction set:
@@ -16,6 +18,8 @@
 #define FD_HD static inline __attribute__((always_inline))
 #define FD_MEMBER inline __attribute__((always_inline))
 #define FD_RARE static inline
+#define FD_SEVERAL
+#define FD_ROLLED
 #define FD_UNROLL \
   _Pragma("GCC unroll 16")  // gcc vectorises a loop only if its inner loops are gone
 #endif

@@ -70,29 +70,30 @@ FD_HD Prepared<T> prepare(const PassArgs& args, int64_t sample) {
   return p;
 }
 
+FD_HD void store_number(const Output& out, int64_t at, double value) {
+  if (out.dtype == DType::kFloat64) {
+    static_cast<double*>(out.data)[at] = value;
+  } else {
+    static_cast<float*>(out.data)[at] = static_cast<float>(value);
+  }
+}
+
 /// Keeps sum `k` of a sample, times its factor: the result, or the part of one chunk of several.
 FD_HD void store_sum(const PassArgs& args, int64_t sample, int64_t chunk, int sums, int k,
                      double value) {
   if (args.partial) {
     args.partial[(sample * sum_chunks_of(args.numel) + chunk) * sums + k] = value;
-  } else if (args.result.dtype == DType::kFloat64) {
-    static_cast<double*>(args.result.data)[sample * sums + k] = value;
   } else {
-    static_cast<float*>(args.result.data)[sample * sums + k] = static_cast<float>(value);
+    store_number(args.result, sample * sums + k, value);
   }
 }
 
 /// The results of a sample from the sums of its chunks.
 FD_HOST void fold_chunks(const PassArgs& args, int64_t sample, int sums) {
   const int64_t chunks = sum_chunks_of(args.numel);
-  PassArgs whole = args;
-  whole.partial = nullptr;
   for (int k = 0; k < sums; ++k) {
-    double lane[kPartialLanes];
-    for (int i = 0; i < kPartialLanes; ++i) {
-      lane[i] = partial_lane(args.partial + sample * chunks * sums + k, chunks, sums, i);
-    }
-    store_sum(whole, sample, 0, sums, k, fold(lane, kPartialLanes));
+    const double* const partial = args.partial + sample * chunks * sums;
+    store_number(args.result, sample * sums + k, fold_partial(partial, chunks, sums, k));
   }
 }
 

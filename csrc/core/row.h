@@ -1,6 +1,7 @@
 // The row: what to do after one model evaluation. A solver is a table of these (fastdiff/row.py
 // documents the columns; the two lists are compared by a test). All fields share the state's type,
-// so that a table is one [rows, kRowWidth] tensor that can be written on the device between replays.
+// so that a table is one [rows, kRowWidth] tensor that can be written on the device between
+// replays.
 #pragma once
 
 #include "core/macros.h"

@@ -48,8 +48,16 @@ FD_HD int lanes_for(int64_t n) {
 /// What adds to lane `lane` of the chunks' sums, `stride` apart.
 FD_HD double partial_lane(const double* partial, int64_t chunks, int64_t stride, int lane) {
   double sum = 0;
-  for (int64_t p = lane; p < chunks; p += kPartialLanes) sum += partial[p * stride];
+  FD_SEVERAL  // loads in flight
+      for (int64_t p = lane; p < chunks; p += kPartialLanes) sum += partial[p * stride];
   return sum;
+}
+
+/// Sum `k` of `sums` over the chunks of a sample, from partial [chunks, sums].
+FD_HOST double fold_partial(const double* partial, int64_t chunks, int sums, int k) {
+  double lane[kPartialLanes];
+  for (int i = 0; i < kPartialLanes; ++i) lane[i] = partial_lane(partial + k, chunks, sums, i);
+  return fold(lane, kPartialLanes);
 }
 
 }  // namespace fastdiff

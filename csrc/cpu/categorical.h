@@ -31,7 +31,7 @@ class Rows {
     rows_ = fit < 1 ? 1 : fit > kMostRows ? kMostRows : fit;
     logit_ = static_cast<T*>(std::aligned_alloc(64, 2 * rows_ * padded_ * sizeof(T)));
     term_ = logit_ + rows_ * padded_;
-    std::fill(logit_, term_, -std::numeric_limits<T>::infinity());  // stays so beyond the classes
+    std::fill(logit_, term_, -static_cast<T>(INFINITY));  // stays so beyond the classes
     const int64_t left = args.classes - (padded_ - kRowLanes);
     for (int i = 0; i < kRowLanes; ++i) inside_[i] = i < left ? T(1) : T(0);
   }

@@ -113,7 +113,7 @@ void normal(const NormalArgs& args, int64_t first, int64_t last) {
 
 template <class T>
 Moments sample_moments(const T* a, const T* b, int64_t numel) {
-  Moments total = {};
+  Moments partial[kPartialLanes] = {};
   for (int64_t chunk = 0; chunk < chunks_of(numel); ++chunk) {
     Moments lanes[kMomentLanes] = {};
     const int64_t begin = chunk * kMomentChunk;
@@ -122,9 +122,9 @@ Moments sample_moments(const T* a, const T* b, int64_t numel) {
       accumulate(lanes[i % kMomentLanes], static_cast<double>(to_float(a[i])),
                  static_cast<double>(to_float(b[i])));
     }
-    add(total, fold(lanes));
+    partial[chunk % kPartialLanes] += fold(lanes, kMomentLanes);
   }
-  return total;
+  return fold(partial, kPartialLanes);
 }
 
 void moments(const MomentArgs& args, int64_t first, int64_t last) {

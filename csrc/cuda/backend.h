@@ -19,6 +19,7 @@ int categorical(const CategoricalArgs& args, void* stream);
 
 const char* message(int error);
 const char* architectures();
+const char* compiler();  // version of nvcc
 
 /// Threads of the launch with which torch fills `numel` normals on a device; 0 without a device.
 int64_t torch_threads(int device, int64_t numel);

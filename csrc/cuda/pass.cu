@@ -4,6 +4,7 @@
 #include "cuda/backend.h"
 #include "cuda/device.h"
 #include "cuda/pass_thread.h"
+#include "cuda/results.h"
 
 namespace fastdiff::cuda {
 namespace {
@@ -23,42 +24,14 @@ __global__ void __launch_bounds__(kPassThreads<T>, 512 / kPassThreads<T>)
     __shared__ double shared[kSumLanes];
     for (int k = 0; k < F::kSums; ++k) {
       for (int i = 0; i < kRun<T>; ++i) shared[kRun<T> * thread + i] = lanes[k][i];
-      for (int width = blockDim.x / 2; width > 0; width /= 2) {
-        __syncthreads();
-        if (thread >= width) continue;
-        for (int i = 0; i < kRun<T>; ++i) {
-          shared[kRun<T> * thread + i] += shared[kRun<T> * (thread + width) + i];
-        }
-      }
+      fold_lanes(this_block(), shared, kRun<T> * blockDim.x);
       if (thread == 0) {
-        const double sum = prepared.factor * fold(shared, kRun<T>);
+        const double sum = prepared.factor * shared[0];
         store_sum(args, sample, blockIdx.x % plan.chunks, F::kSums, k, sum);
       }
       __syncthreads();
     }
   }
-}
-
-__global__ void __launch_bounds__(kPartialLanes)
-    results_kernel(const __grid_constant__ PassArgs args, const double* partial, int sums) {
-  __shared__ double lane[kPartialLanes];
-  const int64_t sample = blockIdx.x, chunks = sum_chunks_of(args.numel);
-  for (int k = 0; k < sums; ++k) {
-    const double* const from = partial + sample * chunks * sums + k;
-    lane[threadIdx.x] = partial_lane(from, chunks, sums, threadIdx.x);
-    __syncwarp();
-    if (threadIdx.x == 0) store_sum(args, sample, 0, sums, k, fold(lane, kPartialLanes));
-    __syncwarp();
-  }
-}
-
-/// The fold of a warp in halves, for all of its lanes.
-template <class T, class Fold>
-__device__ T fold_warp(T value, const Fold& fold) {
-  for (int width = 16; width > 0; width /= 2) {
-    value = fold(value, __shfl_down_sync(0xffffffffu, value, width));
-  }
-  return __shfl_sync(0xffffffffu, value, 0);
 }
 
 /// The rows [i, stop) of a sample, four warps apart, a lane of theirs for a lane of each.
@@ -107,28 +80,21 @@ __global__ void __launch_bounds__(128, 8)
     categorical_rows<T, M>(args, sample, begin + threadIdx.x / kRowLanes, stop, lanes);
   });
   if (!pass.result.data) return;
-  for (int width = kSumLanes / 2; width > 0; width /= 2) {
-    __syncthreads();
-    for (int i = threadIdx.x; i < width; i += 128) lanes[i] += lanes[i + width];
-  }
+  fold_lanes(this_block(), lanes, kSumLanes);
   if (threadIdx.x == 0) store_sum(pass, sample, blockIdx.x % chunks, 1, 0, lanes[0]);
 }
 
 /// Adds up the chunks of samples that have not exactly one.
 cudaError_t launch_results(const PassArgs& args, cudaStream_t stream) {
-  if (args.result.data && sum_chunks_of(args.numel) != 1) {
-    PassArgs whole = args;
-    whole.partial = nullptr;
-    results_kernel<<<static_cast<unsigned>(args.batch), kPartialLanes, 0, stream>>>(
-        whole, args.partial, args.sums);
-  }
-  return cudaGetLastError();
+  const int64_t chunks = sum_chunks_of(args.numel);
+  if (!args.result.data || chunks == 1) return cudaGetLastError();
+  return add_chunks(args.partial, args.batch, chunks, args.sums, args.result, stream);
 }
 
 /// Blocks are numbered along x, one for each chunk of a sample; 0: there are too many.
 unsigned blocks_of(const PassArgs& args) {
   const int64_t blocks = args.batch * sum_chunks_of(args.numel);
-  return blocks > 0x7fffffff || args.batch > 0x7fffffff ? 0 : static_cast<unsigned>(blocks);
+  return blocks > kMostBlocks ? 0 : static_cast<unsigned>(blocks);
 }
 
 template <class F, class T>

@@ -19,13 +19,44 @@ inline int64_t access_bytes(DType dtype, int64_t run) {
   return run * size_of(dtype) < 16 ? run * size_of(dtype) : 16;
 }
 
-inline StepPlan plan_step(const StepArgs& args) {
+/// Whether no more is bound than Common has.
+inline bool is_common(const StepArgs& args) {
+  for (int g = 0; g < args.n_outputs; ++g) {
+    if (args.out_dims != 1 || args.out[g].stride[0] != 1) return false;
+  }
+  return args.n_outputs <= Common::kOutputs && args.slots <= Common::kSlots && !args.saved &&
+         !args.known && !args.mask && !args.has_gain && !args.second_weights && !args.z &&
+         !args.z_prev && !args.threshold && args.torch_threads == 0;
+}
+
+constexpr int kStepThreads = 128;  // of a block, at most
+constexpr int kStepRuns = 4;       // of a thread, at most: a block has to wait for its row first
+constexpr int64_t kManyBlocks = 4096;  // above which a thread is given more than one
+
+inline StepPlan plan_step(const StepArgs& args, int64_t many_blocks = kManyBlocks) {
   const int64_t run = 16 / size_of(args.state);
   const int64_t runs = (args.numel + run - 1) / run;
   StepPlan plan = {};
-  // Small samples take small blocks, so that no warp is idle.
-  plan.threads = static_cast<int32_t>(runs >= 128 ? 128 : runs < 32 ? 32 : (runs + 31) / 32 * 32);
-  plan.blocks_per_sample = (runs + plan.threads - 1) / plan.threads;
+  plan.common = is_common(args);
+  plan.runs = 1;
+  plan.samples_per_block = 1;
+  const auto whole_warps = [](int64_t n) { return static_cast<int32_t>((n + 31) / 32 * 32); };
+  if (runs > 0 && runs <= 32 && args.batch > 1) {
+    const int64_t fit = kStepThreads / runs;
+    plan.threads_per_sample = static_cast<int32_t>(runs);
+    plan.samples_per_block = static_cast<int32_t>(fit < args.batch ? fit : args.batch);
+    plan.threads = whole_warps(plan.samples_per_block * runs);
+    plan.blocks = (args.batch + plan.samples_per_block - 1) / plan.samples_per_block;
+  } else {
+    plan.threads = runs >= kStepThreads ? kStepThreads : runs > 0 ? whole_warps(runs) : 32;
+    const auto blocks = [&] {
+      const int64_t runs_of_block = int64_t{plan.threads} * plan.runs;
+      return (runs + runs_of_block - 1) / runs_of_block;
+    };
+    while (plan.runs < kStepRuns && args.batch * blocks() >= 2 * many_blocks) plan.runs *= 2;
+    plan.blocks_per_sample = blocks();
+    plan.blocks = args.batch * plan.blocks_per_sample;
+  }
   const bool whole_runs = args.numel % run == 0;
   plan.wide_state = whole_runs;
   for (const void* p :

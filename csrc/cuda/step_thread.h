@@ -8,6 +8,7 @@
 #include "core/element.h"
 #include "core/normal.h"
 #include "cuda/access.h"
+#include "cuda/team.h"
 #include "cuda/torch_noise.h"
 
 namespace fastdiff::cuda {
@@ -17,13 +18,39 @@ namespace fastdiff::cuda {
 template <class T>
 constexpr int kRun = 16 / static_cast<int>(sizeof(T));
 
-/// The shape of a launch, decided on the host.
+/// The shape of a launch, decided on the host. Blocks are numbered along x: over (sample, part of
+/// the sample), or, where samples are small, over groups of whole samples.
 struct StepPlan {
-  int32_t threads;            // of a block
-  int64_t blocks_per_sample;  // blocks are numbered over (sample, part of the sample), along x
-  bool wide_state;            // 16-byte accesses of x, saved, history, given noise, known and mask
-  bool wide_output;           // of the model's outputs
-  bool wide_input;            // of model_input
+  int32_t threads;             // of a block
+  int32_t runs;                // of a thread, one after the other
+  int32_t samples_per_block;   // more than one: a group
+  int32_t threads_per_sample;  // in a group
+  int64_t blocks_per_sample;   // else
+  int64_t blocks;
+  bool common;       // no more is bound than Common has
+  bool wide_state;   // 16-byte accesses of x, saved, history, given noise, known and mask
+  bool wide_output;  // of the model's outputs
+  bool wide_input;   // of model_input
+};
+
+/// What may be bound to a launch. What cannot be takes no registers, which are what limits the
+/// loads in flight.
+struct Everything {
+  static constexpr bool kAll = true;
+  static constexpr int kOutputs = kMaxOutputs, kSlots = kHistory;
+  FD_MEMBER static Use used(const Use& use) { return use; }
+};
+/// The state, two outputs that lie contiguous, two slots of history and noise from the keys: most
+/// solvers, with guidance.
+struct Common {
+  static constexpr bool kAll = false;
+  static constexpr int kOutputs = 2, kSlots = 2;
+  FD_MEMBER static Use used(Use use) {
+    use.c &= ~kS & ~(kH << 2) & ~(kH << 3);
+    use.d = 0;
+    use.gain_operand = use.known = use.dynamic = false;
+    return use;
+  }
 };
 
 /// A row that asks for what is not bound cannot raise on a device: it makes its sample NaN.
@@ -47,7 +74,7 @@ FD_RARE int64_t place_of(const StepArgs& args, const int64_t* stride, int64_t in
   return place;
 }
 
-template <class T, int E, class Memory>
+template <class T, int E, class Bound, class Memory>
 class ThreadTile {
  public:
   using Sum = RunSum<T, E>;
@@ -59,21 +86,21 @@ class ThreadTile {
     base_ = sample * args.numel + begin;
     n_ = args.numel - begin < E ? static_cast<int>(args.numel - begin) : E;
     weights_ = weights_at(args.weights, row_index);
-    second_weights_ = weights_at(args.second_weights, row_index);
+    second_weights_ = Bound::kAll ? weights_at(args.second_weights, row_index) : nullptr;
   }
 
   /// Everything that the row reads from memory is asked for before any of it is used.
   FD_MEMBER void load() {
     if (use_.model()) load_outputs();
     load_state(args_.x, x_);
-    if (use_.saved() && ((use_.c | use_.d) & kS)) load_state(args_.saved, saved_);
+    if ((use_.c | use_.d) & kS) load_state(args_.saved, saved_);
     FD_UNROLL
-    for (int k = 0; k < kHistory; ++k) {
+    for (int k = 0; k < Bound::kSlots; ++k) {
       if (use_.slot(k)) load_state(slot(k), history_[k]);
     }
     if (use_.known) load_state(args_.known, known_), load_state(args_.mask, mask_);
-    if (use_.noise() && args_.z) load_state(args_.z, noise_);
-    if (use_.previous_noise() && args_.z_prev) load_state(args_.z_prev, previous_noise_);
+    if (use_.noise() && given(args_.z)) load_state(args_.z, noise_);
+    if (use_.previous_noise() && given(args_.z_prev)) load_state(args_.z_prev, previous_noise_);
     fetch(use_, *this);
   }
 
@@ -98,11 +125,11 @@ class ThreadTile {
   // Called by fetch().
   FD_MEMBER void fetch_outputs() {}  // on their way since load()
   FD_MEMBER void draw_noise() {
-    if (!args_.z) draw(row_.draw, noise_);
+    if (!given(args_.z)) draw(row_.draw, noise_);
     scaled_noise_ = noise_;
   }
   FD_MEMBER void draw_previous_noise() {
-    if (!args_.z_prev) draw(row_.draw - 1, previous_noise_);
+    if (!given(args_.z_prev)) draw(row_.draw - 1, previous_noise_);
   }
   FD_MEMBER void scale_noise() {
     if (!use_.noise()) return;
@@ -115,7 +142,7 @@ class ThreadTile {
   // Called by apply_row().
   FD_MEMBER const Values& x() const { return x_; }
   FD_MEMBER const Values& saved() const { return saved_; }
-  FD_MEMBER const Values& history(int k) const { return history_[k]; }
+  FD_MEMBER const Values& history(int k) const { return history_[k < Bound::kSlots ? k : 0]; }
   FD_MEMBER const Values& noise() const { return noise_; }
   FD_MEMBER const Values& scaled_noise() const { return scaled_noise_; }
   FD_MEMBER const Values& previous_noise() const { return previous_noise_; }
@@ -155,6 +182,8 @@ class ThreadTile {
   }
 
  private:
+  /// Whether noise comes from the caller.
+  FD_MEMBER static bool given(const void* noise) { return Bound::kAll && noise; }
   FD_MEMBER const T* weights_at(const void* weights, int64_t row) const {
     if (!weights) return nullptr;
     return static_cast<const T*>(weights) + row * args_.weight_row_stride +
@@ -174,7 +203,7 @@ class ThreadTile {
 
   FD_MEMBER void load_outputs() {
     FD_UNROLL
-    for (int g = 0; g < kMaxOutputs; ++g) {
+    for (int g = 0; g < Bound::kOutputs; ++g) {
       if (g < args_.n_outputs && ((use_.mix() && reads(g, weights_)) ||
                                   (use_.second_mix() && reads(g, second_weights_)))) {
         load_output(g, outputs_[g]);
@@ -187,7 +216,7 @@ class ThreadTile {
     with_dtype(args_.output, [&](auto tag) {
       using M = typename decltype(tag)::type;
       const M* data = static_cast<const M*>(view.data) + sample_ * view.sample_stride;
-      if (args_.out_dims == 1 && view.stride[0] == 1) {
+      if (!Bound::kAll || (args_.out_dims == 1 && view.stride[0] == 1)) {
         Run<M, E> raw;
         Memory::template load<M, E>(data + begin_, n_, plan_.wide_output, raw);
         FD_UNROLL
@@ -210,7 +239,7 @@ class ThreadTile {
     if (!weights) return outputs_[0];
     Sum sum;
     FD_UNROLL
-    for (int g = 0; g < kMaxOutputs; ++g) {
+    for (int g = 0; g < Bound::kOutputs; ++g) {
       if (g < args_.n_outputs && weights[g] != 0) sum.add(weights[g], outputs_[g]);
     }
     return sum.value;
@@ -220,7 +249,7 @@ class ThreadTile {
   FD_MEMBER void draw(T number, Values& to) const {
     const uint64_t seed = static_cast<uint64_t>(args_.keys[2 * sample_]);
     const uint64_t offset = static_cast<uint64_t>(args_.keys[2 * sample_ + 1]);
-    if (args_.torch_threads > 0) {
+    if (Bound::kAll && args_.torch_threads > 0) {
       const int64_t first = (args_.torch_shared ? sample_ * args_.numel : 0) + begin_;
       const int64_t event = args_.torch_shared ? args_.batch * args_.numel : args_.numel;
       const uint64_t before =
@@ -253,23 +282,68 @@ class ThreadTile {
   int64_t base_;
   int n_;
   const T *weights_, *second_weights_;
-  Values outputs_[kMaxOutputs];
-  Values x_, saved_, history_[kHistory], noise_, scaled_noise_, previous_noise_, known_, mask_;
+  Values outputs_[Bound::kOutputs];
+  Values x_, saved_, history_[Bound::kSlots], noise_, scaled_noise_, previous_noise_, known_, mask_;
   Values output_, second_output_, quantity_;
 };
 
-/// The row `row` of sample `block / blocks_per_sample`, on the elements of one thread.
-template <class T, class Memory>
-FD_HD void step_thread(const StepArgs& args, const StepPlan& plan, const Row<T>& row,
-                       const Use& use, int64_t row_index, int64_t block, int thread) {
-  const int64_t sample = block / plan.blocks_per_sample;
-  const int64_t part = block % plan.blocks_per_sample;
-  const int64_t begin = (part * plan.threads + thread) * kRun<T>;
-  if (begin >= args.numel) return;
-  ThreadTile<T, kRun<T>, Memory> tile(args, plan, row, use, sample, row_index, begin);
-  if (!is_bound(args, row, use)) return tile.poison();
+/// The row `index` of the table; null outside of it.
+template <class T>
+FD_HD const Row<T>* row_at(const StepArgs& args, int64_t index) {
+  if (index < 0 || index >= args.n_rows) return nullptr;
+  return static_cast<const Row<T>*>(args.rows) + index;
+}
+
+/// The row of a sample where all threads of a block find it, decided once for them.
+template <class T>
+struct SharedRow {
+  Row<T> row;
+  Use use;
+  int64_t index;
+  bool live;
+};
+
+template <class T>
+FD_HD void load_row(const Team& team, const StepArgs& args, int64_t sample, SharedRow<T>& shared) {
+  const int64_t index = args.row[sample];
+  const Row<T>* const row = row_at<T>(args, index);
+  if (row) {
+    const T* const from = reinterpret_cast<const T*>(row);
+    T* const to = reinterpret_cast<T*>(&shared.row);
+    team.each(kRowWidth, [&](int64_t i) { to[i] = from[i]; });
+  }
+  team.sync();
+  if (team.thread == 0) {
+    shared.live = row && shared.row.live != 0;
+    shared.index = index;
+    if (shared.live) shared.use = use_of(shared.row);
+  }
+  team.sync();
+}
+
+/// A row on one run of elements.
+template <class T, class Bound, class Memory>
+FD_HD void step_run(const StepArgs& args, const StepPlan& plan, const Row<T>& row, const Use& all,
+                    int64_t index, int64_t sample, int64_t begin) {
+  const Use use = Bound::used(all);
+  ThreadTile<T, kRun<T>, Bound, Memory> tile(args, plan, row, use, sample, index, begin);
+  if (!is_bound(args, row, all)) return tile.poison();
   tile.load();
   apply_row(row, use, tile);
+}
+
+/// The row of sample `block / blocks_per_sample`, on the elements of one thread.
+template <class T, class Bound, class Memory>
+FD_HD void step_thread(const StepArgs& args, const StepPlan& plan, const SharedRow<T>& at,
+                       int64_t block, int thread) {
+  const int64_t sample = block / plan.blocks_per_sample;
+  const int64_t first = block % plan.blocks_per_sample * plan.runs * plan.threads + thread;
+  FD_ROLLED
+  for (int k = 0; k < plan.runs; ++k) {
+    const int64_t begin = (first + k * plan.threads) * kRun<T>;
+    if (begin >= args.numel) return;
+    step_run<T, Bound, Memory>(args, plan, at.row, at.use, at.index, sample, begin);
+  }
 }
 
 /// What follows when all blocks of a sample are done.
@@ -286,6 +360,57 @@ FD_HD void advance_sample(const StepArgs& args, const Row<T>& row, int64_t sampl
     }
   }
   ++args.row[sample];
+}
+
+/// Samples without elements still advance.
+template <class T>
+FD_HD void advance_thread(const StepArgs& args, int64_t sample) {
+  if (sample >= args.batch) return;
+  const Row<T>* const row = row_at<T>(args, args.row[sample]);
+  if (row && row->live != 0) advance_sample(args, *row, sample);
+}
+
+/// The last block of a sample to come here advances it. All have read args.row before.
+template <class T>
+FD_HD void finish_block(const StepArgs& args, const StepPlan& plan, const Row<T>& row,
+                        int64_t sample, int32_t* tickets) {
+  if (plan.blocks_per_sample > 1) {
+    if (Team::add(tickets + sample, 1) != plan.blocks_per_sample - 1) return;
+    tickets[sample] = 0;
+  }
+  advance_sample(args, row, sample);
+}
+
+/// A sample of a group of small ones, and what a thread has of it; no row: nothing to do.
+template <class T>
+struct Share {
+  int64_t sample, index, begin;
+  const Row<T>* row;
+};
+
+template <class T>
+FD_HD Share<T> share_of(const StepArgs& args, const StepPlan& plan, int64_t block, int thread) {
+  const int place = thread / plan.threads_per_sample, part = thread % plan.threads_per_sample;
+  Share<T> share = {block * plan.samples_per_block + place, 0, part * kRun<T>, nullptr};
+  if (place >= plan.samples_per_block || share.sample >= args.batch) return share;
+  share.index = args.row[share.sample];
+  share.row = row_at<T>(args, share.index);
+  if (share.row && share.row->live == 0) share.row = nullptr;
+  return share;
+}
+
+/// The row of a small sample, read where it lies: the samples of a warp mostly stand on one.
+template <class T, class Bound, class Memory>
+FD_HD void small_step_thread(const StepArgs& args, const StepPlan& plan, const Share<T>& share) {
+  if (!share.row) return;
+  step_run<T, Bound, Memory>(args, plan, *share.row, use_of(*share.row), share.index, share.sample,
+                             share.begin);
+}
+
+/// After all threads of the block have read their rows.
+template <class T>
+FD_HD void finish_share(const StepArgs& args, const Share<T>& share) {
+  if (share.row && share.begin == 0) advance_sample(args, *share.row, share.sample);
 }
 
 }  // namespace fastdiff::cuda

@@ -8,6 +8,7 @@ import triton.language as tl
 from .launch import launch
 
 LANES = 128  # element i adds to lane i % LANES
+PARTIAL_LANES = 32
 CHUNK = 32 * LANES  # elements of a sample that one program sums up
 SUMS = 5
 
@@ -55,19 +56,23 @@ def chunk_kernel(
 
 
 @triton.jit
-def total_kernel(out, partial, chunks, AHEAD: tl.constexpr):
-    """out [batch, 5]: the sums of partial [batch, chunks, 5], chunk after chunk."""
+def total_kernel(out, partial, chunks, PARTIAL_LANES: tl.constexpr):
+    """out [batch, 5]: the sums of partial [batch, chunks, 5]; chunk p adds to lane
+    p % PARTIAL_LANES, which are folded in their turn."""
     sample = tl.program_id(0).to(tl.int64)
     column = tl.arange(0, 8)
+    lane = tl.arange(0, PARTIAL_LANES)
     partial += sample * chunks * 5
-    total = tl.zeros([8], tl.float64)
+    lanes = tl.zeros([PARTIAL_LANES, 8], tl.float64)
     first = 0
     while first < chunks:
-        for k in tl.static_range(AHEAD):  # several loads in flight
-            place = (first + k) * 5 + column
-            inside = (place < chunks * 5) & (column < 5)
-            total += tl.load(partial + place, mask=inside, other=0.0)
-        first += AHEAD
+        chunk = first + lane[:, None]
+        inside = (chunk < chunks) & (column[None, :] < 5)
+        lanes += tl.load(partial + chunk * 5 + column[None, :], mask=inside, other=0.0)
+        first += PARTIAL_LANES
+    for k in tl.static_range(1, 6):  # 32 = 2^5
+        lanes = tl.sum(tl.reshape(lanes, [2, PARTIAL_LANES >> k, 8]), axis=0)
+    total = tl.sum(lanes, axis=0)
     tl.store(out + sample * 5 + column, total, mask=column < 5)
 
 
@@ -84,4 +89,4 @@ def moments_(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
         CHUNK=CHUNK, LANES=LANES,
     )  # fmt: skip
     if chunks > 1:
-        launch(total_kernel, batch, out.device, out, partial, chunks, AHEAD=8)
+        launch(total_kernel, batch, out.device, out, partial, chunks, PARTIAL_LANES=PARTIAL_LANES)

@@ -33,23 +33,27 @@ struct Case {
       mask;
   std::vector<char> z, z_prev, threshold;
   std::vector<int64_t> row, keys;
+  bool common = false;  // no more is bound than most solvers need
 
   void bind() {
-    args.x = x.data(), args.saved = saved.data(), args.history = history.data();
+    args.x = x.data(), args.history = history.data();
     args.rows = rows.data(), args.weights = args.n_outputs > 1 ? weights.data() : nullptr;
     args.row = row.data(), args.keys = keys.data();
     args.model_input = input.data(), args.t = t.data();
+    const int64_t per_output = static_cast<int64_t>(out.size()) / args.n_outputs;
+    for (int g = 0; g < args.n_outputs; ++g) args.out[g].data = out.data() + g * per_output;
+    args.has_gain = !common;
+    if (common) return;
+    args.saved = saved.data();
     args.known = known.data(), args.mask = mask.data(), args.threshold = threshold.data();
     args.second_weights = args.n_outputs > 1 ? second_weights.data() : nullptr;
     args.z = z.empty() ? nullptr : z.data(), args.z_prev = z.empty() ? nullptr : z_prev.data();
     args.out[kMaxOutputs].data = gain.data();
-    const int64_t per_output = static_cast<int64_t>(out.size()) / args.n_outputs;
-    for (int g = 0; g < args.n_outputs; ++g) args.out[g].data = out.data() + g * per_output;
   }
 };
 
 template <class T>
-static void random_rows(std::vector<char>& buffer, int n, int slots) {
+static void random_rows(std::vector<char>& buffer, int n, int slots, bool common) {
   buffer.resize(n * sizeof(Row<T>));
   for (int r = 0; r < n; ++r) {
     Row<T> row;
@@ -60,6 +64,9 @@ static void random_rows(std::vector<char>& buffer, int n, int slots) {
     row.dynamic = pick(0, 3) ? T(0) : T(0.8);
     if (pick(0, 2)) row.g_0 = row.g_1 = 0;
     if (pick(0, 2)) row.k_known = row.k_z = 0;
+    if (common) {
+      row.d = {}, row.c.s = row.dynamic = row.g_1 = row.k_known = row.k_z = 0;
+    }
     row.slot = static_cast<T>(pick(-1, slots - 1));
     row.draw = static_cast<T>(pick(1, 1000)), row.live = static_cast<T>(pick(0, 5) != 0);
     memcpy(buffer.data() + r * sizeof(row), &row, sizeof(row));
@@ -69,9 +76,12 @@ static void random_rows(std::vector<char>& buffer, int n, int slots) {
 static Case random_case() {
   Case c;
   StepArgs& a = c.args;
-  const int64_t channels = pick(1, 3), inner = pick(0, 9) ? pick(1, 400) : 0;
-  const int slots = pick(0, kHistory), n_rows = 5;
-  a.batch = pick(0, 4), a.numel = channels * inner, a.n_outputs = pick(1, kMaxOutputs);
+  c.common = pick(0, 1);
+  const bool small = pick(0, 1);  // many of them, on a GPU several in a block
+  const int64_t channels = pick(1, 3), inner = pick(0, 9) ? pick(1, small ? 45 : 400) : 0;
+  const int slots = pick(0, c.common ? 2 : kHistory), n_rows = 5;
+  a.batch = pick(0, small ? 40 : 4), a.numel = channels * inner;
+  a.n_outputs = pick(1, c.common ? 2 : kMaxOutputs);
   a.state = pick(0, 1) ? DType::kFloat32 : DType::kFloat64;
   const DType narrow[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat16};
   a.output = narrow[pick(0, 2)], a.input = narrow[pick(0, 2)];
@@ -85,18 +95,19 @@ static Case random_case() {
   c.second_weights = random_buffer(a.state, n_rows * a.batch * a.n_outputs);
   c.gain = random_buffer(a.output, total), c.known = random_buffer(a.state, total);
   c.mask = random_buffer(a.state, total), c.threshold = random_buffer(a.state, a.batch);
-  if (pick(0, 1)) c.z = random_buffer(a.state, total), c.z_prev = random_buffer(a.state, total);
-  a.device = -1, a.has_gain = true;
+  if (!c.common && pick(0, 1))
+    c.z = random_buffer(a.state, total), c.z_prev = random_buffer(a.state, total);
+  a.device = -1;
   a.slots = slots, a.n_rows = n_rows;
   a.weight_row_stride = a.batch * a.n_outputs, a.weight_sample_stride = a.n_outputs;
-  a.state == DType::kFloat32 ? random_rows<float>(c.rows, n_rows, slots)
-                             : random_rows<double>(c.rows, n_rows, slots);
+  a.state == DType::kFloat32 ? random_rows<float>(c.rows, n_rows, slots, c.common)
+                             : random_rows<double>(c.rows, n_rows, slots, c.common);
   for (int64_t b = 0; b < a.batch; ++b) {
     c.row.push_back(pick(0, n_rows - 1));
     c.keys.push_back(pick(-9, 9)), c.keys.push_back(pick(0, 9));
   }
   // The outputs either contiguous or with the channels innermost.
-  const bool permuted = pick(0, 1);
+  const bool permuted = !c.common && pick(0, 1);
   a.out_dims = permuted ? 2 : 1;
   a.out_size[0] = permuted ? channels : a.numel, a.out_size[1] = inner;
   for (int g = 0; g <= kMaxOutputs; ++g) {

@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <unordered_map>
 
-#include "core/moments.h"
-#include "core/quantile.h"
 #include "cuda/draw_thread.h"
+#include "cuda/moment_thread.h"
 #include "cuda/pass_thread.h"
 #include "cuda/plan.h"
+#include "cuda/threshold.h"
 #include "random_pass.h"
 
 /// Counts how often each address is written.
@@ -42,33 +42,12 @@ struct Addresses {
   }
 };
 
-template <class T>
-static const Row<T>& row_of(const StepArgs& args, int64_t sample) {
-  return static_cast<const Row<T>*>(args.rows)[args.row[sample]];
-}
-
-template <class T>
-static void fill_threshold(const StepArgs& args, const cuda::StepPlan& plan, int64_t sample) {
-  const Row<T>& row = row_of<T>(args, sample);
-  if (row.live == 0 || !(row.dynamic > 0) || args.numel == 0) return;
-  const Use use = use_of(row);
-  std::vector<T> magnitude;
-  for (int64_t i = 0; i < args.numel; ++i) {
-    cuda::ThreadTile<T, 1, cuda::Memory> tile(args, plan, row, use, sample, args.row[sample], i);
-    magnitude.push_back(tile.magnitudes().v[0]);
-  }
-  std::sort(magnitude.begin(), magnitude.end());
-  const Rank rank = rank_of(row.dynamic, args.numel);
-  const T above = magnitude[rank.fraction > 0 ? rank.below + 1 : rank.below];
-  static_cast<T*>(args.threshold)[sample] =
-      threshold_between(row, magnitude[rank.below], above, rank.fraction);
-}
+constexpr cuda::Team kAlone = {0, 1};  // a block of one thread does all that a team does
 
 template <class T>
 static bool written_once(const StepArgs& args) {
   for (int64_t b = 0; b < args.batch; ++b) {
-    const Row<T>& row = row_of<T>(args, b);
-    const int expected = row.live != 0;
+    const int expected = cuda::row_at<T>(args, args.row[b])->live != 0;
     for (int64_t i = b * args.numel; i < (b + 1) * args.numel; ++i) {
       if (Counting::writes[static_cast<T*>(args.x) + i] != expected) return false;
     }
@@ -77,29 +56,78 @@ static bool written_once(const StepArgs& args) {
                      [](const auto& entry) { return entry.second <= 1; });
 }
 
+/// What happened to the samples of a grid.
+struct Seen {
+  int wide = 0, small = 0, several = 0, common = 0;  // grids of each kind
+
+  void count(const cuda::StepPlan& plan) {
+    wide += plan.wide_state, common += plan.common;
+    small += plan.samples_per_block > 1, several += plan.runs > 1;
+  }
+};
+
+/// What small_step_kernel does, thread after thread.
+template <class T, class Bound>
+static void walk_small_block(const StepArgs& args, const cuda::StepPlan& plan, int64_t block) {
+  for (int thread = 0; thread < plan.threads; ++thread) {
+    const cuda::Share<T> share = cuda::share_of<T>(args, plan, block, thread);
+    cuda::small_step_thread<T, Bound, Counting>(args, plan, share);
+  }
+  std::vector<cuda::Share<T>> shares;  // of before any counter moves, as a block has them
+  for (int thread = 0; thread < plan.threads; ++thread) {
+    shares.push_back(cuda::share_of<T>(args, plan, block, thread));
+  }
+  for (const cuda::Share<T>& share : shares) cuda::finish_share(args, share);
+}
+
+/// What step_kernel does, thread after thread.
+template <class T, class Bound>
+static void walk_block(const StepArgs& args, const cuda::StepPlan& plan, int64_t block,
+                       int32_t* tickets) {
+  cuda::SharedRow<T> shared;
+  const int64_t sample = block / plan.blocks_per_sample;
+  cuda::load_row(kAlone, args, sample, shared);
+  if (!shared.live) return;
+  for (int thread = 0; thread < plan.threads; ++thread) {
+    cuda::step_thread<T, Bound, Counting>(args, plan, shared, block, thread);
+  }
+  cuda::finish_block(args, plan, shared.row, sample, tickets);
+}
+
+template <class T, class Bound>
+static void walk_grid(const StepArgs& args, const cuda::StepPlan& plan, int32_t* tickets) {
+  if (args.numel == 0) {
+    for (int64_t sample = 0; sample < 128; ++sample) cuda::advance_thread<T>(args, sample);
+  }
+  for (int64_t block = plan.blocks; block-- > 0;) {  // any order
+    plan.samples_per_block > 1 ? walk_small_block<T, Bound>(args, plan, block)
+                               : walk_block<T, Bound>(args, plan, block, tickets);
+  }
+}
+
 template <class T>
-static std::vector<std::vector<char>> walk(Case c, bool& once) {
+static std::vector<std::vector<char>> walk(Case c, bool& once, Seen& seen) {
   c.bind();
-  const StepArgs& args = c.args;
-  const cuda::StepPlan plan = cuda::plan_step(args);
-  cuda::StepPlan narrow = plan;
-  narrow.wide_state = narrow.wide_output = false;
-  for (int64_t b = 0; b < args.batch; ++b) fill_threshold<T>(args, narrow, b);
-  Counting::writes.clear();
-  for (int64_t block = args.batch * plan.blocks_per_sample; block-- > 0;) {  // any order
-    const int64_t sample = block / plan.blocks_per_sample;
-    const Row<T>& row = row_of<T>(args, sample);
-    if (row.live == 0) continue;
-    const Use use = use_of(row);
-    for (int thread = 0; thread < plan.threads; ++thread) {
-      cuda::step_thread<T, Counting>(args, plan, row, use, args.row[sample], block, thread);
+  StepArgs& args = c.args;
+  const cuda::StepPlan plan = cuda::plan_step(args, pick(0, 3));
+  seen.count(plan);
+  for (int64_t b = 0; args.threshold && b < args.batch; ++b) {
+    cuda::SharedRow<T> shared;
+    static cuda::Selection<T> scratch;
+    cuda::load_row(kAlone, args, b, shared);
+    if (args.numel > 0) {
+      cuda::fill_threshold(kAlone, args, cuda::one_by_one(plan), shared, b, scratch);
     }
   }
-  once = written_once<T>(args);
-  for (int64_t b = 0; b < args.batch; ++b) {
-    const Row<T>& row = row_of<T>(args, b);
-    if (row.live != 0) cuda::advance_sample(args, row, b);
-  }
+  Counting::writes.clear();
+  const std::vector<int64_t> before = c.row;
+  std::vector<int32_t> tickets(args.batch);
+  plan.common ? walk_grid<T, cuda::Common>(args, plan, tickets.data())
+              : walk_grid<T, cuda::Everything>(args, plan, tickets.data());
+  const auto after = c.row;
+  c.row = before;  // the rows that were executed
+  once = written_once<T>(args) && tickets == std::vector<int32_t>(args.batch);
+  c.row = after;
   return written(c);
 }
 
@@ -111,19 +139,29 @@ static bool huge_indices() {
   row.c.x = 1, row.slot = -1, row.live = 1, row.in_scale = 1;
   int64_t keys[6] = {};
   args.batch = 3, args.numel = numel, args.n_outputs = 2, args.keys = keys;
+  args.out_dims = 1, args.out[0].stride[0] = args.out[1].stride[0] = 1;
   args.x = reinterpret_cast<void*>(uintptr_t{1} << 12);
   args.model_input = reinterpret_cast<void*>(uintptr_t{1} << 44);
   const cuda::StepPlan plan = cuda::plan_step(args);
-  const int64_t runs = numel / 4, last = runs - 1;
-  const int64_t block = 2 * plan.blocks_per_sample + last / plan.threads;
-  cuda::step_thread<float, Addresses>(args, plan, row, use_of(row), 0, block,
-                                      static_cast<int>(last % plan.threads));
+  const int64_t last = numel / 4 - 1;
+  const int64_t block = 2 * plan.blocks_per_sample + last / (plan.runs * plan.threads);
+  const cuda::SharedRow<float> at = {row, use_of(row), 0, true};
+  cuda::step_thread<float, cuda::Common, Addresses>(args, plan, at, block,
+                                                    static_cast<int>(last % plan.threads));
   const int64_t element = 3 * numel - 4;
   const OutputView view = {nullptr, 0, {1, 3}};
+  if (!plan.common || plan.runs != cuda::kStepRuns) return false;
   args.out_dims = 2, args.out_size[0] = 3, args.out_size[1] = numel;
   return plan.wide_state && Addresses::read == static_cast<float*>(args.x) + element &&
          Addresses::written == static_cast<float*>(args.model_input) + 3 * numel + element &&
          cuda::place_of(args, view.stride, 2 * numel + numel - 1) == 2 + 3 * (numel - 1);
+}
+
+/// Whether so many elements were written, each once.
+static bool each_once(int64_t elements) {
+  return static_cast<int64_t>(Counting::writes.size()) == elements &&
+         std::all_of(Counting::writes.begin(), Counting::writes.end(),
+                     [](const auto& entry) { return entry.second == 1; });
 }
 
 template <class T>
@@ -138,33 +176,55 @@ static bool normals_agree(const Backend& backend) {
     backend.normal(args, 0, events * tiles_of(numel));
     args.out = got.data();
     const int64_t blocks = (numel + 128 * cuda::kRun<T> - 1) / (128 * cuda::kRun<T>);
+    Counting::writes.clear();
     for (int64_t block = 0; block < events * blocks; ++block) {
       for (int thread = 0; thread < 128; ++thread) {
-        cuda::normal_thread<T, cuda::Memory>(args, blocks, numel % cuda::kRun<T> == 0, block,
-                                             thread);
+        cuda::normal_thread<T, Counting>(args, blocks, numel % cuda::kRun<T> == 0, block, thread);
       }
     }
+    if (!each_once(events * numel)) return false;
     if (memcmp(expected.data(), got.data(), expected.size() * sizeof(T)) != 0) return false;
   }
   return true;
 }
 
-static bool moments_agree(const Backend& backend) {
-  for (int64_t numel : {0, 1, 127, 4096, 10000}) {
-    std::vector<char> a = random_buffer(DType::kFloat32, numel),
-                      b = random_buffer(DType::kFloat32, numel);
-    Moments expected, got = {};
-    const float *pa = reinterpret_cast<float*>(a.data()), *pb = reinterpret_cast<float*>(b.data());
-    const MomentArgs args = {-1, 1, numel, DType::kFloat32, pa, pb, numel, numel, &expected.a};
-    backend.moments(args, 0, 1);
-    for (int64_t chunk = 0; chunk < chunks_of(numel); ++chunk) {
-      Moments lanes[kMomentLanes];
-      for (int lane = 0; lane < kMomentLanes; ++lane) {
-        lanes[lane] = lane_moments(pa, pb, numel, chunk, lane);
+/// What moment_kernel does with a chunk.
+template <class M>
+static Moments walk_chunk(const MomentArgs& args, bool wide, int64_t sample, int64_t chunk) {
+  Moments all[kMomentLanes] = {};
+  for (int thread = 0; thread < cuda::kMomentThreads; ++thread) {
+    Moments lanes[cuda::kMomentRun] = {};
+    cuda::moment_thread<M, cuda::Memory>(args, wide, sample, chunk, thread, lanes);
+    std::copy_n(lanes, cuda::kMomentRun, all + cuda::kMomentRun * thread);
+  }
+  return fold(all, kMomentLanes);
+}
+
+static bool moments_agree(const Backend& backend, int64_t gap, int& wide) {
+  for (const DType dtype : {DType::kFloat32, DType::kFloat64, DType::kBFloat16, DType::kFloat16}) {
+    for (int64_t numel : {0, 1, 3, 127, 4096, 4100, 10001, 40 * 4096 + 12}) {
+      const int64_t batch = 3, stride = numel + gap, chunks = chunks_of(numel);
+      std::vector<char> a = random_buffer(dtype, batch * stride),
+                        b = random_buffer(dtype, batch * numel);
+      std::vector<double> expected(batch * kMoments), got;
+      const MomentArgs args = {-1,       batch,  numel, dtype,          a.data(),
+                               b.data(), stride, numel, expected.data()};
+      backend.moments(args, 0, batch);
+      wide += cuda::moments_wide(args) && numel > 0;
+      for (int64_t sample = 0; sample < batch; ++sample) {
+        std::vector<Moments> partial(chunks + 1);
+        with_dtype(dtype, [&](auto tag) {
+          using M = typename decltype(tag)::type;
+          for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+            partial[chunk] = walk_chunk<M>(args, cuda::moments_wide(args), sample, chunk);
+          }
+        });
+        for (int k = 0; k < kMoments; ++k) {
+          got.push_back(fold_partial(&partial[0].a, chunks, kMoments, k));
+        }
       }
-      add(got, fold(lanes));
+      if (memcmp(expected.data(), got.data(), got.size() * sizeof(double)) != 0) return false;
     }
-    if (memcmp(&expected, &got, sizeof(got)) != 0) return false;
   }
   return true;
 }
@@ -184,8 +244,9 @@ static void walk_pass(const PassArgs& args) {
       }
     }
     for (int k = 0; k < F::kSums; ++k) {
-      const double sum = fold(shared[k], plan.threads * cuda::kRun<T>);
-      store_sum(args, block / plan.chunks, block % plan.chunks, F::kSums, k, prepared.factor * sum);
+      cuda::fold_lanes(kAlone, shared[k], plan.threads * cuda::kRun<T>);
+      store_sum(args, block / plan.chunks, block % plan.chunks, F::kSums, k,
+                prepared.factor * shared[k][0]);
     }
   }
 }
@@ -235,11 +296,9 @@ static std::vector<std::vector<char>> walk(PassCase c, bool& once) {
       using F = typename decltype(tag)::type;
       wide ? walk_pass<F, double>(c.args) : walk_pass<F, float>(c.args);
     });
-    size_t elements = 0;
+    int64_t elements = 0;
     for (const Output& out : c.args.out) elements += out.data ? c.args.batch * c.args.numel : 0;
-    once = Counting::writes.size() == elements &&
-           std::all_of(Counting::writes.begin(), Counting::writes.end(),
-                       [](const auto& entry) { return entry.second == 1; });
+    once = each_once(elements);
   }
   fold_results(c.args);
   return written(c);
@@ -257,21 +316,26 @@ static int fail(const char* what, int i) {
 
 int main() {
   const Backend& cpu = cpu::backend();
-  int wide = 0;
+  Seen seen;
   for (int i = 0; i < 2000; ++i) {
     const Case c = random_case();
     bool once = true;
     const auto expected = run(cpu, c);
-    const auto got = c.args.state == DType::kFloat32 ? walk<float>(c, once) : walk<double>(c, once);
+    const auto got =
+        c.args.state == DType::kFloat32 ? walk<float>(c, once, seen) : walk<double>(c, once, seen);
     if (got != expected) return fail("the grid and the CPU differ", i);
     if (!once) return fail("an element was not written exactly once", i);
-    wide += cuda::plan_step(c.args).wide_state;
   }
-  if (wide < 100) return fail("wide accesses were hardly exercised", wide);
+  std::printf("2000 grids agree: %d wide, %d of small samples, %d of several runs, %d common\n",
+              seen.wide, seen.small, seen.several, seen.common);
+  if (std::min({seen.wide, seen.small, seen.several, seen.common}) < 100) {
+    return fail("a kind of grid was hardly exercised", 0);
+  }
   if (!huge_indices()) return fail("indices beyond 2^31", 0);
   if (!normals_agree<float>(cpu) || !normals_agree<double>(cpu)) return fail("normals", 0);
-  if (!moments_agree(cpu)) return fail("moments", 0);
-  std::printf("2000 grids agree, %d with wide accesses\n", wide);
+  int wide = 0;
+  if (!moments_agree(cpu, 0, wide) || !moments_agree(cpu, 5, wide)) return fail("moments", 0);
+  if (wide < 8) return fail("wide accesses of moments were hardly exercised", wide);
   wide = 0;
   for (int i = 0; i < 2000; ++i) {
     const PassCase c = random_pass();
