@@ -86,8 +86,8 @@ def gamma(model: VDM, exam) -> Figure:
     """The noise schedule before and after training, and what the loss then costs at each time."""
     figure = Figure(figsize=(7, 3), layout="constrained")
     left, right = figure.subplots(1, 2)
-    t, config = torch.linspace(0, 1, 65), model.config
-    straight = config.gamma_min + (config.gamma_max - config.gamma_min) * t
+    t, (low, high) = torch.linspace(0, 1, 65), model.start
+    straight = low + (high - low) * t
     with torch.no_grad():
         left.plot(t, straight, "--", label="before")
         left.plot(t, model.gamma(t), label="after")

@@ -14,6 +14,8 @@ from .mlp import ResidualMLP
 from .unet import UNet, UNetConfig
 
 SMOOTHING = 0.1  # counts added to every level, so that none is impossible
+FEW = 2**15  # numbers that a network may give for one image by default,
+MOST_WEIGHTS = 2**28  # and weights that the layer which gives them may have: 1 GiB
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Space:
     def values(self) -> Tensor:
         """[depth] the values of the levels."""
         return torch.linspace(-1, 1, self.depth)
+
+    @property
+    def few_levels(self) -> bool:
+        """Whether a network may well give one number for each level of each pixel."""
+        return self.dims * self.depth <= FEW
 
     def levels(self, x: Tensor) -> Tensor:
         """Values in [-1, 1] as int64 levels."""
@@ -97,6 +104,16 @@ class Member(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """[B] what training minimises the mean of."""
         raise NotImplementedError
+
+
+def check_size(option: str, space: Space, outputs: int, hidden: int, hint: str) -> None:
+    """Raise if a layer from ``hidden`` numbers to ``outputs`` for each pixel has no chance."""
+    weights = space.dims * outputs * hidden
+    if weights > MOST_WEIGHTS:
+        raise ValueError(
+            f"{option}: expected an output layer of at most {MOST_WEIGHTS:,} weights, got "
+            f"{weights:,} for {outputs} numbers for each of {space.dims} pixels; use {hint}"
+        )
 
 
 def log_histograms(images: Tensor, space: Space) -> Tensor:

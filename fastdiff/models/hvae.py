@@ -29,7 +29,7 @@ class HVAEConfig:
     """
 
     latents: tuple[int, ...] = (24, 8)
-    decoder: str = "categorical"
+    decoder: str = "auto"
     hidden: int = 256
     dropout: float = 0.2
     free_bits: float = 3.0
@@ -55,6 +55,7 @@ class HVAE(Member):
     def __init__(self, config: HVAEConfig, space: Space):
         super().__init__(config, space)
         self.likelihood = Likelihood(config.decoder, space)
+        self.likelihood.check_size(config.hidden)
         sizes, (hidden, dropout) = (space.dims, *config.latents), (config.hidden, config.dropout)
         self.up = nn.ModuleList(
             mlp(below, hidden, 2 * above, dropout)

@@ -16,7 +16,7 @@ from ..losses import (
     gaussian_log_prob,
     gaussian_sample_kl,
 )
-from .family import Batch, Member, Space, log_histograms
+from .family import Batch, Member, Space, check_size, log_histograms
 
 DECODERS = ("categorical", "bernoulli", "logistic", "gaussian")
 
@@ -28,7 +28,8 @@ class VAEConfig:
     Attributes:
         latent: dimension of z.
         decoder: "categorical" (levels), "logistic" (levels, discretised), "bernoulli" (grey as the
-            mean of binary pixels) or "gaussian" (values, one learned variance).
+            mean of binary pixels), "gaussian" (values, one learned variance) or "auto": categorical
+            where pixels times levels are few, else logistic.
         net: "mlp", "conv" (sides a multiple of 4) or "linear" (probabilistic PCA).
         hidden: width of the networks.
         dropout: dropout probability.
@@ -37,7 +38,7 @@ class VAEConfig:
     """
 
     latent: int = 16
-    decoder: str = "categorical"
+    decoder: str = "auto"
     net: str = "mlp"
     hidden: int = 256
     dropout: float = 0.2
@@ -46,7 +47,7 @@ class VAEConfig:
 
 
 class Likelihood(nn.Module):
-    """log p(x | output) of images, by one of ``DECODERS``.
+    """log p(x | output) of images, by one of ``DECODERS``, or "auto".
 
     Outputs are relative to the best constant one, that of independent pixels; so training starts
     where their histograms are known, and has the latents to learn only.
@@ -54,8 +55,10 @@ class Likelihood(nn.Module):
 
     def __init__(self, kind: str, space: Space):
         super().__init__()
+        if kind == "auto":
+            kind = "categorical" if space.few_levels else "logistic"
         if kind not in DECODERS:
-            raise ValueError(f"decoder: expected one of {', '.join(DECODERS)}, got {kind!r}")
+            raise ValueError(f"decoder: expected one of auto, {', '.join(DECODERS)}, got {kind!r}")
         self.kind, self.space = kind, space
         self.log_scale = nn.Parameter(torch.tensor(-1.0)) if kind in DECODERS[2:] else None
         self.register_buffer("mean_image", torch.zeros(space.dims))
@@ -65,6 +68,12 @@ class Likelihood(nn.Module):
     def outputs(self) -> int:
         """Numbers that the network has to give for each pixel."""
         return self.space.depth if self.kind == "categorical" else 1
+
+    def check_size(self, hidden: int) -> None:
+        """Raise if a layer of ``hidden`` inputs cannot give all outputs."""
+        check_size(
+            "decoder", self.space, self.outputs, hidden, "decoder logistic (--decoder logistic)"
+        )
 
     def fit(self, images: Tensor) -> None:
         """Take the mean and the histogram of each pixel of images [N, C, H, W]."""
@@ -133,6 +142,7 @@ class VAE(Member):
             self.log_var = nn.Parameter(torch.zeros(config.latent))
             self.decoder = nn.Linear(config.latent, outputs)
         elif config.net == "mlp":
+            self.likelihood.check_size(config.hidden)
             self.encoder = mlp(space.dims, config.hidden, 2 * config.latent, config.dropout)
             self.decoder = mlp(config.latent, config.hidden, outputs, config.dropout)
         elif config.net == "conv":

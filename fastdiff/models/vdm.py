@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from ..elbo import bits_per_dim
 from ..losses import categorical, gaussian_kl, noise_and_target, squared_error
 from ..losses.batch import per_sample
 from ..noise import fold_in
-from .family import Batch, Member, Space, log_histograms
+from .family import Batch, Member, Space, check_size, log_histograms
 from .gamma import Gamma, scale_gradient
 from .mlp import ResidualMLP
+
+CLEAN = -8.0 + 2 * math.log(16)  # gamma(0) of two levels: 17 are told apart at -8
+LOGITS = 2**24  # that are in memory at once
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,9 @@ class VDMConfig:
 
     Attributes:
         head: "bayes" (the network corrects the exact posterior of independent pixels; one number
-            per pixel and grey level) or "eps".
-        gamma_min: gamma(0) = -log SNR at the clean end, at the start of the training.
+            per pixel and grey level), "eps", or "auto": bayes where pixels times levels are few.
+        gamma_min: gamma(0) = -log SNR at the clean end, at the start of the training; default: the
+            noise is a seventh of the distance of two grey levels (-8 for 17 of them).
         gamma_max: gamma(1), at the noisy end.
         learned: train the noise schedule, too.
         fourier: number of frequencies 2^n pi of z shown to the network as well.
@@ -33,8 +38,8 @@ class VDMConfig:
         dropout: dropout probability.
     """
 
-    head: str = "bayes"
-    gamma_min: float = -8.0
+    head: str = "auto"
+    gamma_min: float | None = None
     gamma_max: float = 5.0
     learned: bool = True
     fourier: int = 0
@@ -82,23 +87,30 @@ class VDM(Member):
 
     def __init__(self, config: VDMConfig, space: Space):
         super().__init__(config, space)
-        if config.head not in ("bayes", "eps"):
-            raise ValueError(f'head: expected "bayes" or "eps", got {config.head!r}')
-        self.prediction = "x0" if config.head == "bayes" else "eps"
-        self.gamma = Gamma((config.gamma_min, config.gamma_max), learned=config.learned)
+        if config.head not in ("auto", "bayes", "eps"):
+            raise ValueError(f'head: expected "auto", "bayes" or "eps", got {config.head!r}')
+        self.bayes = config.head == "bayes" or (config.head == "auto" and space.few_levels)
+        self.prediction = "x0" if self.bayes else "eps"
+        if self.bayes:
+            check_size("head", space, space.depth, config.hidden, "head eps (--head eps)")
+        low = config.gamma_min
+        if low is None:
+            low = CLEAN - 2 * math.log(space.depth - 1)
+        self.start = (low, config.gamma_max)
+        self.gamma = Gamma(self.start, learned=config.learned)
         channels, height, width = space.shape
         inputs = (channels * (1 + 2 * config.fourier), height, width)
-        outputs = (*space.shape, space.depth) if config.head == "bayes" else space.shape
+        outputs = (*space.shape, space.depth) if self.bayes else space.shape
         self.net = ResidualMLP(
             inputs, outputs, config.hidden, config.blocks, space.classes, config.dropout
         )
         uniform = torch.full((*space.shape, space.depth), -math.log(space.depth))
-        self.register_buffer("log_pmf", uniform if config.head == "bayes" else torch.zeros(()))
+        self.register_buffer("log_pmf", uniform if self.bayes else torch.zeros(()))
         self.register_buffer("values", space.values, persistent=False)
 
     def fit(self, images: Tensor) -> None:
         """Take the histogram of each pixel."""
-        if self.config.head != "bayes":
+        if not self.bayes:
             return
         self.log_pmf.copy_(log_histograms(images, self.space))
 
@@ -113,16 +125,15 @@ class VDM(Member):
 
     def predict(self, z: Tensor, gamma: Tensor) -> Tensor:
         """The prediction at z [B, C, H, W] of noise level gamma [B]."""
-        config = self.config
         # A network that is optimal at every gamma does not change with what it is told of it to
         # first order, so the schedule learns without this path (whose frequencies are high).
-        span = config.gamma_max - config.gamma_min
-        unit = ((gamma.detach() - config.gamma_min) / span).clamp(-0.5, 1.5)
+        low, high = self.start
+        unit = ((gamma.detach() - low) / (high - low)).clamp(-0.5, 1.5)
         inputs = [z]
-        for n in range(config.fourier):
+        for n in range(self.config.fourier):
             inputs += [torch.sin(2**n * torch.pi * z), torch.cos(2**n * torch.pi * z)]
         out = self.net(torch.cat(inputs, 1), unit)
-        if config.head == "eps":
+        if not self.bayes:
             return out
         logits = self.log_pmf + out + self.level_logits(z, gamma)
         return logits.softmax(-1) @ self.values
@@ -159,8 +170,21 @@ class VDM(Member):
         factor.append(2 * diffusion.detach() / diffusion.detach().mean())
         ends = (low.expand(len(x)), high.expand(len(x)))
         z0, _ = diffuse(x, ends[0], fold_in(keys, 1))
-        log_p = categorical(self.space.levels(x), self.decoder(z0))
+        log_p = self._log_prob(x, z0)
         return VDMBound(-log_p, self._prior(x, ends[1]), diffusion)
+
+    def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x | z_0), [B]. The logits of many images are made some at a time, and again for
+        their gradients: kept, those of a colour image of 64x64 would take 12 MiB each."""
+        level = self.space.levels(x)
+        each = max(1, LOGITS // (self.space.dims * self.space.depth))
+        if len(x) <= each:
+            return categorical(level, self.decoder(z))
+        parts = zip(level.split(each), z.split(each), strict=True)
+        return torch.cat([
+            checkpoint(lambda k, v: categorical(k, self.decoder(v)), *part, use_reentrant=False)
+            for part in parts
+        ])  # fmt: skip
 
     @staticmethod
     def _prior(x: Tensor, gamma: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import fastdiff as fd
 from fastdiff.models import DDPM, HVAE, NCSN, VAE, VDM, Member, ScoreSDE
+from fastdiff.models.vdm import LOGITS
 
 
 def draw(model: Member, count: int, seed: int = 0, y: Tensor | None = None, **options) -> Tensor:
@@ -25,9 +26,23 @@ def draw(model: Member, count: int, seed: int = 0, y: Tensor | None = None, **op
         if isinstance(model, member):
             device = next(model.parameters()).device
             keys = fd.noise.keys(seed, count, device=device)
+            each = max(1, LOGITS // _numbers(model))
+            labels = [None] * -(-count // each) if y is None else y.split(each)
             with torch.no_grad():
-                return sampler(model, keys, y=y, **options).clamp(-1, 1)
+                parts = [
+                    sampler(model, some, y=own, **options)
+                    for some, own in zip(keys.split(each), labels, strict=True)
+                ]
+            return torch.cat(parts).clamp(-1, 1)
     raise TypeError(f"model: expected a generative member, got {type(model).__name__}")
+
+
+def _numbers(model: Member) -> int:
+    """What a network gives for one image: some images are made at a time."""
+    if isinstance(model, VAE | HVAE):
+        return model.space.dims * model.likelihood.outputs
+    levels = isinstance(model, VDM) and model.bayes
+    return model.space.dims * (model.space.depth if levels else 1)
 
 
 def _vae(model: VAE, keys: Tensor, y=None) -> Tensor:
@@ -44,7 +59,8 @@ def _vdm(model: VDM, keys: Tensor, y=None, steps: int = 100) -> Tensor:
         model.schedule, steps, prediction=model.prediction, grid=fd.grids.Uniform()
     )
     z = fd.sample(model, fd.noise.draw(keys, model.space.shape), table, seeds=keys)
-    return model.values[model.decoder(z).argmax(-1)]
+    alpha = torch.sigmoid(-model.gamma.ends[0]).sqrt()
+    return model.values[model.space.levels(z / alpha)]
 
 
 def _ddpm(model: DDPM, keys: Tensor, y=None, scale: float = 1.0) -> Tensor:

@@ -54,9 +54,9 @@ def _vae(model: VAE, exam: Exam) -> dict[str, float]:
     nats, iwae = -log_w.mean().item(), -elbo.importance_weighted(log_w).mean().item()
     result = {"nats": nats, "IWAE64 nats": iwae}
     result["KL nats"] = model.terms(exam.x, exam.keys)[1].mean().item()
-    if model.config.decoder != "gaussian":
+    if model.likelihood.kind != "gaussian":
         result |= {"bpd": nats / dims / math.log(2), "IWAE64 bpd": iwae / dims / math.log(2)}
-    if model.config.net == "linear" and model.config.decoder == "gaussian":
+    if model.config.net == "linear" and model.likelihood.kind == "gaussian":
         result |= _pca(model, exam)
     return result
 

@@ -58,10 +58,10 @@ def test_a_state_dict_is_the_whole_model(case):
 @pytest.mark.parametrize(
     ("family", "settings", "message"),
     [
-        ("vae", {"decoder": "poisson"}, "decoder: expected one of categorical, .*, got 'poisson'"),
+        ("vae", {"decoder": "poisson"}, "decoder: expected one of auto, .*, got 'poisson'"),
         ("vae", {"net": "gru"}, 'net: expected "mlp", "conv" or "linear", got \'gru\''),
         ("hvae", {"latents": (3, 0)}, r"latents: expected positive dimensions, got \(3, 0\)"),
-        ("vdm", {"head": "v"}, 'head: expected "bayes" or "eps", got \'v\''),
+        ("vdm", {"head": "v"}, 'head: expected "auto", "bayes" or "eps", got \'v\''),
         ("vdm", {"gamma_min": 6.0}, r"ends: expected gamma\(0\) < gamma\(1\), got 6 and 5"),
         ("ddpm", {"prediction": "score"}, 'prediction: expected "eps", "x0" or "v"'),
         ("ddpm", {"variance": "small"}, 'variance: expected "fixed" or "learned"'),
@@ -114,3 +114,33 @@ def test_labels_are_all_known_in_evaluation():
     model.eval()
     assert torch.equal(model.labels(batch(64)), batch(64).y)
     assert make("sde", {}).labels(batch()) is None
+
+
+COLOUR = models.Space((3, 64, 64), 256, 2)
+
+
+@pytest.mark.parametrize("family", ["vae", "hvae", "vdm"])
+def test_defaults_fit_the_data(family):
+    """A number for each level of each pixel where they are few, else one for each pixel."""
+    few = models.find(family)(models.find(family).Config(), SPACE)
+    many = models.find(family)(models.find(family).Config(), COLOUR)
+    kind = [m.bayes if family == "vdm" else m.likelihood.kind == "categorical" for m in (few, many)]
+    assert kind == [True, False]
+    assert sum(p.numel() for p in many.parameters()) < 2**24
+    loss = many.loss(batch(2, space=COLOUR))
+    loss.mean().backward()
+    assert loss.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("family", "settings", "hint"),
+    [
+        ("vae", {"decoder": "categorical"}, "decoder: .* got 805,306,368 .*--decoder logistic"),
+        ("hvae", {"decoder": "categorical"}, "decoder: .* got 805,306,368 .*--decoder logistic"),
+        ("vdm", {"head": "bayes"}, "head: expected .* got 805,306,368 .*--head eps"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused(family, settings, hint):
+    member = models.find(family)
+    with pytest.raises(ValueError, match=hint):
+        member(member.Config(**settings), COLOUR)

@@ -9,7 +9,7 @@ from members import SPACE, batch, images, make
 from oracles import GaussianData
 
 from fastdiff import elbo, noise
-from fastdiff.models import Gamma
+from fastdiff.models import Gamma, vdm
 from fastdiff.models.gamma import scale_gradient
 from fastdiff.training import load
 
@@ -36,6 +36,33 @@ def test_the_untrained_bound_is_the_cross_entropy_of_independent_pixels():
     log_p = model.log_pmf.expand(len(levels), *model.log_pmf.shape)
     expected = -log_p.gather(-1, levels[..., None]).mean().item() / math.log(2)
     assert bits(model, test.images, rounds=40) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("depth", [2, 17, 256])
+def test_the_clean_end_suits_the_levels(depth):
+    """What z_0 does not tell of the levels costs next to nothing, whatever their number."""
+    space = type(SPACE)((1, 8, 8), depth, 1)
+    model = make("vdm", {"head": "eps"}, space)
+    x = images(50, space=space)
+    with torch.no_grad():
+        bound = model.bound(x, torch.full((50,), 0.5), noise.keys(1, 50))
+    assert bound.reconstruction.mean().item() / (64 * math.log(2)) < 0.02
+    assert make("vdm", {}).start == (-8, 5)
+
+
+def test_logits_are_made_some_images_at_a_time(monkeypatch):
+    model, b = make("vdm", {}), batch()
+    whole = model.loss(b)
+    expected = torch.autograd.grad(whole.mean(), list(model.parameters()))
+    monkeypatch.setattr(vdm, "LOGITS", 2 * 64 * 17)
+    seen, usual = [], model.decoder
+    model.decoder = lambda z: seen.append(len(z)) or usual(z)
+    loss = model.loss(b)
+    found = torch.autograd.grad(loss.mean(), list(model.parameters()))
+    assert max(seen) == 2 and len(seen) == 6  # once more for the gradients
+    torch.testing.assert_close(loss, whole)
+    for a, e in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, e, rtol=1e-4, atol=1e-6)
 
 
 def test_the_continuous_bound_is_the_limit_of_the_discrete_one():

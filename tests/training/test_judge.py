@@ -5,6 +5,7 @@ import torch
 from runs import config, data
 
 from fastdiff.models import find
+from fastdiff.training import draw as draw_module
 from fastdiff.training.draw import draw
 from fastdiff.training.judge import frechet_distance, judge
 
@@ -44,6 +45,17 @@ def test_samples_have_their_own_seeds(family):
     assert together.shape == (4, 1, 8, 8) and together.abs().max() <= 1
     torch.testing.assert_close(draw(model, 2, seed=4), together[1:3], rtol=1e-4, atol=1e-4)
     assert not torch.equal(draw(model, 4, seed=50), together)
+
+
+def test_samples_are_made_some_at_a_time(monkeypatch):
+    settings = config("vdm")
+    model = find("vdm")(settings.model, data().space).eval()
+    together = draw(model, 5, seed=3)
+    monkeypatch.setattr(draw_module, "LOGITS", 2 * 64 * 17)
+    sizes, usual = [], model.predict
+    model.predict = lambda z, gamma: sizes.append(len(z)) or usual(z, gamma)
+    torch.testing.assert_close(draw(model, 5, seed=3), together, rtol=1e-4, atol=1e-4)
+    assert set(sizes) == {1, 2}
 
 
 def test_guided_samples():
