@@ -41,7 +41,7 @@ OUTSIDE = {
     "noise": {"torch"},
     "guidance": {"numpy", "torch"},
     "sampling": {"numpy", "torch", "tqdm"},
-    "losses": {"torch"},
+    "losses": {"numpy", "torch"},
     "elbo": {"torch"},
     "likelihood": {"numpy", "torch"},
     "models": {"torch", "numpy", "safetensors"},

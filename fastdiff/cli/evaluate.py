@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .device import resolve
 from .train import _report
 
 
@@ -29,7 +30,7 @@ def evaluate(
         from fastdiff.training.rows import row
 
         path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
-        with world(device) as (_, chosen):
+        with world(resolve(device)) as (_, chosen):
             model, config, step = load_model(path, chosen)
             train, test = load(data or config.data, config.pad)
             if train.space != model.space:

@@ -10,6 +10,7 @@ import typer
 
 from fastdiff.models import FAMILY
 
+from .device import resolve
 from .options import command, parameters, values
 
 EXTRA = 'pip install "fastdiff[train]"'
@@ -28,7 +29,7 @@ def digits(
     ema: Annotated[float, typer.Option(help="Decay of the average of the weights.")] = 0.999,
     label_dropout: Annotated[float, typer.Option(help="Probability of the null class.")] = 0.1,
     bf16: Annotated[bool, typer.Option(help="Run the network under bfloat16 autocast.")] = True,
-    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, ...")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to train: auto, cpu, cuda, ...")] = "auto",
     every: Annotated[int, typer.Option(min=1, help="Steps between checkpoints.")] = 250,
 ) -> None:
     """Train the class-conditional UNet on 5,000 MNIST digits.
@@ -116,8 +117,9 @@ def _train(config: Any, out: Path, device: str, resume: bool, every: int) -> tup
 
     if every < 1:
         raise ValueError(f"every: expected at least 1, got {every}")
+    chosen = resolve(device)
     data, test = load(config.data, config.pad)
-    with world(device) as (ranks, chosen):
+    with world(chosen) as (ranks, chosen):
         state = train(config, data, test, out, chosen, resume, every, ranks)
         return (state, data, test) if ranks.first else None
 

@@ -13,7 +13,7 @@ from ..losses.batch import per_sample
 from ..parameterization import exact_output
 from .blocks import timestep_embedding
 from .denoiser import at_unit_scale
-from .family import Batch, Member, Space
+from .family import Batch, Member, Space, require
 from .mlp import EMBEDDING
 from .sde import PROCESSES
 
@@ -32,6 +32,10 @@ class ClassifierConfig:
     process: str = "vp"
     hidden: int = 256
     dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        require(self, 1, "hidden")
+        require(self, 0, "dropout", below=1)
 
 
 class Classifier(Member):

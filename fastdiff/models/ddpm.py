@@ -14,7 +14,7 @@ from ..losses.weights import find
 from ..parameterization import read
 from ..schedules import DiscreteBetas
 from .denoiser import Denoiser
-from .family import Batch, Space, make_net
+from .family import Batch, Space, make_net, require
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,11 @@ class DDPMConfig:
     hidden: int = 256
     blocks: int = 3
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(self, 1, "timesteps", "hidden", "blocks")
+        require(self, 0, "vlb")
+        require(self, 0, "dropout", below=1)
 
 
 class DDPM(Denoiser):

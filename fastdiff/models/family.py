@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -104,6 +105,15 @@ class Member(nn.Module):
     def loss(self, batch: Batch) -> Tensor:
         """[B] what training minimises the mean of."""
         raise NotImplementedError
+
+
+def require(config, least: float, *names: str, below: float = math.inf) -> None:
+    """Raise unless these settings of ``config`` are numbers from ``least`` on, below ``below``."""
+    for name in names:
+        value = getattr(config, name)
+        if not least <= value < below:  # NaN is not
+            what = f"at least {least:g}" + (f" and below {below:g}" if below < math.inf else "")
+            raise ValueError(f"{name}: expected {what}, got {value}")
 
 
 def check_size(option: str, space: Space, outputs: int, hidden: int, hint: str) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..elbo import MarkovBound, bits_per_dim, markov_bound
 from ..losses import gaussian_sample_kl, standard_normal
 from ..noise import fold_in
-from .family import Batch, Member, Space
+from .family import Batch, Member, Space, require
 from .vae import Likelihood, free, mlp, warm
 
 
@@ -39,6 +39,9 @@ class HVAEConfig:
         object.__setattr__(self, "latents", tuple(int(n) for n in self.latents))
         if not self.latents or min(self.latents) < 1:
             raise ValueError(f"latents: expected positive dimensions, got {self.latents}")
+        require(self, 1, "hidden")
+        require(self, 0, "free_bits", "kl_warmup")
+        require(self, 0, "dropout", below=1)
 
 
 class HVAE(Member):

@@ -11,7 +11,7 @@ from ..losses import denoising_loss, rademacher, sliced, standard_normal
 from ..losses.batch import per_sample
 from ..schedules import VE
 from .denoiser import Denoiser
-from .family import Batch, Space, make_net
+from .family import Batch, Space, make_net, require
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,11 @@ class NCSNConfig:
     blocks: int = 3
     dropout: float = 0.0
 
+    def __post_init__(self) -> None:
+        require(self, 2, "levels")
+        require(self, 1, "hidden", "blocks")
+        require(self, 0, "dropout", below=1)
+
 
 class NCSN(Denoiser):
     """Noise-conditional score network, for annealed Langevin dynamics.
@@ -55,8 +60,6 @@ class NCSN(Denoiser):
             raise ValueError(
                 f'objective: expected "denoising" or "sliced", got {config.objective!r}'
             )
-        if config.levels < 2:
-            raise ValueError(f"levels: expected at least 2, got {config.levels}")
         schedule = VE(config.sigma_min, config.sigma_max)
         super().__init__(config, space, make_net(config, space), schedule, "eps")
 

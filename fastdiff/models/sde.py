@@ -12,7 +12,7 @@ from ..losses.weights import find, log_snr_rate
 from ..parameterization import PREDICTIONS
 from ..schedules import VE, RectifiedFlow, SubVP, VPCosine, VPLinear
 from .denoiser import Denoiser
-from .family import Batch, Space, make_net
+from .family import Batch, Space, make_net, require
 
 PROCESSES = {
     "vp": VPLinear(),
@@ -51,6 +51,10 @@ class SDEConfig:
     hidden: int = 256
     blocks: int = 3
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        require(self, 1, "hidden", "blocks")
+        require(self, 0, "dropout", below=1)
 
 
 class ScoreSDE(Denoiser):

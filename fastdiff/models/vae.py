@@ -16,7 +16,7 @@ from ..losses import (
     gaussian_log_prob,
     gaussian_sample_kl,
 )
-from .family import Batch, Member, Space, check_size, log_histograms
+from .family import Batch, Member, Space, check_size, log_histograms, require
 
 DECODERS = ("categorical", "bernoulli", "logistic", "gaussian")
 
@@ -44,6 +44,11 @@ class VAEConfig:
     dropout: float = 0.2
     free_bits: float = 0.0
     kl_warmup: int = 0
+
+    def __post_init__(self) -> None:
+        require(self, 1, "latent", "hidden")
+        require(self, 0, "free_bits", "kl_warmup")
+        require(self, 0, "dropout", below=1)
 
 
 class Likelihood(nn.Module):

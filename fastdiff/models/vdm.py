@@ -13,7 +13,7 @@ from ..elbo import bits_per_dim
 from ..losses import categorical, gaussian_kl, noise_and_target, squared_error
 from ..losses.batch import per_sample
 from ..noise import fold_in
-from .family import Batch, Member, Space, check_size, log_histograms
+from .family import Batch, Member, Space, check_size, log_histograms, require
 from .gamma import Gamma, scale_gradient
 from .mlp import ResidualMLP
 
@@ -46,6 +46,11 @@ class VDMConfig:
     hidden: int = 256
     blocks: int = 2
     dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        require(self, 1, "hidden", "blocks")
+        require(self, 0, "fourier")
+        require(self, 0, "dropout", below=1)
 
 
 @dataclass(frozen=True)

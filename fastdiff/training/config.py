@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from fastdiff.models import find
+from fastdiff.models.family import require
 
 
 @dataclass(frozen=True)
@@ -50,17 +52,14 @@ class TrainConfig:
             object.__setattr__(self, "model", expected())
         elif not isinstance(self.model, expected):
             raise TypeError(f"model: expected a {expected.__name__}, got {self.model!r}")
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("warmup", "shift", "pad", "weight_decay"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        if not self.data:
+            raise ValueError("data: expected digits8, mnist5k or a folder of images, got ''")
+        require(self, 1, "steps", "batch")
+        require(self, 0, "warmup", "shift", "pad", "weight_decay")
         for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema: expected a number in [0, 1), got {self.ema}")
+        require(self, 0, "ema", below=1)
 
     def to_dict(self) -> dict:
         """As JSON-compatible values; :meth:`from_dict` reads it back."""

@@ -42,15 +42,12 @@ class World:
 
 
 @contextmanager
-def world(device: str) -> Iterator[tuple[World, torch.device]]:
+def world(device: torch.device) -> Iterator[tuple[World, torch.device]]:
     """Join the processes that torchrun started, if any; they leave together at the end.
 
     Args:
-        device: "auto" (CUDA if there is one), or a torch device; with several processes "cuda" is
-            each one's own.
+        device: where to train; with several processes "cuda" is each one's own.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = torch.device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:

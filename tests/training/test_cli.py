@@ -3,11 +3,14 @@
 import json
 
 import pytest
+import torch
+import typer
 from runs import data
 from typer.testing import CliRunner
 
 import fastdiff.training as training
 from fastdiff.cli.app import app
+from fastdiff.cli.device import resolve
 from fastdiff.models import FAMILY
 from fastdiff.training import exam, load_model, rows
 
@@ -79,6 +82,23 @@ def test_resume(tmp_path):
         (["train", "hvae", "--latents", "3,x"], "latents: expected numbers such as 24,8, got 'x'"),
         (["train", "sde", "--steps", "0"], "steps: expected at least 1, got 0"),
         (["train", "sde", "--every", "0"], "every: expected at least 1, got 0"),
+        (["train", "ddpm", "--timesteps", "0"], "timesteps: expected at least 1, got 0"),
+        (["train", "ddpm", "--vlb", "nan"], "vlb: expected at least 0, got nan"),
+        (["train", "ddpm", "--vlb", "-1"], "vlb: expected at least 0, got -1.0"),
+        (["train", "vae", "--latent", "0"], "latent: expected at least 1, got 0"),
+        (["train", "vae", "--free-bits", "-1"], "free_bits: expected at least 0, got -1.0"),
+        (["train", "hvae", "--kl-warmup", "-5"], "kl_warmup: expected at least 0, got -5"),
+        (["train", "vae", "--dropout", "1"], "dropout: expected at least 0 and below 1, got 1.0"),
+        (["train", "vdm", "--blocks", "0"], "blocks: expected at least 1, got 0"),
+        (["train", "vdm", "--data", ""], "data: expected digits8, mnist5k or a folder of images"),
+        (["train", "sde", "--lr", "nan"], "lr: expected a positive number, got nan"),
+        (["train", "sde", "--device", "gpu"], "device: expected auto, or a torch device that wo"),
+        (["train", "digits", "--device", "cuda:99"], "that works here, got 'cuda:99'"),
+        (["evaluate", "x", "--device", "cuda:99"], "that works here, got 'cuda:99'"),
+        *[
+            (["train", family, "--hidden", "0"], "hidden: expected at least 1, got 0")
+            for family in FAMILY
+        ],
         (["evaluate", "nowhere"], "path: expected a checkpoint, got 'nowhere': no such file"),
     ],
 )
@@ -88,6 +108,14 @@ def test_bad_options_are_named(tmp_path, monkeypatch, arguments, words):
     assert result.exit_code != 0
     assert words in " ".join((result.output + result.stderr).split())
     assert not list(tmp_path.iterdir())
+
+
+def test_every_training_runs_on_what_there_is():
+    for command in typer.main.get_command(app).commands["train"].commands.values():
+        (device,) = (option for option in command.params if option.name == "device")
+        assert device.default == "auto"
+    assert resolve("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve("cpu") == torch.device("cpu")
 
 
 def test_other_data_must_fit(tmp_path):

@@ -19,7 +19,7 @@ sys.path.insert(0, {folder!r})
 from runs import config, data
 from fastdiff.training import train
 from fastdiff.training.distributed import world
-with world("auto") as (ranks, device):
+with world("cpu") as (ranks, device):
     assert ranks.size == 2
     train(config(batch=8, model={{"dropout": 0.0}}), data(), data(), sys.argv[1], "cpu",
           True, 3, ranks)
@@ -80,5 +80,3 @@ def test_alone_without_torchrun(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with world("cpu") as (ranks, device):
         assert ranks == World() and ranks.first and device.type == "cpu"
-    with world("auto") as (_, device):
-        assert device.type == ("cuda" if torch.cuda.is_available() else "cpu")

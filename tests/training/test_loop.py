@@ -48,7 +48,17 @@ every_family = pytest.mark.parametrize("family", FAMILY)
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps", 0), ("batch", 0), ("lr", 0.0), ("ema", 1.0), ("warmup", -1), ("pad", -2)],
+    [
+        ("steps", 0),
+        ("batch", 0),
+        ("lr", 0.0),
+        ("ema", 1.0),
+        ("lr", math.nan),
+        ("clip", math.inf),
+        ("weight_decay", math.nan),
+        ("warmup", -1),
+        ("pad", -2),
+    ],
 )
 def test_bad_settings_name_the_argument(name, value):
     with pytest.raises(ValueError, match=f"{name}: expected .*, got {value}"):
