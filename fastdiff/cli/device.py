@@ -14,10 +14,16 @@ def resolve(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        # The first tensor tells: a name may be known, and the device or its build of torch missing.
-        return torch.empty(0, device=torch.device(name)).device
+        device = torch.device(name)
+        if device.type != "cuda":
+            torch.empty(0, device=device)  # it may be known to a torch that was built without it
+            return device
+        count = torch.cuda.device_count()  # no tensor: each process would open the first GPU
+        if (device.index or 0) < count:
+            return device
+        why = f"{count} of them here"
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = str(error).partition("\n")[0]
-        raise ValueError(
-            f"device: expected auto, or a torch device that works here, got {name!r}: {why}"
-        ) from None
+    raise ValueError(
+        f"device: expected auto, or a torch device that works here, got {name!r}: {why}"
+    )
