@@ -115,40 +115,46 @@ class DiscreteBetas(Schedule):
         return np.where(jumps, np.append(slope[:1], slope[:-1]), slope)
 
     def _locate(self, t):
-        """log alpha at t, and its slope. In float64: a float32 table would cost the clean end."""
+        """log alpha at t, the entry on its left and how far behind that it is. In float64: a
+        float32 table would cost the clean end."""
         xp, t = namespace(t)
-        table, slope, rate = self._log_alpha, self._slope, self._rate
-        if xp is not np:
-            table, slope, rate = (xp.as_tensor(a, device=t.device) for a in (table, slope, rate))
+        table, slope = self._on(xp, t, self._log_alpha, self._slope)
         left = xp.clip(xp.floor(t), -1, self.T - 1)
         index = left.astype(np.int64) + 1 if xp is np else left.long() + 1
         part = (t - left) if xp is np else (t - left).double()
         with np.errstate(invalid="ignore"):
             log_alpha = table[index] + xp.where(part > 0, part * slope[index], 0.0)
-        return xp, t, log_alpha, xp.where(part > 0, slope[index], rate[index])
+        return xp, t, log_alpha, index, part
+
+    def _rate_at(self, xp, t, index, part):
+        slope, rate = self._on(xp, t, self._slope, self._rate)
+        return xp.where(part > 0, slope[index], rate[index])
+
+    @staticmethod
+    def _on(xp, t, *arrays):
+        return arrays if xp is np else [xp.as_tensor(a, device=t.device) for a in arrays]
 
     def alpha(self, t):
-        xp, t, log_alpha, _ = self._locate(t)
+        xp, t, log_alpha, *_ = self._locate(t)
         return _like(xp, xp.exp(log_alpha), t)
 
     def sigma(self, t):
-        xp, t, log_alpha, _ = self._locate(t)
+        xp, t, log_alpha, *_ = self._locate(t)
         return _like(xp, xp.sqrt(0.0 - xp.expm1(2 * log_alpha)), t)
 
     def dalpha(self, t):
-        xp, t, log_alpha, slope = self._locate(t)
+        xp, t, log_alpha, *place = self._locate(t)
         with np.errstate(invalid="ignore"):  # NaN on the jump to alpha = 0 of a zero-terminal table
-            return _like(xp, xp.exp(log_alpha) * slope, t)
+            return _like(xp, xp.exp(log_alpha) * self._rate_at(xp, t, *place), t)
 
     def dsigma(self, t):
-        xp, t, log_alpha, slope = self._locate(t)
+        xp, t, log_alpha, *place = self._locate(t)
+        rate, alpha2 = self._rate_at(xp, t, *place), xp.exp(2 * log_alpha)
         with np.errstate(divide="ignore", invalid="ignore"):
-            return _like(
-                xp, -slope * xp.exp(2 * log_alpha) / xp.sqrt(0.0 - xp.expm1(2 * log_alpha)), t
-            )
+            return _like(xp, -rate * alpha2 / xp.sqrt(0.0 - xp.expm1(2 * log_alpha)), t)
 
     def lam(self, t):
-        xp, t, log_alpha, _ = self._locate(t)
+        xp, t, log_alpha, *_ = self._locate(t)
         with np.errstate(divide="ignore"):
             return _like(xp, log_alpha - 0.5 * xp.log(0.0 - xp.expm1(2 * log_alpha)), t)
 
