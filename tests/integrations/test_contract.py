@@ -150,6 +150,41 @@ def test_results_and_arguments_are_left_alone(name):
     assert len(set(pointers)) == len(pointers)
 
 
+LAST, SLICED = "channels last", "every other column"
+
+
+def laid_out(tensor, layout):
+    """The same numbers, elsewhere."""
+    if layout == LAST and tensor.dim() > 2:
+        order = (0, *range(2, tensor.dim()), 1)
+        back = (0, tensor.dim() - 1, *range(1, tensor.dim() - 1))
+        return tensor.permute(order).contiguous().permute(back)
+    if layout == SLICED:
+        return tensor.repeat_interleave(2, dim=-1)[..., ::2]
+    return tensor
+
+
+@pytest.mark.parametrize("outputs", [None, LAST, SLICED])
+@pytest.mark.parametrize("samples", [LAST, SLICED])
+@every
+def test_layouts(monkeypatch, name, samples, outputs):
+    """Numbers and strides of results are those of stock, whatever those of samples and outputs."""
+    strides = []
+
+    def run(scheduler, x):
+        model = model_for(scheduler)
+        x = laid_out(x.double(), samples).to(x.dtype)  # which keeps the layout
+        results, _ = loop(
+            scheduler, x, model=lambda y, t: laid_out(model(y, t).contiguous(), outputs)
+        )
+        strides.append([r["prev_sample"].stride() for r in results])
+        return results
+
+    assert_like_stock(monkeypatch, *pair(name, plain(name), STEPS), run)
+    if outputs == samples:
+        assert strides[0] == strides[1]
+
+
 @every
 def test_tuples(name):
     _, scheduler = pair(name, plain(name), STEPS)

@@ -8,6 +8,7 @@ from .gradient import differentiable
 from .plans.plan import Rows
 
 UNUSED = ("z", "z_prev", "saved", "history", "threshold", "known", "mask")
+LARGE = 1 << 14  # elements, out of order, that take longer to read than to copy
 ANY = object()  # whatever generator comes next
 
 
@@ -22,11 +23,12 @@ class Buffers:
         place: the row to come.
         given: the sample that was handed out last. Another one that is the same is of the same
             kind; it need not hold the same numbers.
-        result_dtype, second_dtype: of what the step returns.
+        result_dtype, second_dtype, drawn_dtype: of what the step returns and draws.
         order, back: the permutation from the sample's dimensions to those of the buffers, and its
             inverse; None where they are the same.
         plain, simple: whether output and sample are what the kernel reads, and what it writes is
             laid out as they are.
+        large: whether a kernel had better read all in order.
         carried: the anchor and the history while a gradient goes through them, or None.
         generator: from which the keys of the noise were taken.
     """
@@ -48,9 +50,10 @@ class Buffers:
             self.layout = None if like.is_contiguous() else like.stride()
         self.simple = self.order is None and self.layout is None
         self.plain = self.order is None and sample.dtype is output_dtype
+        self.large = sample.numel() > LARGE
         with torch.inference_mode(False):  # they may outlive it
             self._allocate(sample)
-        self.result_dtype, self.second_dtype = dtypes
+        self.result_dtype, self.second_dtype, self.drawn_dtype = dtypes
         self.place, self.given, self.carried, self.generator = -1, None, None, None
         self._bind()
 
@@ -139,10 +142,12 @@ class Buffers:
         """A buffer, as the caller has it."""
         return tensor if self.back is None else tensor.permute(self.back)
 
-    def readable(self, *tensors: Tensor | None) -> tuple:
+    def readable(self, *tensors: Tensor | None) -> list[Tensor | None]:
         """What a kernel can read: in the order of the buffers, and of one dtype."""
-        dtype = self.sample_dtype if self.sample_dtype is self.output_dtype else self.x.dtype
-        return tuple(None if t is None else self._inside(t.detach()).to(dtype) for t in tensors)
+        read = [None if t is None else self._inside(t) for t in tensors]
+        if self.sample_dtype is not self.output_dtype:
+            read = [None if t is None else t.to(self.x.dtype) for t in read]
+        return [t if t is None or not self.large else t.contiguous() for t in read]
 
     def recall(self, before: Tensor) -> None:
         """Remember a tensor; of one that is a rounded copy of what is remembered, only what has
@@ -179,7 +184,7 @@ class Buffers:
         z = self.z if gain is None else self.z.clone()  # which backward wants to see again
         operands = {"x": x, "o": o, "s": saved, "z": z}
         operands |= {f"h{k}": value for k, value in enumerate(history)}
-        x, anchor, item, slot = differentiable(self.rows.rows[place], operands, gain)
+        x, anchor, item, slot = differentiable(self.rows.terms(place), operands, gain)
         saved = saved if anchor is None else anchor
         second = anchor
         if item is not None:

@@ -20,7 +20,7 @@ from .methods import NOISING, STEPS, like, own_helpers
 from .output import builder, field_names, result_class
 from .plans.plan import rows_of
 from .run import TRANSFORM, Declined, Run, is_transformed
-from .trajectory import Host, Trajectory, index_in, is_same
+from .trajectory import Host, Trajectory, index_in, is_same, look_of, on_host
 
 logger = logging.get_logger("diffusers.schedulers.fastdiff")
 
@@ -99,7 +99,8 @@ class Fused:
 
     def _set_timesteps(self, *args, **kwargs):
         done = self.stock.set_timesteps(self, *args, **kwargs)
-        Host(self).fetch("timesteps", self._levels, *self._also)
+        if not self.timesteps.is_cpu:
+            Host(self).fetch("timesteps", self._levels, *self._also)
         return done
 
     def _init_step_index(self, timestep):
@@ -196,18 +197,18 @@ class Fused:
         if self._counter is not None and attributes[self._counter] is None:
             self._init_step_index(timestep)
         begin = attributes[self._counter] if self._looks_back else 0
-        if own := own_helpers(self):
+        if own := own_helpers(attributes, type(self)):
             self._say(f"{', '.join(own)} of its own")
             return Trajectory((), None)
         before = attributes.get("_trajectory")
         made_from = self._made_from(begin, options)
         if before is not None and is_same(before.made_from, made_from):
             now = before
-            if now.run is not None and self._looks_back:
+            if now.run is not None:
                 now.run.rewind()
         else:
             now = self._plan(timestep, begin, options, made_from)
-        now.see(self, self._levels, options)
+        now.see(attributes, self._levels, options, made_from[-2:])
         attributes["_trajectory"] = now
         return now
 
@@ -217,11 +218,9 @@ class Fused:
         return unset or not isinstance(attributes.get("timesteps"), Tensor)
 
     def _made_from(self, begin, options):
-        host = Host(self)
-        tensors = (getattr(host, name) for name in ("timesteps", self._levels))
+        tensors = on_host(self, "timesteps"), on_host(self, self._levels)
         values = [t.numpy().tobytes() for t in tensors]
-        return (*values, begin, options, self.noise, [getattr(self, n) for n in self._reads],
-                dict(vars(self._internal_dict)))  # fmt: skip
+        return *values, begin, options, self.noise, *look_of(self)
 
     def _plan(self, timestep, begin, options, made_from):
         host = Host(self)

@@ -1,17 +1,48 @@
 """One row in PyTorch operations, for those who want the gradient of a step."""
 
+import math
+from typing import NamedTuple
+
 import torch
 
 from ...row import COLUMN, HISTORY
 
 NAMES = ("x", "s", "m", "o", "h0", "h1", "h2", "h3", "z", "zp")
+Term = tuple[str, float]
 
 
-def differentiable(row, operands: dict, gain=None):
-    """What a row computes (``fastdiff.row``), recorded for ``backward``.
+class Terms(NamedTuple):
+    """What of a row (``fastdiff.row``) is not zero: operands and their factors."""
+
+    p: tuple[Term, ...]
+    c: tuple[Term, ...]
+    d: tuple[Term, ...]
+    e: tuple[Term, ...]
+    bounds: tuple[float, float, float] | None  # low, high, quantile
+    gain: tuple[float, float]
+    slot: int
+
+    @classmethod
+    def of(cls, row) -> "Terms":
+        at = {name: float(row[column]) for name, column in COLUMN.items()}
+
+        def terms(prefix, names):
+            found = ((name, at[f"{prefix}_{name}"]) for name in names)
+            return tuple((name, factor) for name, factor in found if factor != 0)
+
+        bounds = at["clip_lo"], at["clip_hi"], at["dynamic"]
+        slot = int(at["slot"])
+        return cls(
+            terms("p", "xo"), terms("c", NAMES), terms("d", NAMES),
+            terms("e", "xmo") if 0 <= slot < HISTORY else (),
+            None if bounds == (-math.inf, math.inf, 0) else bounds, (at["g_0"], at["g_1"]), slot,
+        )  # fmt: skip
+
+
+def differentiable(terms: Terms, operands: dict, gain=None):
+    """What a row computes, recorded for ``backward``.
 
     Args:
-        row: [40] float64.
         operands: name -> tensor [B, ...] of x, o, s, h0 .. h3, z, as far as there are any.
         gain: [B, ...] the log-gain of the noise, where the row scales it.
 
@@ -19,32 +50,26 @@ def differentiable(row, operands: dict, gain=None):
         (x', s' or None, what is remembered or None, the slot for it)
     """
     values = dict(operands)
-    if row[COLUMN["p_x"]] or row[COLUMN["p_o"]]:
-        values["m"] = _clip(row, _mix(row, "p", values, ("x", "o")))
+    if terms.p:
+        m = _mix(terms.p, values)
+        values["m"] = m if terms.bounds is None else _clip(*terms.bounds, m)
     if gain is not None and values.get("z") is not None:
-        exponent = float(row[COLUMN["g_0"]]) + float(row[COLUMN["g_1"]]) * gain
-        values["z"] = values["z"] * torch.exp(exponent)
-    slot = int(row[COLUMN["slot"]])
-    return (
-        _mix(row, "c", values, NAMES),
-        _mix(row, "d", values, NAMES),
-        _mix(row, "e", values, ("x", "m", "o")) if 0 <= slot < HISTORY else None,
-        slot,
-    )
+        values["z"] = values["z"] * torch.exp(terms.gain[0] + terms.gain[1] * gain)
+    made = (_mix(part, values) for part in (terms.c, terms.d, terms.e))
+    return *made, terms.slot
 
 
-def _mix(row, prefix, values, names):
+def _mix(terms, values):
     total = None
-    for name in names:
-        factor = float(row[COLUMN[f"{prefix}_{name}"]])
-        if factor != 0:
-            term = factor * values[name]
-            total = term if total is None else total + term
+    for name, factor in terms:
+        if total is None:
+            total = values[name] if factor == 1 else factor * values[name]
+        else:
+            total = torch.add(total, values[name], alpha=factor)
     return total
 
 
-def _clip(row, value):
-    low, high, quantile = (float(row[COLUMN[n]]) for n in ("clip_lo", "clip_hi", "dynamic"))
+def _clip(low, high, quantile, value):
     if not quantile:
         return value.clamp(low, high)
     bound = torch.quantile(value.flatten(1).abs(), quantile, dim=1).clamp(1, high)

@@ -29,15 +29,11 @@ class Habits:
     second: str | torch.dtype = "single"
     hands_on: bool = True
 
-    def drawn(self, sample: torch.dtype, output: torch.dtype) -> torch.dtype:
-        return _chosen(self.noise, sample, output, False)
-
-    def results(self, sample: torch.dtype, output: torch.dtype, rows: Rows) -> tuple:
-        """The dtypes of the next sample and of the second result."""
+    def dtypes(self, sample: torch.dtype, output: torch.dtype, rows: Rows) -> tuple:
+        """The dtypes of the next sample, of the second result and of noise."""
         second = "output" if self.hands_on and rows.predicts_x0 else self.second
-        return tuple(
-            _chosen(kind, sample, output, rows.predicts_quantity) for kind in (self.result, second)
-        )
+        kinds = self.result, second, self.noise
+        return tuple(_chosen(kind, sample, output, rows.predicts_quantity) for kind in kinds)
 
 
 def _chosen(kind, sample, output, as_predicted):

@@ -30,16 +30,22 @@ def own_code(scheduler) -> str:
     return f"it has a {' and a '.join(own)} of its own" if own else ""
 
 
-def own_helpers(scheduler) -> list[str]:
+def own_helpers(attributes: dict, cls: type) -> list[str]:
     """Names of helpers of the stock step that have been replaced in a fused scheduler, by a
-    subclass or in the object."""
-    helpers = helpers_of(scheduler.stock)
-    own = helpers.intersection(vars(scheduler))
-    for cls in type(scheduler).__mro__:
-        if "stock" in vars(cls):
-            break
-        own |= helpers.intersection(vars(cls))
-    return sorted(own)
+    subclass or in the object, which has these attributes."""
+    inherited, helpers = _replaced(cls)
+    if not inherited and helpers.isdisjoint(attributes):
+        return []
+    return sorted(inherited | helpers.intersection(attributes))
+
+
+@functools.cache
+def _replaced(cls):
+    """(helpers that subclasses have replaced, all helpers)"""
+    helpers, line = helpers_of(cls.stock), cls.__mro__
+    ours = next(k for k, base in enumerate(line) if "stock" in vars(base))
+    own = (helpers.intersection(vars(base)) for base in line[:ours])
+    return frozenset().union(*own), helpers
 
 
 def like(stock, ours):

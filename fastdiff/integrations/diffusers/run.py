@@ -42,6 +42,8 @@ class Run:
     def rewind(self) -> None:
         """Begin anew."""
         self.place = -1
+        if not (self.rows.looks_back or self.philox):  # buffers hold nothing from before
+            return
         for buffers in self.idle:
             buffers.place, buffers.carried = -1, None
 
@@ -73,8 +75,10 @@ class Run:
         try:
             if (
                 buffers is None
-                or sample is not buffers.given
-                or output.dtype is not buffers.output_dtype
+                or (
+                    (sample is not buffers.given or output.dtype is not buffers.output_dtype)
+                    and not buffers.hold(sample, output.dtype)
+                )
                 or self.philox
             ):
                 buffers = self._find(buffers, place, output, sample, generator)
@@ -96,7 +100,7 @@ class Run:
                 return result if buffers.second is not None else result[:1]
             if buffers.carried is not None:
                 buffers.settle()
-            if not buffers.plain:
+            if not buffers.plain or (buffers.large and not output.is_contiguous()):
                 output, sample, gain = buffers.readable(output, sample, gain)
             try:
                 buffers.execute((output, sample), gain)
@@ -140,7 +144,7 @@ class Run:
         try:
             self.idle.remove(found)
         except ValueError:  # there is none, or another thread was faster
-            dtypes = self.habits.results(sample.dtype, output.dtype, self.rows)
+            dtypes = self.habits.dtypes(sample.dtype, output.dtype, self.rows)
             found = Buffers(self.rows, sample, output.dtype, dtypes, philox=self.philox)
             if memory is not None:
                 if memory.carried is not None:
@@ -175,10 +179,9 @@ class Run:
         if noise is not None:
             buffers.outside(buffers.z).copy_(noise)
             return
-        dtype = self.habits.drawn(sample.dtype, output.dtype)
         z = buffers.z if buffers.back is None else torch.empty(sample.shape, device=sample.device)
         for _ in range(self.draws[place]):  # the last one counts
-            draw(z, generator, dtype)
+            draw(z, generator, buffers.drawn_dtype)
         if z is not buffers.z:
             buffers.outside(buffers.z).copy_(z)
 

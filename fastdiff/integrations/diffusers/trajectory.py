@@ -16,19 +16,24 @@ class Host:
         self._scheduler = scheduler
 
     def __getattr__(self, name):
-        value = getattr(self._scheduler, name)
-        if not isinstance(value, Tensor) or value.device.type == "cpu":
-            return value
-        copies = vars(self._scheduler).setdefault("_on_host", {})
-        known = copies.get(name)
-        if known is None or known[0] is not value or known[1] != version_of(value):
-            copies[name] = known = value, version_of(value), value.to("cpu")
-        return known[2]
+        return on_host(self._scheduler, name)
 
     def fetch(self, *names: str) -> None:
         """Copy these attributes now."""
         for name in names:
             getattr(self, name, None)
+
+
+def on_host(scheduler, name: str):
+    """An attribute of a scheduler; a tensor on the host."""
+    value = getattr(scheduler, name)
+    if not isinstance(value, Tensor) or value.is_cpu:
+        return value
+    copies = vars(scheduler).setdefault("_on_host", {})
+    known = copies.get(name)
+    if known is None or known[0] is not value or known[1] != version_of(value):
+        copies[name] = known = value, version_of(value), value.to("cpu")
+    return known[2]
 
 
 class Trajectory:
@@ -52,23 +57,19 @@ class Trajectory:
         self.made_from, self.run, self.begin = made_from, run, begin
         self.places, self.order, self.reason, self.direct = places, order, reason, None
 
-    def see(self, scheduler, levels: str, options: tuple) -> None:
+    def see(self, attributes: dict, levels: str, options: tuple, look: tuple) -> None:
         """Remember what the scheduler looks like, to notice when something is replaced."""
-        attributes = vars(scheduler)
         self.timesteps, self.config = attributes["timesteps"], attributes["_internal_dict"]
         self.name, self.levels, self.options = levels, attributes[levels], options
-        self.looks = self.look_of(scheduler)
+        self.look, self.versions = look, self._versions()
 
-    def look_of(self, scheduler) -> tuple:
-        """What may be changed in place, or is not looked at in every step."""
-        read = [getattr(scheduler, name, None) for name in scheduler._reads]
-        versions = version_of(self.timesteps), version_of(self.levels)
-        return versions, read, dict(vars(self.config))
+    def _versions(self):
+        return version_of(self.timesteps), version_of(self.levels)
 
     def has_changed(self, scheduler) -> bool:
         """Whether the rows may be out of date although nothing has been replaced. Asked when a loop
         begins."""
-        return not is_same(self.looks, self.look_of(scheduler))
+        return self._versions() != self.versions or not is_same(look_of(scheduler), self.look)
 
     def expects(self, place: int, timestep) -> bool:
         """Whether a timestep is that of a row; on a device only views of the timesteps can be told
@@ -115,6 +116,12 @@ def _the_one(timesteps: Tensor) -> Tensor | None:
     if any(size == 0 or size > 1 and step for size, step in shape):
         return None
     return timesteps[(0,) * timesteps.dim()]
+
+
+def look_of(scheduler) -> tuple:
+    """What a plan depends on that is not looked at in every step: attributes, and the config, whose
+    own attributes can be set."""
+    return [getattr(scheduler, n) for n in scheduler._reads], dict(vars(scheduler._internal_dict))
 
 
 def version_of(tensor: Tensor) -> int:
