@@ -17,6 +17,7 @@ struct Moments {
     aa += other.aa, ab += other.ab, bb += other.bb;
     return *this;
   }
+  FD_MEMBER Moments operator+(const Moments& other) const { return Moments(*this) += other; }
 };
 constexpr int kMoments = 5;
 static_assert(sizeof(Moments) == kMoments * sizeof(double), "moments lie as five numbers");

@@ -48,8 +48,8 @@ FD_HD int lanes_for(int64_t n) {
 /// What adds to lane `lane` of the chunks' sums, `stride` apart.
 FD_HD double partial_lane(const double* partial, int64_t chunks, int64_t stride, int lane) {
   double sum = 0;
-  FD_SEVERAL  // loads in flight
-      for (int64_t p = lane; p < chunks; p += kPartialLanes) sum += partial[p * stride];
+  FD_SEVERAL
+  for (int64_t p = lane; p < chunks; p += kPartialLanes) sum += partial[p * stride];
   return sum;
 }
 
