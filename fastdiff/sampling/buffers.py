@@ -68,10 +68,10 @@ def capacity(count: int, device: torch.device, weights: np.ndarray | None) -> in
 
 def packed_rows(rows: np.ndarray, like: torch.Tensor, room: int) -> torch.Tensor:
     """[room, 40] the rows in the state's dtype, on its device; those beyond them are END rows."""
-    packed = torch.zeros(room, WIDTH, dtype=like.dtype)
+    packed = np.zeros((room, WIDTH))
     packed[len(rows) :, COLUMN["slot"]] = -1
-    packed[: len(rows)] = torch.tensor(rows)
-    return packed.to(like.device)
+    packed[: len(rows)] = rows
+    return torch.tensor(packed, dtype=like.dtype, device=like.device)
 
 
 def mixing_weights(weights: np.ndarray | None, rows: torch.Tensor) -> torch.Tensor | None:

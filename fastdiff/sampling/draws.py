@@ -88,7 +88,9 @@ class Draws:
                     or given.is_complex()
                 ):
                     got = list(given.shape) if isinstance(given, torch.Tensor) else given
-                    raise ValueError(f"noise: expected a real tensor {list(z.shape)}, got {got!r}")
+                    raise ValueError(
+                        f"noise: expected a tensor {list(z.shape)} of real numbers, got {got!r}"
+                    )
                 ops.library.refuse_gradient(noise=given)
                 self._take([b for b, m in zip(samples, number, strict=True) if m == n], given)
         else:
