@@ -33,8 +33,7 @@ class Draws:
         self.z = torch.zeros_like(x)
         self.z_prev = torch.zeros_like(x) if keeps_previous else None
         if isinstance(source, torch.Tensor):
-            if source.is_complex():
-                raise ValueError(f"noise: expected real numbers, got {source.dtype}")
+            _require_real(source)
             ops.library.require_memory(noise=source)
             ops.library.refuse_gradient(noise=source)
             if source.shape[1:] != x.shape or len(source) < available:
@@ -82,15 +81,10 @@ class Draws:
         elif callable(source):
             for n in sorted(set(number)):
                 given = source(n, z.shape)
-                if (
-                    not isinstance(given, torch.Tensor)
-                    or given.shape != z.shape
-                    or given.is_complex()
-                ):
+                if not isinstance(given, torch.Tensor) or given.shape != z.shape:
                     got = list(given.shape) if isinstance(given, torch.Tensor) else given
-                    raise ValueError(
-                        f"noise: expected a tensor {list(z.shape)} of real numbers, got {got!r}"
-                    )
+                    raise ValueError(f"noise: expected a tensor {list(z.shape)}, got {got!r}")
+                _require_real(given)
                 ops.library.refuse_gradient(noise=given)
                 self._take([b for b, m in zip(samples, number, strict=True) if m == n], given)
         else:
@@ -104,3 +98,8 @@ class Draws:
         if given is not self.z:
             which = index_of(samples, self.z)
             self.z[which] = given.to(self.z)[which]
+
+
+def _require_real(noise):
+    if noise.is_complex():
+        raise ValueError(f"noise: expected real numbers, got {noise.dtype}")

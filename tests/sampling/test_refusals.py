@@ -92,7 +92,7 @@ COMPLEX = torch.zeros(3, 7, 5, dtype=torch.complex64)
         ({"seeds": torch.zeros(3, 2).long().to("meta")}, "^seeds: expected a tensor in memory"),
         ({"noise": torch.zeros(9, 3, 7, 5).to("meta")}, "^noise: expected a tensor in memory"),
         ({"noise": COMPLEX.expand(9, 3, 7, 5)}, "^noise: expected real numbers, got torch.complex"),
-        ({"noise": lambda n, shape: COMPLEX}, "^noise: expected a tensor .* of real numbers"),
+        ({"noise": lambda n, shape: COMPLEX}, "^noise: expected real numbers"),
         ({"known": COMPLEX, "mask": start()}, "^known: expected real numbers"),
         ({"known": start().to("meta"), "mask": start()}, "^known: expected a tensor in memory"),
     ],
