@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fastdiff as fd
 from fastdiff.guidance import CFG, mix
+from fastdiff.guidance.mix import FEW
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -110,6 +111,22 @@ def test_a_sample_does_not_see_its_batch(dtype, rescale):
         assert same_bits(mix(uncond[one], cond[one], scale[one], rescale=rescale), together[one])
         number = mix(uncond[one], cond[one], float(scale[b]), rescale=rescale)
         assert_within(number, together[one], 2 * torch.finfo(dtype).eps * 10)
+
+
+@every_dtype
+def test_rescale_is_the_same_in_batches_of_all_sizes(dtype):
+    """Gains of few samples are computed in a loop, those of many by tensors."""
+    uncond, cond = halves((2 * FEW, 3, 4), dtype)
+    many = mix(uncond, cond, 4.0, rescale=0.7)
+    for k in (1, FEW, FEW + 1):
+        assert same_bits(mix(uncond[:k], cond[:k], 4.0, rescale=0.7), many[:k])
+
+
+@pytest.mark.parametrize("value", [0.0, 3.0, math.nan])
+def test_rescale_of_outputs_without_deviation(value):
+    """0 / 0 and NaN, as in the line of pipelines."""
+    flat = torch.full((1, 2, 3), value)
+    assert mix(flat, flat, 4.0, rescale=0.7).isnan().all()
 
 
 @pytest.mark.parametrize("rescale", [0.0, 0.7])
@@ -240,7 +257,8 @@ def test_compiled_in_one_graph(dtype, rescale):
     compiled = torch.compile(mix, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
         wanted = mix(uncond, cond, scale, rescale=rescale)
-        assert_within(compiled(uncond, cond, scale, rescale=rescale), wanted, 1e-6)
+        # a graph mixes with gains, the host rescales what is mixed: other roundings of 9 (c - u)
+        assert_within(compiled(uncond, cond, scale, rescale=rescale), wanted, 3e-6)
 
 
 def test_without_storage():
