@@ -109,7 +109,7 @@ struct GaussianSampleGrad : PlainFormula {
     const Exponential<T> root = exponential(T(0.5) * e.in[1]);
     const T g = e.number[0], minus_one = root.minus_one * (root.minus_one + T(2));  // e^v - 1
     e.out[0] = fma_(g, e.in[0], e.in[2]);
-    e.out[2] = e.in[2] * root.value;
+    e.out[2] = select(e.in[2] == 0, T(0), e.in[2] * root.value);
     e.out[1] = T(0.5) * fma_(e.out[2], e.noise, g * minus_one);
   }
 };
@@ -122,7 +122,7 @@ struct GaussianKL : PlainFormula {
   template <class T>
   FD_MEMBER static void element(Element<T>& e) {
     const T d = e.in[0] - e.in[2];
-    e.term[0] = fma_(d * d, exp_(-e.in[3]), exponential(e.in[1] - e.in[3]).excess);
+    e.term[0] = fma_(d * d, exp_for_(d * d, -e.in[3]), exponential(e.in[1] - e.in[3]).excess);
   }
   FD_MEMBER static double factor(const double*, double) { return 0.5; }
 };
@@ -133,7 +133,7 @@ struct GaussianKLGrad : PlainFormula {
 
   template <class T>
   FD_MEMBER static void element(Element<T>& e) {
-    const T d = e.in[0] - e.in[2], precision = exp_(-e.in[3]), g = e.number[0];
+    const T d = e.in[0] - e.in[2], precision = exp_for_(d, -e.in[3]), g = e.number[0];
     const T minus_one = exponential(e.in[1] - e.in[3]).minus_one;
     const T along = g * (d * precision);
     e.out[0] = along;
@@ -150,7 +150,7 @@ struct GaussianLogProb : PlainFormula {
   template <class T>
   FD_MEMBER static void element(Element<T>& e) {
     const T d = e.in[0] - e.in[1];
-    e.term[0] = fma_(d * d, exp_(-e.in[2]), e.in[2] + T(1.83787706640934548356));
+    e.term[0] = fma_(d * d, exp_for_(d * d, -e.in[2]), e.in[2] + T(1.83787706640934548356));
   }
   FD_MEMBER static double factor(const double*, double) { return -0.5; }
 };
@@ -161,7 +161,7 @@ struct GaussianLogProbGrad : PlainFormula {
 
   template <class T>
   FD_MEMBER static void element(Element<T>& e) {
-    const T d = e.in[0] - e.in[1], along = e.number[0] * (d * exp_(-e.in[2]));
+    const T d = e.in[0] - e.in[1], along = e.number[0] * (d * exp_for_(d, -e.in[2]));
     e.out[0] = -along;
     e.out[1] = along;
     e.out[2] = T(0.5) * fma_(along, d, -e.number[0]);

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <type_traits>
 
 #include "core/macros.h"
@@ -150,7 +151,21 @@ FD_HD double exp_(double x) {
   return x != x ? x : polynomial(E, r) * power_of_two(k);
 }
 
+/// Up to where exp_ follows e^x.
+template <class T>
+FD_HD T most_exponent() {
+  return sizeof(T) == sizeof(double) ? T(709) : T(88);
+}
+
+/// e^x to multiply `a` with: infinite where it overflows, but nothing stays nothing.
+template <class T>
+FD_HD T exp_for_(T a, T x) {
+  const T infinity = std::numeric_limits<T>::infinity();
+  return select(a == 0, T(0), select(x > most_exponent<T>(), infinity, exp_(x)));
+}
+
 /// e^x, e^x - 1 and e^x - 1 - x, each to a few ulp of its own: no digits are lost near x = 0.
+/// Infinite where e^x overflows.
 template <class T>
 struct Exponential {
   T value, minus_one, excess;
@@ -162,8 +177,9 @@ FD_HD Exponential<T> exponential_of(T x, Octave<T, Int> o, T remainder) {
   const T scale = power_of_two(o.k), tail = o.r + remainder;
   const T minus_one = fma_(scale, tail, scale - T(1));
   const T excess = o.k == 0 ? remainder : minus_one - x;
-  const T nan = x != x ? x : T(0);
-  return {fma_(scale, tail, scale) + nan, minus_one + nan, excess + nan};
+  const T infinity = std::numeric_limits<T>::infinity();
+  const T beyond = x <= most_exponent<T>() ? T(0) : x != x ? x : infinity;  // what is not a number
+  return {fma_(scale, tail, scale) + beyond, minus_one + beyond, excess + beyond};
 }
 FD_HD Exponential<float> exponential(float x) {
   const float E[] = {1.0f / 2,   1.0f / 6,    1.0f / 24,   1.0f / 120,

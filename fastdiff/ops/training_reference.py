@@ -48,20 +48,25 @@ def gaussian_sample(mean, log_var, z):
 
 def gaussian_sample_grad(g, k, mean, log_var, z):
     k = k if k.dim() == 0 else _column(k, mean)
-    to_noise = g * torch.exp(0.5 * log_var)
+    to_noise = _times_exp(g, 0.5 * log_var)
     return g + k * mean, 0.5 * (to_noise * z + k * torch.expm1(log_var)), to_noise
 
 
 def gaussian_kl(mean, log_var, mean_p, log_var_p):
-    distance = (mean - mean_p).square() * torch.exp(-log_var_p)
+    distance = _times_exp((mean - mean_p).square(), -log_var_p)
     return (0.5 * _sum(_excess(log_var - log_var_p) + distance),)
 
 
 def gaussian_kl_grad(g, mean, log_var, mean_p, log_var_p):
     g, d = _column(g, mean), mean - mean_p
-    along = g * d * torch.exp(-log_var_p)
+    along = g * _times_exp(d, -log_var_p)
     wider = g * torch.expm1(log_var - log_var_p)
     return along, 0.5 * wider, -along, -0.5 * (along * d + wider)
+
+
+def _times_exp(a, x):
+    """a e^x, zero where a is, whatever e^x."""
+    return torch.where(a == 0, 0.0, a * torch.exp(x))
 
 
 def _excess(v):
@@ -73,12 +78,12 @@ def _excess(v):
 
 
 def gaussian_log_prob(x, mean, log_var):
-    return (-0.5 * _sum((x - mean).square() * torch.exp(-log_var) + log_var + LOG_2PI),)
+    return (-0.5 * _sum(_times_exp((x - mean).square(), -log_var) + log_var + LOG_2PI),)
 
 
 def gaussian_log_prob_grad(g, x, mean, log_var):
     g, d = _column(g, x), x - mean
-    along = g * d * torch.exp(-log_var)
+    along = g * _times_exp(d, -log_var)
     return -along, along, 0.5 * (along * d - g)
 
 

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 
 from .bins import gaussian_bin, logistic_bin
-from .math import exp, exponential, log1p, sigmoid
+from .math import exp, exp_for, exponential, log1p, sigmoid
 
 LOG_2PI = tl.constexpr(1.83787706640934548356)
 
@@ -46,7 +46,7 @@ def gaussian_sample(a, b, c, d, z, p, q, r, s, o, DEPTH: tl.constexpr):
 @triton.jit
 def gaussian_sample_grad(a, b, c, d, z, p, q, r, s, o, DEPTH: tl.constexpr):
     value, minus_one, _ = exponential(0.5 * b)
-    to_noise = c * value
+    to_noise = tl.where(c == 0, 0.0, c * value)
     to_log_var = 0.5 * tl.fma(to_noise, z, p * (minus_one * (minus_one + 2.0)))
     return tl.fma(p, a, c), to_log_var, to_noise, o, o, o, o, o
 
@@ -55,13 +55,13 @@ def gaussian_sample_grad(a, b, c, d, z, p, q, r, s, o, DEPTH: tl.constexpr):
 def gaussian_kl(a, b, c, d, z, p, q, r, s, o, DEPTH: tl.constexpr):
     gap = a - c
     _, _, excess = exponential(b - d)
-    return o, o, o, o, tl.fma(gap * gap, exp(-d), excess), o, o, o
+    return o, o, o, o, tl.fma(gap * gap, exp_for(gap * gap, -d), excess), o, o, o
 
 
 @triton.jit
 def gaussian_kl_grad(a, b, c, d, z, p, q, r, s, o, DEPTH: tl.constexpr):
     gap = a - c
-    along = p * (gap * exp(-d))
+    along = p * (gap * exp_for(gap, -d))
     _, minus_one, _ = exponential(b - d)
     wider = p * minus_one
     return along, 0.5 * wider, -along, -0.5 * tl.fma(along, gap, wider), o, o, o, o
@@ -70,13 +70,13 @@ def gaussian_kl_grad(a, b, c, d, z, p, q, r, s, o, DEPTH: tl.constexpr):
 @triton.jit
 def gaussian_log_prob(a, b, c, d, z, p, q, r, s, o, DEPTH: tl.constexpr):
     gap = a - b
-    return o, o, o, o, tl.fma(gap * gap, exp(-c), c + LOG_2PI), o, o, o
+    return o, o, o, o, tl.fma(gap * gap, exp_for(gap * gap, -c), c + LOG_2PI), o, o, o
 
 
 @triton.jit
 def gaussian_log_prob_grad(a, b, c, d, z, p, q, r, s, o, DEPTH: tl.constexpr):
     gap = a - b
-    along = p * (gap * exp(-c))
+    along = p * (gap * exp_for(gap, -c))
     return -along, along, 0.5 * tl.fma(along, gap, -p), o, o, o, o, o
 
 

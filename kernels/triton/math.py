@@ -144,8 +144,21 @@ def exp(x):
 
 
 @triton.jit
+def most_exponent(x):
+    """Up to where ``exp`` follows e^x."""
+    return 88.0 if x.dtype == tl.float32 else 709.0
+
+
+@triton.jit
+def exp_for(a, x):
+    """e^x to multiply ``a`` with: infinite where it overflows, but nothing stays nothing."""
+    return tl.where(a == 0, 0.0, tl.where(x > most_exponent(x), float("inf"), exp(x)))
+
+
+@triton.jit
 def exponential(x):
-    """e^x, e^x - 1 and e^x - 1 - x, none of which loses digits near x = 0."""
+    """e^x, e^x - 1 and e^x - 1 - x, none of which loses digits near x = 0; infinite where e^x
+    overflows."""
     k, r = octave(x)
     if x.dtype == tl.float32:
         remainder = r * r * polynomial(EXCESS_32, 7, r)
@@ -155,8 +168,8 @@ def exponential(x):
     tail = r + remainder
     minus_one = tl.fma(scale, tail, scale - 1.0)
     excess = tl.where(k == 0, remainder, minus_one - x)
-    nan = tl.where(x != x, x, 0.0)
-    return tl.fma(scale, tail, scale) + nan, minus_one + nan, excess + nan
+    beyond = tl.where(x <= most_exponent(x), 0.0, tl.where(x != x, x, float("inf")))
+    return tl.fma(scale, tail, scale) + beyond, minus_one + beyond, excess + beyond
 
 
 @triton.jit

@@ -1,6 +1,8 @@
 """The training operations on every backend against their float64 reference, and what a sample's
 numbers may depend on: itself."""
 
+import math
+
 import pytest
 import torch
 from helpers import CLONES, cpu_clone, native_only, same_bits, thread_count
@@ -244,3 +246,46 @@ def test_nan_stays_nan(name):
     results = case.run(wanted=[])
     assert all(r.reshape(2, -1)[0].isnan().any() for r in results[-1:])
     assert all(r.reshape(2, -1)[1].isfinite().all() for r in results)
+
+
+EXTREME = {  # and how many times e^v comes out
+    "kl": (lambda v: ops.gaussian_kl(0 * v, v, 0 * v, 0 * v), 1),
+    "kl to narrow": (lambda v: ops.gaussian_kl(1 + 0 * v, 0 * v, 0 * v, -v), 2),
+    "log p": (lambda v: ops.gaussian_log_prob(1 + 0 * v, 0 * v, -v), -1),
+    "sample": (lambda v: ops.gaussian_sample_kl(0 * v, v, torch.ones_like(v))[1], 1),
+}
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", EXTREME)
+def test_what_overflows_is_infinite(name, dtype, backend):
+    """So that a run that diverges is seen to; just before, all is as it was."""
+    if fastdiff.ops.select.MISSING[backend]:
+        pytest.skip("not here")
+    function, times = EXTREME[name]
+    fits, over = (87.0, 200.0) if dtype == torch.float32 else (700.0, 1500.0)
+    for log_var, finite in ((fits, True), (over, False)):
+        v = torch.full((1, 2), log_var, dtype=dtype, requires_grad=True)
+        with fastdiff.backend(backend):
+            value = function(v)
+            (gradient,) = torch.autograd.grad(value.sum(), v)
+        assert value.isfinite().all() == gradient.isfinite().all() == finite, (value, gradient)
+        assert (times * value > 0).all()
+        if finite:
+            expected = times * torch.exp(torch.tensor(log_var, dtype=torch.float64))
+            torch.testing.assert_close(value.double()[0], expected, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+def test_no_distance_costs_nothing_however_narrow(backend):
+    """0 e^-v at the mean, whatever e^-v."""
+    if fastdiff.ops.select.MISSING[backend]:
+        pytest.skip("not here")
+    zero, v = torch.zeros(1, 1), torch.full((1, 1), -200.0, requires_grad=True)
+    x = zero.clone().requires_grad_()
+    with fastdiff.backend(backend):
+        value = ops.gaussian_log_prob(x, zero, v)
+        to_x, to_v = torch.autograd.grad(value.sum(), [x, v])
+    assert value.item() == pytest.approx(100 - 0.5 * math.log(2 * math.pi))
+    assert to_x.item() == 0 and to_v.item() == -0.5

@@ -86,3 +86,13 @@ def test_any_number_of_classes(classes):
     logits = 9 * torch.randn(2, 5, classes, generator=rng)
     case.arguments = [torch.randint(0, classes, (2, 5), generator=rng), logits]
     check(case)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", values.EXTREME)
+def test_what_overflows_is_infinite(name, dtype):
+    values.test_what_overflows_is_infinite(name, dtype, "triton")
+
+
+def test_no_distance_costs_nothing_however_narrow():
+    values.test_no_distance_costs_nothing_however_narrow("triton")
