@@ -44,6 +44,22 @@ def test_signatures_are_those_of_stock(name, method):
         assert ours.__doc__ == wanted.__doc__
 
 
+STEPS = ("step", "step_pred", "step_correct", "add_noise_to_input", *METHODS[3:])
+
+
+@pytest.mark.parametrize("method", STEPS)
+@pytest.mark.parametrize("name", fused.SCHEDULERS)
+def test_what_is_called_takes_what_stock_takes(name, method):
+    """Of the code itself: ``__wrapped__`` would have stock compared with itself."""
+    twin = fused.SCHEDULERS[name]
+    if hasattr(twin, method):
+        both = (getattr(cls, method) for cls in (twin, twin.stock))
+        own, stock = (inspect.signature(f, follow_wrapped=False).parameters for f in both)
+        assert [(p.name, p.kind, p.default) for p in own.values()] == [
+            (p.name, p.kind, p.default) for p in stock.values()
+        ]
+
+
 @pytest.mark.parametrize("name", fused.SCHEDULERS)
 def test_classes_stand_for_those_that_they_are_named_after(name):
     twin = fused.SCHEDULERS[name]

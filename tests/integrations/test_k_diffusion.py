@@ -490,3 +490,78 @@ X = torch.zeros(2, 3)
 def test_errors_name_the_argument(error, call, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("get_sigmas_karras", (10, 0.1, 12.0)),
+        ("get_sigmas_karras", (1, 0.1, 12.0, 5)),
+        ("get_sigmas_exponential", (10, 0.1, 12.0)),
+        ("get_sigmas_polyexponential", (10, 0.1, 12.0, 2.0)),
+        ("get_sigmas_vp", (10,)),
+        ("get_sigmas_vp", (5, 12.0, 0.2, 0.1)),
+    ],
+)
+def test_noise_levels(kd, name, arguments):
+    mine, theirs = (getattr(module, name)(*arguments) for module in (ours, kd))
+    assert mine.dtype == theirs.dtype and mine.shape == theirs.shape
+    # theirs are differences of float32 numbers near 1
+    torch.testing.assert_close(mine, theirs, rtol=3e-4 if name.endswith("vp") else 1e-6, atol=0)
+    signatures = [inspect.signature(getattr(module, name)) for module in (ours, kd)]
+    assert signatures[0] == signatures[1]
+
+
+def test_small_functions(kd):
+    x, denoised = torch.randn(2, *SHAPE, generator=torch.Generator().manual_seed(0))
+    sigma = torch.tensor([2.0, 3.0])
+    assert torch.equal(ours.to_d(x, sigma, denoised), kd.to_d(x, sigma, denoised))
+    assert torch.equal(ours.append_zero(sigma), kd.append_zero(sigma))
+    for levels in ((3.0, 1.0), tuple(torch.tensor([3.0, 1.0]))):
+        for eta in (0.0, 0.5, 1.0):
+            pairs = zip(ours.get_ancestral_step(*levels, eta), kd.get_ancestral_step(*levels, eta),
+                        strict=True)  # fmt: skip
+            for mine, theirs in pairs:
+                assert float(mine) == pytest.approx(float(theirs), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"seed": 3}, {"seed": [3, 4]}, {"transform": torch.log1p}],
+    ids=["one seed", "one each", "transform"],
+)
+def test_the_brownian_sampler(kd, options):
+    if not hasattr(kd.torchsde, "BrownianTree"):
+        pytest.skip("torchsde is not installed")
+    x, ends = torch.zeros(2, 3, 4), torch.tensor([0.05, 12.0])
+    samplers = []
+    for module in (ours, kd):
+        torch.manual_seed(0)
+        samplers.append(module.BrownianTreeNoiseSampler(x, *ends, **options))
+    for sigma, after in torch.tensor([[10.0, 5.0], [5.0, 1.0], [1.0, 5.0]]):
+        mine, theirs = (sampler(sigma, after) for sampler in samplers)
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_log_likelihood_of_gaussian_data():
+    """Unit-variance data: the flow stretches all directions alike, so that one probe is exact."""
+    low, high, x = 0.1, 20.0, torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(0))
+    found, info = ours.log_likelihood(
+        lambda y, s, shift=0.0: y / (1 + s.reshape(-1, 1, 1) ** 2) + shift, x, low, high,
+        {"shift": 0.0}, atol=1e-6, rtol=1e-6,
+    )  # fmt: skip
+    stretch = (1 + high**2) / (1 + low**2)
+    prior = torch.distributions.Normal(0, high).log_prob(x * stretch**0.5).flatten(1).sum(1)
+    torch.testing.assert_close(found, prior + 10 * math.log(stretch) / 2, rtol=1e-4, atol=1e-3)
+    assert info["fevals"] > 0
+
+
+@every_name
+def test_models_in_double(kd, name):
+    sigmas = grid(kd, 4)
+    x = start(sigmas[0])
+    outs = []
+    for model in (denoiser, lambda y, s: denoiser(y, s).double()):
+        torch.manual_seed(5)
+        outs.append(getattr(ours, f"sample_{name}")(model, x, sigmas, disable=True))
+    assert torch.equal(*outs)

@@ -17,13 +17,20 @@ Known differences, other than rounding:
 * ``eta`` of the ancestral samplers and ``r`` of ``dpmpp_sde`` are limited to [0, 1] and (0, 1),
   ``order`` of ``lms`` to 1 .. 4. ``dpm_adaptive`` only goes from sigma_max down to sigma_min.
 * The multistep SDE samplers also take a single step to sigma = 0.
-* Half-precision samples are kept in float32 between the calls of the model.
+* Half-precision samples are kept in float32 between the calls of the model, which gets them in the
+  dtype of x; so are the samples that are returned. k-diffusion's become float32 on the way.
+* A model that returns float64 for others than float64 samples has its outputs rounded to float32.
 * ``x`` in what a callback is given is a copy.
+* ``DPMSolver``, ``PIDStepSizeController``, ``BatchedBrownianTree`` and ``linear_multistep_coeff``,
+  of which its samplers are made, are not here.
 * Without torchsde the default noise of the SDE samplers is that of ``noise.PathNoise``: of the same
   law, from the same seed of torch's generator, but other numbers.
 """
 
 from .adaptive import sample_dpm_adaptive as sample_dpm_adaptive
+from .likelihood import log_likelihood as log_likelihood
+from .noise import BrownianTreeNoiseSampler as BrownianTreeNoiseSampler
+from .noise import independent as default_noise_sampler  # noqa: F401
 from .samplers import sample_dpm_2 as sample_dpm_2
 from .samplers import sample_dpm_2_ancestral as sample_dpm_2_ancestral
 from .samplers import sample_dpm_fast as sample_dpm_fast
@@ -36,3 +43,10 @@ from .samplers import sample_euler as sample_euler
 from .samplers import sample_euler_ancestral as sample_euler_ancestral
 from .samplers import sample_heun as sample_heun
 from .samplers import sample_lms as sample_lms
+from .sigmas import append_zero as append_zero
+from .sigmas import get_ancestral_step as get_ancestral_step
+from .sigmas import get_sigmas_exponential as get_sigmas_exponential
+from .sigmas import get_sigmas_karras as get_sigmas_karras
+from .sigmas import get_sigmas_polyexponential as get_sigmas_polyexponential
+from .sigmas import get_sigmas_vp as get_sigmas_vp
+from .sigmas import to_d as to_d

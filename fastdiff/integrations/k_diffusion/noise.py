@@ -40,6 +40,42 @@ class TreeNoise:
         return -self.tree(sigma_next, sigma) / math.sqrt(sigma - sigma_next)
 
 
+class BrownianTreeNoiseSampler:
+    """k-diffusion's sampler of that name: increments of Brownian motion between two levels, over
+    the square root of the distance.
+
+    Args:
+        x: [B, ...] samples like it.
+        sigma_min, sigma_max: the levels between which the path is.
+        seed: of the path; a list has one for each sample. None: of torch's default generator.
+        transform: from levels to times of the path.
+    """
+
+    def __init__(self, x, sigma_min, sigma_max, seed=None, transform=lambda x: x):
+        self.transform = transform
+        ends = sorted(float(transform(torch.as_tensor(s))) for s in (sigma_min, sigma_max))
+        if seed is None:
+            seed = int(torch.randint(2**63 - 1, ()))
+        self.batched = isinstance(seed, (list, tuple))
+        if self.batched and len(seed) != len(x):
+            raise ValueError(f"seed: expected a number or {len(x)}, got {len(seed)} of them")
+        pairs = zip(x, seed, strict=True) if self.batched else [(x, seed)]
+        kind = TreeNoise if importlib.util.find_spec("torchsde") else _path
+        self.paths = [kind(part, *ends, its) for part, its in pairs]
+
+    def __call__(self, sigma, sigma_next):
+        times = [float(self.transform(torch.as_tensor(s))) for s in (sigma, sigma_next)]
+        high, low = max(times), min(times)
+        # upwards the increment is that of the path, downwards its negative
+        sign = 1.0 if times[0] > times[1] else -1.0
+        drawn = [sign * path(high, low) for path in self.paths]
+        return torch.stack(drawn) if self.batched else drawn[0]
+
+
+def _path(x, low, high, seed):
+    return PathNoise(x, high, seed)
+
+
 class PathNoise:
     """The increments of fastdiff's own path (``sampling.brownian``). Sample b has the path of seed
     + b, whatever the number of steps, the batch and the device."""

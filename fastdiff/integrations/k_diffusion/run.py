@@ -113,10 +113,16 @@ def run(call: Call, sigmas, solver, noise: Noise | None = None, levels=None) -> 
                 )  # fmt: skip
             if asked[k]:
                 draw(k)
-            state.step(denoised)
+            state.step(_narrowed(denoised, x))
             if k == table.nfe or step_of[k + 1] > i:
                 bar.update()
     return state.x.to(x.dtype)
+
+
+def _narrowed(denoised, x):
+    """A model may be more precise than its samples; a row is not."""
+    is_wider = isinstance(denoised, Tensor) and denoised.dtype == torch.float64 != x.dtype
+    return denoised.float() if is_wider else denoised
 
 
 def host_levels(sigmas) -> np.ndarray:
