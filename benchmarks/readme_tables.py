@@ -1,4 +1,4 @@
-"""The README's tables of speed, written from committed results.
+"""The README's tables, written from committed results.
 
     python benchmarks/readme_tables.py
 
@@ -11,6 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 README, RESULTS = ROOT / "README.md", ROOT / "benchmarks" / "results"
 PEERS = {"dropin": ("dropin-cpu.json", "diffusers"), "training": ("training-cpu.json", "eager")}
+QUALITY = "quality-cpu.json", "quality-cpu-ddpm.json"
 STEP, STEP_PEERS = "cpu-epyc.json", ("diffusers", "eager", "compiled")
 
 
@@ -55,9 +56,28 @@ def step_table() -> str:
     return "\n".join(lines)
 
 
+def quality_table() -> str:
+    """One row for each solver, under those of as many real digits."""
+    lines = ["| solver | steps | samples | in the asked class | FD to test | FD to train |"]
+    lines.append("|---" * 6 + "|")
+    for r in [r for name in QUALITY for r in json.loads((RESULTS / name).read_text())["records"]]:
+        name = "real training digits" if r["name"] == "real" else r["name"]
+        samples = f"{r['seeds']} x {r['samples']}" if r["seeds"] > 1 else r["samples"]
+        marks = mean(r["agreement"], 100, " %"), mean(r["FD to test"]), mean(r["FD to train"])
+        lines.append(f"| {' | '.join(map(str, [name, r['steps'] or '', samples, *marks]))} |")
+    return "\n".join(lines)
+
+
+def mean(value: dict, factor: float = 1.0, unit: str = "") -> str:
+    spread = "" if value["sd"] is None else f" +- {factor * value['sd']:.2f}"
+    return f"{factor * value['mean']:.2f}{spread}{unit}"
+
+
 def write(page: str) -> str:
     """The page with its tables replaced."""
-    tables = {"steps": step_table()} | {name: table(name) for name in PEERS}
+    tables = {"quality": quality_table(), "steps": step_table()} | {
+        name: table(name) for name in PEERS
+    }
     for name, text in tables.items():
         begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
         before, _, rest = page.partition(begin)

@@ -37,5 +37,5 @@ def test_the_tables_are_those_of_the_results():
 
 
 def test_a_page_without_the_place_of_its_tables_is_refused():
-    with pytest.raises(ValueError, match="page: expected <!-- steps -->"):
+    with pytest.raises(ValueError, match="page: expected <!-- quality -->"):
         readme_tables.write("no tables")
