@@ -21,6 +21,10 @@ from fastdiff.models import Member, Space, find
 from .config import TrainConfig
 
 FORMAT = "fastdiff-training-3"
+LONGER = (
+    ": the learning rate falls to zero over all steps, so its past would have been another one; "
+    "for a longer or shorter run begin a new one"
+)
 
 
 @dataclass
@@ -184,8 +188,10 @@ def load_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
         )
     for name, given in config.to_dict().items():
         if saved[name] != given:
+            why = LONGER if name == "steps" else ""
             raise ValueError(
-                f"config: expected the checkpoint's {name}={saved[name]!r}, got {name}={given!r}"
+                f"config: expected the checkpoint's {name}={saved[name]!r}, "
+                f"got {name}={given!r}{why}"
             )
     with _damage(path):
         state.model.load_state_dict(file.parts["model"])

@@ -69,6 +69,27 @@ def test_two_gloo_processes_give_the_loss_of_one(tmp_path):
         torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-4)
 
 
+def test_torchrun(tmp_path):
+    """The command line under torchrun: two processes, one folder, the losses of one process."""
+    environment = {
+        **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "",
+        "OMP_NUM_THREADS": "1",
+    }  # fmt: skip
+    torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    options = ["--steps", "3", "--batch", "8", "--hidden", "8", "--dropout", "0", "--every", "2"]
+    logs = []
+    for name, start in (("one", []), ("two", torchrun)):
+        command = [sys.executable, "-m", *start, "fastdiff", "train", "ddpm", *options]
+        command += ["--device", "cpu", "--out", str(tmp_path / name)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.replace("\n", "").count("trained for 3 steps") == 1  # said once
+        logs.append(read_log(tmp_path / name / "loss.csv"))
+    assert [row["step"] for row in logs[1]] == [2, 3]
+    for alone, together in zip(*logs, strict=True):
+        assert alone == pytest.approx(together, rel=1e-4)
+
+
 def test_shares_of_a_batch():
     assert World().share(5) == slice(0, 5)
     assert [World(r, 4).share(8) for r in (0, 3)] == [slice(0, 2), slice(6, 8)]

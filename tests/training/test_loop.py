@@ -174,7 +174,10 @@ def test_train_writes_the_folder_and_resumes(tmp_path):
     assert (tmp_path / "loss.png").stat().st_size > 1000
     again = train(short, DATA, DATA, tmp_path, resume=True, every=2, progress=False)
     assert again.step == 4 and same(done.model, again.model)
-    with pytest.raises(ValueError, match="config: expected the checkpoint's steps=4, got steps=5"):
+    message = (
+        "config: expected the checkpoint's steps=4, got steps=5: the learning rate falls to zero"
+    )
+    with pytest.raises(ValueError, match=message):
         train(config(steps=5), DATA, DATA, tmp_path, resume=True)
     with pytest.raises(FileExistsError, match="out: expected a folder without a run, got"):
         train(short, DATA, DATA, tmp_path)
