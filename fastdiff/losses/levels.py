@@ -91,7 +91,8 @@ def _at(schedule: Schedule, t):
 
 def _stacked(schedule: Schedule, t: Tensor, columns) -> Tensor:
     t = t if t.is_floating_point() else t.to(torch.get_default_dtype())
-    return torch.stack(torch.broadcast_tensors(*columns(_at(schedule, t), t)), 1)
+    known = schedule if is_compiling() else _at(schedule, t)  # the compiler sees to it itself
+    return torch.stack(torch.broadcast_tensors(*columns(known, t)), 1)
 
 
 def _filled(schedule: Schedule, t: np.ndarray, columns, dtype: torch.dtype) -> Tensor:

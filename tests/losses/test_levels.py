@@ -105,3 +105,15 @@ def test_somebodys_own_weight_sees_tensors():
     schedule, t = schedules.RectifiedFlow(), torch.tensor([0.2, 0.7])
     found = losses.target_weight(schedule, t, "x0", weight)
     torch.testing.assert_close(found, torch.tensor([1.0, 2.0]))
+
+
+def test_it_compiles():
+    """In one graph, with the values of the eager one."""
+    schedule, x0, t = schedules.VPLinear(), torch.ones(2, 3), torch.tensor([0.2, 0.7])
+    options = {"schedule": schedule, "weight": weights.MinSNR()}
+
+    def loss(x0, t, eps):
+        return losses.denoising_loss(lambda x, t: 0.5 * x, x0, t, eps, **options)
+
+    compiled = torch.compile(loss, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x0, t, x0), loss(x0, t, x0))
