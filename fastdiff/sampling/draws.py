@@ -15,7 +15,7 @@ def index_of(samples: Sequence[int], like: torch.Tensor):
     """What picks these samples out of a batch, brought to its device without a wait."""
     if len(samples) == len(like):
         return slice(None)
-    return torch.tensor(samples).to(like.device, non_blocking=True)
+    return torch.tensor(samples, device="cpu").to(like.device, non_blocking=True)
 
 
 class Draws:
