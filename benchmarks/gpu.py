@@ -39,6 +39,7 @@ from fastdiff.sampling.graph import StepGraph, capture_cuda
 
 MIB = 2**20
 LARGE = [(64, 4, 256, 256), (256, 4, 256, 256)]  # states of 64 and 256 MiB
+CHAINS = (2**18, 64)  # 64 MiB of small samples, eight in a block
 SMALL = (1, 4, 64, 64)
 WORKS = (DDIM, DPMPP_2M, DDPM)
 AHEAD = 40_000  # cycles by which the host may run ahead, for each call: about 20 us
@@ -101,7 +102,7 @@ def traffic(row: np.ndarray, numel: int, model_bytes: int, outputs: int = 2) -> 
     return numel * (4 * int(passes) + 2 * outputs * model_bytes)
 
 
-def large_step(case: Case, dtype: torch.dtype, rounds: int) -> dict:
+def large_step(case: Case, dtype: torch.dtype, rounds: int, bar: Bar | None = None) -> dict:
     """Bandwidth of the step over that of a copy that moves as many bytes."""
     runner, calls = Step(case, dtype), 20
     check_step(runner)
@@ -114,15 +115,18 @@ def large_step(case: Case, dtype: torch.dtype, rounds: int) -> dict:
         "TB/s": moved / np.median(spent) / 1e6,
         "TB/s of the copy": moved / np.median(copied) / 1e6,
     }
-    name = f"{case.work.name}, {numel * 4 // MIB} MiB, {str(dtype)[6:]} model: bandwidth"
-    return record(name, "of a copy's", np.median(copied) / spent, AtLeast(0.9), **speed)
+    size = f"{numel * 4 // MIB} MiB in {case.shape[0]} samples"
+    name = f"{case.work.name}, {size}, {str(dtype)[6:]} model: bandwidth"
+    return record(name, "of a copy's", np.median(copied) / spent, bar, **speed)
 
 
 def large_steps(rounds: int):
     for shape in LARGE:
         for work in WORKS:
             for dtype in (torch.float32, torch.bfloat16):
-                yield large_step(Case(work, shape), dtype, rounds)
+                yield large_step(Case(work, shape), dtype, rounds, AtLeast(0.9))
+    for work in WORKS:
+        yield large_step(Case(work, CHAINS), torch.float32, rounds)
 
 
 def small_step(case: Case, rounds: int):

@@ -131,6 +131,25 @@ static std::vector<std::vector<char>> walk(Case c, bool& once, Seen& seen) {
   return written(c);
 }
 
+/// Order statistics with ties, infinities and a magnitude that kept the sign of zero.
+template <class T>
+static bool ranks_agree() {
+  const T given[] = {T(0), -T(0), T(1), T(1), T(INFINITY), T(1e-40), T(2), T(0.5)};
+  for (int64_t n = 1; n <= 300; n += 13) {
+    std::vector<T> magnitude, sorted;
+    for (int64_t i = 0; i < n; ++i)
+      magnitude.push_back(pick(0, 1) ? given[pick(0, 7)] : std::abs(T(real())));
+    for (const T value : magnitude) sorted.push_back(std::abs(value));
+    std::sort(sorted.begin(), sorted.end());
+    static cuda::Selection<T> scratch;
+    const int64_t rank = pick(0, static_cast<int>(n - 1));
+    const T found =
+        cuda::select_rank<T>(kAlone, scratch, n, rank, [&](int64_t i) { return magnitude[i]; });
+    if (memcmp(&found, &sorted[rank], sizeof(T)) != 0) return false;
+  }
+  return true;
+}
+
 /// The last run of the last sample of a state of 3 x (2^31 + 4) elements.
 static bool huge_indices() {
   const int64_t numel = (int64_t{1} << 31) + 4;
@@ -331,6 +350,7 @@ int main() {
   if (std::min({seen.wide, seen.small, seen.several, seen.common}) < 100) {
     return fail("a kind of grid was hardly exercised", 0);
   }
+  if (!ranks_agree<float>() || !ranks_agree<double>()) return fail("order statistics", 0);
   if (!huge_indices()) return fail("indices beyond 2^31", 0);
   if (!normals_agree<float>(cpu) || !normals_agree<double>(cpu)) return fail("normals", 0);
   int wide = 0;
