@@ -52,9 +52,11 @@ class StepGraph:
 
     def release(self) -> None:
         """Let another run have the graph, which will wait on the device for what is enqueued."""
-        if self.state.x.is_cuda:
-            self._finished = torch.cuda.current_stream(self.state.x.device).record_event()
-        self._in_use.release()
+        try:
+            if self.state.x.is_cuda:
+                self._finished = torch.cuda.current_stream(self.state.x.device).record_event()
+        finally:
+            self._in_use.release()
 
     def fits(self, state, inputs: dict) -> bool:
         """Whether the graph can do another run's work."""
