@@ -41,9 +41,8 @@ def text(results: dict) -> str:
         f"| {', '.join(t['runs'])} | {t['target']} | {'yes' if t['holds'] else 'NO'} |"
         for t in results["targets"]
     ]
-    where = (
-        f"All of it took {results['seconds']:.0f} s with {results['machine']['threads']} threads"
-    )
+    threads = results["machine"]["threads"]
+    where = f"All of it took {results['seconds']:.0f} s with {threads} thread{'s' * (threads > 1)}"
     parts = [models, [f"{where} of an {results['machine']['cpu']}."], *sweeps, targets]
     return "\n\n".join("\n".join(part) for part in parts)
 

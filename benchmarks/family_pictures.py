@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 from torch import Tensor
 
 import fastdiff as fd
@@ -76,8 +77,10 @@ def bound(model: Member, exam) -> Figure:
         ):
             found = model.bound(exam.x, exam.keys, variance)
             total = found.bits_per_dim(model.space.dims).mean().item()
-            axes.plot(found.table() * scale, label=f"{name} variance: {total:.2f} in all")
-    axes.set(xlabel="timestep", ylabel="bits per dimension", yscale="log")
+            steps = np.arange(1, len(model.times) + 1)  # the curves differ in the first few
+            axes.plot(steps, found.table() * scale, ".-", ms=4, lw=0.9,
+                      label=f"{name} variance: {total:.2f} in all")  # fmt: skip
+    axes.set(xlabel="timestep + 1", ylabel="bits per dimension", xscale="log", yscale="log")
     axes.legend()
     return figure
 
@@ -110,16 +113,21 @@ def guidance(numbers: dict) -> Figure:
             float(k.split(" at ")[1]): v for k, v in numbers.items() if k.startswith(f"{what} at ")
         }
         axes.plot(points.keys(), points.values(), style)
+        low, high = min(points.values()), max(points.values())  # at last, of FD
         axes.set_ylabel("share of the class asked for" if what == "accuracy" else "FD",
                         color=style[:2])  # fmt: skip
     left.set(xlabel="guidance scale", ylim=(0, 1.05))
     right.set(yscale="log")
+    right.yaxis.set_major_formatter(ScalarFormatter())
+    right.yaxis.set_minor_formatter(NullFormatter())
+    right.set_yticks([t for t in (1, 2, 5, 10, 20, 50, 100) if low / 1.3 < t < high * 1.3])
     return figure
 
 
 MEANS = torch.tensor([[-2.0, -1.0], [2.0, 1.5], [1.0, -2.0]], dtype=torch.float64)
 WEIGHTS = torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64)
 SPREAD = 0.09  # variance of each part
+PATHS = 6  # that are drawn
 
 
 def exact(schedule):
@@ -155,7 +163,9 @@ def mixture() -> Figure:
             exact(schedule), x, table, seeds=keys, callback=lambda s, p=path: p.append(s.x.clone())
         )
         lines = torch.stack(path).numpy()
-        axes.plot(lines[:, :12, 0], lines[:, :12, 1], lw=0.6, alpha=0.8)
+        # Langevin steps at each level make a tangle of a path: of it where each level ends.
+        shown = lines[:: solver.repeats] if hasattr(solver, "repeats") else lines
+        axes.plot(shown[:, :PATHS, 0], shown[:, :PATHS, 1], lw=0.5, alpha=0.8)
         axes.plot(*lines[-1].T, "k.", ms=3)
         axes.plot(*MEANS.T, "rx")
         axes.set(title=name, xlim=(-7, 7), ylim=(-7, 7), aspect="equal")

@@ -64,12 +64,12 @@ def _vdm(model: VDM, keys: Tensor, y=None, steps: int = 100) -> Tensor:
 
 
 def _ddpm(model: DDPM, keys: Tensor, y=None, scale: float = 1.0) -> Tensor:
-    """All timesteps, with the large variance (or, if that is learned, the same: samples differ
-    little, the bound is what gains)."""
-    table = fd.solvers.DDPM("fixed_large").lower(
+    """All timesteps, with the large variance or the learned one."""
+    learned = model.config.variance == "learned"
+    table = fd.solvers.DDPM("learned_range" if learned else "fixed_large").lower(
         model.schedule, model.config.timesteps, prediction=model.prediction, clip=1.0
     )
-    return _guided(_prediction_only(model), model, keys, table, y, scale)
+    return _guided(model, model, keys, table, y, scale)
 
 
 def _sde(model: ScoreSDE, keys: Tensor, y=None, scale: float = 1.0, steps: int = 20, solver=None):
@@ -110,13 +110,3 @@ def _guided(network, model, keys, table, y, scale) -> Tensor:
         network, x, table, seeds=keys, guidance=fd.guidance.CFG(float(scale)),
         cond={"y": y}, uncond={"y": null},
     )  # fmt: skip
-
-
-def _prediction_only(model: DDPM):
-    """The model without the channels of a learned variance."""
-    channels = model.space.shape[0]
-
-    def network(x, t, y=None):
-        return model(x, t, y)[:, :channels]
-
-    return network

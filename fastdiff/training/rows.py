@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import fastdiff as fd
 from fastdiff import elbo, noise
 from fastdiff.elbo import bits_per_dim
 from fastdiff.likelihood import Exact, Hutchinson, dequantise, log_likelihood
@@ -42,16 +43,28 @@ def row(
             if isinstance(model, member):
                 result |= numbers(model, exam)
         if samples and exam.train.classes > 1 and not isinstance(model, Classifier | NCSN):
-            result["FD"] = exam.distance(draw(model, SAMPLES, seed=10_000).cpu())
+            y = _labels(model, exam.device)  # a model of classes is asked for all of them alike
+            result["FD"] = exam.distance(draw(model, SAMPLES, seed=10_000, y=y).cpu())
     return result
+
+
+def _labels(model: Member, device) -> Tensor | None:
+    if getattr(model, "label_dropout", 1) == 1:
+        return None
+    return (torch.arange(SAMPLES) % model.space.classes).to(device)
 
 
 def _vae(model: VAE, exam: Exam) -> dict[str, float]:
     dims = model.space.dims
-    shape = (64, len(exam.x), model.config.latent)
-    eps = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(exam.device)
-    log_w = model.log_weights(exam.x, eps)
-    nats, iwae = -log_w.mean().item(), -elbo.importance_weighted(log_w).mean().item()
+
+    def log_weights(seed: int) -> Tensor:
+        shape = (64, len(exam.x), model.config.latent)
+        eps = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(exam.device)
+        return model.log_weights(exam.x, eps)
+
+    # Of other samples: of the same ones no bound could be the looser one.
+    nats = -log_weights(0).mean().item()
+    iwae = -elbo.importance_weighted(log_weights(1)).mean().item()
     result = {"nats": nats, "IWAE64 nats": iwae}
     result["KL nats"] = model.terms(exam.x, exam.keys)[1].mean().item()
     if model.likelihood.kind != "gaussian":
@@ -131,20 +144,38 @@ def _sde(model: ScoreSDE, exam: Exam) -> dict[str, float]:
         return bits_per_dim(-found.log_prob, model.space.dims, exam.width)
 
     every = bpd(slice(None), Hutchinson(seeds=4))
-    result = {"bpd": every.mean().item(), "bpd error": every.std().item() / len(every) ** 0.5}
+    name = "bpd" if y is None else "bpd given y"
+    result = {name: every.mean().item(), "bpd error": every.std().item() / len(every) ** 0.5}
     if model.space.dims <= 64:
         some = slice(48)
         difference = every[some] - bpd(some, Exact())
         result["Hutchinson - exact"] = difference.mean().item()
         result["its error"] = difference.std().item() / len(difference) ** 0.5
     if y is not None:
-        labels = torch.arange(SAMPLES) % model.space.classes
-        for scale in SCALES:
-            images = draw(model, SAMPLES, seed=20_000, y=labels.to(exam.device), scale=scale).cpu()
-            right = exam.judge.classify(images) == labels
-            result[f"accuracy at {scale:g}"] = right.double().mean().item()
-            result[f"FD at {scale:g}"] = exam.distance(images)
+        result |= _guidance(model, exam)
     return result
+
+
+def _guidance(model: ScoreSDE, exam: Exam) -> dict[str, float]:
+    """What classifier-free guidance does by its scale, and two solvers in five steps without."""
+    labels, result = _labels(model, "cpu"), {}
+    at = {"seed": 20_000, "y": labels.to(exam.device)}
+    for scale in SCALES:
+        images = draw(model, SAMPLES, scale=scale, **at).cpu()
+        right = exam.judge.classify(images) == labels
+        result[f"accuracy at {scale:g}"] = right.double().mean().item()
+        result[f"FD at {scale:g}"] = exam.distance(images)
+        result[f"class std at {scale:g}"] = _spread(images, labels)
+    for name, solver in (("DDIM(5)", fd.solvers.DDIM()), ("2M(5)", fd.solvers.DPMpp2M())):
+        images = draw(model, SAMPLES, steps=5, solver=solver, scale=1.0, **at).cpu()
+        result[f"{name} FD"] = exam.distance(images)
+    return result
+
+
+def _spread(images: Tensor, labels: Tensor) -> float:
+    """Standard deviation of the pixels of a class, over all pixels and classes."""
+    variances = [images[labels == k].var(0).mean() for k in labels.unique()]
+    return torch.stack(variances).mean().sqrt().item()
 
 
 def _ncsn(model: NCSN, exam: Exam) -> dict[str, float]:

@@ -4,8 +4,10 @@ import pytest
 import torch
 from runs import config, data
 
+import fastdiff as fd
 from fastdiff.models import find
 from fastdiff.training import draw as draw_module
+from fastdiff.training import exam, rows
 from fastdiff.training.draw import draw
 from fastdiff.training.judge import frechet_distance, judge
 
@@ -76,3 +78,48 @@ def test_a_classifier_draws_nothing():
     model = find("classifier")(config("classifier").model, data().space)
     with pytest.raises(TypeError, match="model: expected a generative member, got Classifier"):
         draw(model, 1)
+
+
+@pytest.mark.parametrize("fraction", [-1.0, 1.0])
+def test_a_learned_variance_is_sampled_with(fraction):
+    """Its ends are the two fixed ones."""
+    model = find("ddpm")(config("ddpm", model={"variance": "learned"}).model, data().space).eval()
+    with torch.no_grad():
+        model.net.out.weight.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+        model.net.out.weight[64:] = 0
+        model.net.out.bias[64:] = fraction
+    name = "fixed_small" if fraction < 0 else "fixed_large"
+    table = fd.solvers.DDPM(name).lower(model.schedule, 100, prediction="eps", clip=1.0)
+    keys = fd.noise.keys(3, 4)
+    x = float(model.schedule.sigma(table.t[0])) * fd.noise.draw(keys, (1, 8, 8))
+    with torch.no_grad():
+        expected = fd.sample(lambda x, t: model(x, t)[:, :1], x, table, seeds=keys).clamp(-1, 1)
+    torch.testing.assert_close(draw(model, 4, seed=3), expected, rtol=1e-3, atol=1e-3)
+
+
+# Rows.
+
+
+def test_the_tighter_bound_is_of_other_samples():
+    """Of the same ones it could not be the looser."""
+    model, seen = find("vae")(config("vae").model, data().space).eval(), []
+    usual = model.log_weights
+    model.log_weights = lambda x, eps: seen.append(eps) or usual(x, eps)
+    with torch.no_grad():
+        rows._vae(model, exam.Exam(data(), data(20)))
+    assert len(seen) == 2 and (seen[0] != seen[1]).all()
+
+
+def test_numbers_of_a_conditional_model_say_so(monkeypatch):
+    monkeypatch.setattr(rows, "SAMPLES", 40)
+    monkeypatch.setattr(exam, "judge", lambda *args, **options: judge(
+        *args, **options | {"epochs": 1}))  # fmt: skip
+    settings = config("sde", model={"label_dropout": 0.2})
+    torch.manual_seed(0)
+    model, labels = find("sde")(settings.model, data().space).eval(), []
+    usual = model.forward
+    model.forward = lambda x, t, y=None: labels.append(y) or usual(x, t, y)
+    found = rows.row(model, settings, exam.Exam(data(60), data(30)))
+    assert "bpd" not in found and "bpd given y" in found
+    assert {"DDIM(5) FD", "2M(5) FD", "class std at 8", "FD at 1.5"} <= found.keys()
+    assert all(y is not None for y in labels)  # and neither is the FD of the null class
