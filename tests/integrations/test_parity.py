@@ -31,6 +31,22 @@ ALL = [
 ]
 
 
+#: Where results are more than TOLERANCE from those of stock, and why. What stock does in float64 is
+#: as near to ours as to stock's each time, if not nearer.
+BEYOND = {
+    "UnCLIPScheduler": "x0 is a difference over alpha = 5e-5 where it starts: half a unit in the "
+    "last place of the sample is 1e-3 of x0",
+    "DEISMultistepScheduler": "stock: differences of logarithms of float32 sigmas, divided by each "
+    "other, are off by 2e-4; ours by 4e-5",
+    "DPMSolverMultistepScheduler": "beta sigmas in 5 steps: both are off by 9e-5",
+    "DPMSolverMultistepInverseScheduler": "stock: the same differences, off by 1e-4; ours by 2e-7",
+    "UniPCMultistepScheduler": "of eps instead of x0 from sigma = 157: both multiply roundings by "
+    "sigma / alpha; stock is off by 5e-4, ours by 4e-4",
+    "SASolverScheduler": "stock: integrals that are differences of exponentials, off by 4e-4; ours "
+    "by 2e-4, of roundings that the corrector multiplies",
+}
+
+
 def tolerance_of(scheduler):
     """In sigma space a table without terminal signal starts at 4096, in float32."""
     from_nothing = scheduler.config.get("rescale_betas_zero_snr", False)
@@ -56,7 +72,7 @@ def rounding_of(scheduler, x):
     return float(max(now.max(), kept) * 2.0**-23 * x.abs().max())
 
 
-def assert_same(ours, stock, truth, x, tolerance=TOLERANCE, rounding=0.0):
+def assert_same(name, ours, stock, truth, x, tolerance=TOLERANCE, rounding=0.0):
     """Results of two loops: everything that they hold, step by step."""
     assert len(ours) == len(stock)
     for mine, theirs, exact in zip(ours, stock, truth, strict=True):
@@ -70,6 +86,7 @@ def assert_same(ours, stock, truth, x, tolerance=TOLERANCE, rounding=0.0):
             assert value.dtype == wanted.dtype and value.shape == wanted.shape
             gap = distance(value, wanted)
             if gap > tolerance * scale:
+                assert name in BEYOND, (name, key, gap)
                 # two orders of rounding are never quite alike
                 allowed = max(1.2 * distance(wanted, exact[key]), rounding)
                 assert distance(value, exact[key]) <= allowed, (key, gap)
@@ -94,7 +111,7 @@ def test_whole_trajectories(monkeypatch, name, config, options, steps):
     in_single(monkeypatch, exact)
     truth = loop(exact, x.double(), **options)[0]
     unit = x.double() / x.double().std()
-    assert_same(mine, theirs, truth, x, tolerance_of(stock), rounding_of(ours, unit))
+    assert_same(name, mine, theirs, truth, x, tolerance_of(stock), rounding_of(ours, unit))
 
 
 def test_every_class_has_cases():
