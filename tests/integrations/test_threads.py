@@ -121,6 +121,18 @@ def test_a_copy_made_midway_goes_on_in_another_thread(name):
     assert_equal(in_threads(lambda: loop(twin, middle, rest)[0])[0], wanted)
 
 
+def test_copies_are_made_while_another_thread_begins():
+    _, scheduler = pair("DDIMScheduler", plain("DDIMScheduler"), STEPS)
+
+    class Slow:  # to be copied: a step is taken meanwhile
+        def __deepcopy__(self, memo):
+            loop(scheduler, start(scheduler))
+            return self
+
+    scheduler.first = Slow()
+    assert copy.deepcopy(scheduler).first is scheduler.first
+
+
 @every
 def test_every_step_in_a_thread_of_its_own(name):
     """As an executor of asyncio may do."""

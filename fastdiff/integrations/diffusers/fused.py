@@ -298,6 +298,9 @@ class Fused:
             )
         return done
 
+    def __getstate__(self):
+        return dict(vars(self))  # another thread may begin to step while this one copies
+
     def __copy__(self):
         made = self.__class__.__new__(self.__class__)
         vars(made).update(vars(self))
