@@ -1,13 +1,12 @@
 from dataclasses import dataclass
 
 from .base import Stage
-from .kappa import FirstOrder, kept
+from .kappa import Eta
 from .linear import EPS, M, Z
-from .options import check_eta
 
 
 @dataclass(frozen=True)
-class DDIM(FirstOrder):
+class DDIM(Eta):
     """DDIM. Song, Meng and Ermon 2021, "Denoising diffusion implicit models", eqs. 12 and 16.
 
     x_s = alpha_s x0 + sqrt(sigma_s^2 - c^2) eps + c z,   c = eta sigma_s sqrt(1 - e^{-2h})
@@ -22,18 +21,7 @@ class DDIM(FirstOrder):
             clipping.
     """
 
-    eta: float = 0.0
     keep_eps: bool = False
-
-    def __post_init__(self):
-        check_eta(self)
-
-    @property
-    def stochastic(self):
-        return self.eta > 0
-
-    def kappa(self, t, s):
-        return kept(self.eta, t, s)
 
     def steps(self, path):
         if not self.keep_eps:

@@ -1,13 +1,12 @@
 from dataclasses import dataclass
 
 from .base import Stage
-from .kappa import FirstOrder, kept
+from .kappa import Eta
 from .linear import EPS_U, M, Z
-from .options import check_eta
 
 
 @dataclass(frozen=True)
-class DDIMCFGpp(FirstOrder):
+class DDIMCFGpp(Eta):
     """DDIM with CFG++. Chung et al. 2024, "CFG++: manifold-constrained classifier free guidance",
     algorithm 2.
 
@@ -19,18 +18,6 @@ class DDIMCFGpp(FirstOrder):
     Attributes:
         eta: as in ``DDIM``.
     """
-
-    eta: float = 0.0
-
-    def __post_init__(self):
-        check_eta(self)
-
-    @property
-    def stochastic(self):
-        return self.eta > 0
-
-    def kappa(self, t, s):
-        return kept(self.eta, t, s)
 
     def steps(self, path):
         for _, t, s in path.steps():

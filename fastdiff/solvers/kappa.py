@@ -13,6 +13,7 @@ from math import sqrt
 
 from .base import Solver, Stage
 from .linear import EPS, Lin, M, X, Z
+from .options import check_eta
 from .path import Path, Point, decay, gap
 from .phi import I
 
@@ -42,6 +43,23 @@ class FirstOrder(Solver):
     def steps(self, path: Path) -> Iterator[Stage]:
         for _, t, s in path.steps():
             yield Stage(x=first_order(t, s, self.kappa(t, s)) + self.noise(t, s) * Z, at=s)
+
+
+@dataclass(frozen=True)
+class Eta(FirstOrder):
+    """kappa is that of DDIM with ``eta``, 0 to 1."""
+
+    eta: float = 0.0
+
+    def __post_init__(self):
+        check_eta(self)
+
+    @property
+    def stochastic(self):
+        return self.eta > 0
+
+    def kappa(self, t, s):
+        return kept(self.eta, t, s)
 
 
 def kept(eta: float, t: Point, s: Point) -> float:
