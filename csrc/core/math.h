@@ -5,7 +5,6 @@
 
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <type_traits>
 
 #include "core/macros.h"
@@ -160,7 +159,7 @@ FD_HD T most_exponent() {
 /// e^x to multiply `a` with: infinite where it overflows, but nothing stays nothing.
 template <class T>
 FD_HD T exp_for_(T a, T x) {
-  const T infinity = std::numeric_limits<T>::infinity();
+  const T infinity = static_cast<T>(INFINITY);
   return select(a == 0, T(0), select(x > most_exponent<T>(), infinity, exp_(x)));
 }
 
@@ -177,7 +176,7 @@ FD_HD Exponential<T> exponential_of(T x, Octave<T, Int> o, T remainder) {
   const T scale = power_of_two(o.k), tail = o.r + remainder;
   const T minus_one = fma_(scale, tail, scale - T(1));
   const T excess = o.k == 0 ? remainder : minus_one - x;
-  const T infinity = std::numeric_limits<T>::infinity();
+  const T infinity = static_cast<T>(INFINITY);
   const T beyond = x <= most_exponent<T>() ? T(0) : x != x ? x : infinity;  // what is not a number
   return {fma_(scale, tail, scale) + beyond, minus_one + beyond, excess + beyond};
 }
