@@ -4,14 +4,14 @@ waits."""
 import copy
 import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import TESTS
 from device_calls import DEVICE, needs_cuda
 
 pytest.importorskip("diffusers")
-sys.path.insert(0, str(TESTS / "integrations"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integrations"))
 
 from loops import evaluated, start, takes  # noqa: E402
 from step_calls import CALLS, plainly  # noqa: E402
