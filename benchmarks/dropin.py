@@ -1,6 +1,6 @@
 """What the drop-in schedulers cost beside those of diffusers, called as pipelines call them.
 
-    python benchmarks/dropin.py [--quick] [--threads N] [--only TEXT] [--out FILE]
+    python benchmarks/dropin.py [--quick] [--threads N] [--only TEXT] [--json FILE]
 
 Both sides first have to make the same samples. Then they run in interleaved rounds, a whole
 trajectory each: a ratio is the median over rounds of diffusers / fastdiff. The time is that of one
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help=f"default {ROUNDS}, quick {QUICK_ROUNDS}")
     parser.add_argument("--only", default="", help="only cases whose name contains this")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--out", type=Path, help="where to write the figures, as JSON")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
     args = parser.parse_args()
     rounds = args.rounds or (QUICK_ROUNDS if args.quick else ROUNDS)
     torch.set_num_threads(args.threads)
@@ -202,9 +202,9 @@ def main() -> None:
                 status.update(name)
                 records.append(measure(name, make(), rounds, unit, least))
     show(records, where, console, "step or call")
-    if args.out:
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps({"machine": where, "records": records}, indent=1) + "\n")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps({"machine": where, "records": records}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from .. import SamplerState, guidance, models, noise, schedules, solvers
 from ..solvers.table import LEVEL
+from .device import resolve
 from .plain import PlainLoop
 
 SUFFIXES = (".png", ".npz", ".safetensors")
@@ -26,19 +27,20 @@ def sample(
     classes: Annotated[str, typer.Option(help="Digits, such as 7 or 0-9 or 1,3,5")] = "0-9",
     n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of samples")] = 80,
     seed: Annotated[int, typer.Option(help="Sample b has seed SEED + b")] = 0,
-    device: Annotated[str, typer.Option(help="A torch device")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to draw: auto, cpu, cuda, ...")] = "cpu",
     model: Annotated[Path | None, typer.Option(help="Weights; default: the packaged ones")] = None,
     compare: Annotated[bool, typer.Option(help="Run the plain PyTorch loop too")] = True,
 ) -> None:
     """Draw digits with the packaged class-conditional model (or MODEL) and write them to OUT."""
     try:
         _check_out(out)
-        network = models.digits(device) if model is None else models.load(model, device)[0]
-        labels = torch.tensor(_cycle(_parse_classes(classes), n), device=device)
+        where = resolve(device)
+        network = models.digits(where) if model is None else models.load(model, where)[0]
+        labels = torch.tensor(_cycle(_parse_classes(classes), n), device=where)
         table = _lower(solver, steps)
         config = network.config
         shape = (config.channels, config.image_size, config.image_size)
-        x = noise.draw(noise.keys(seed, n, device=device), shape)
+        x = noise.draw(noise.keys(seed, n, device=where), shape)
         cfg = None if scale == 1 else guidance.CFG(scale)
         fused = SamplerState(table, x, seeds=seed, guidance=cfg)
         times = {"fastdiff": _run(network, fused, labels, scale, progress=True)}

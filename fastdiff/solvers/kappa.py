@@ -5,6 +5,8 @@
 
 carries alpha_t x0 + sigma_t eps to alpha_s x0 + sigma_s eps' for every kappa in [0, 1]; the solvers
 differ in nothing else.
+
+Over 60 lines: what all of them, and DDIM's relatives among them, share.
 """
 
 from collections.abc import Iterator

@@ -70,6 +70,7 @@ def test_the_loop_without_fastdiff_makes_the_same_samples(tmp_path, weights):
         (["s.png", "--classes", "\u00b2"], "classes: expected digits such as"),
         (["s.png", "--solver", "DDIMInverse"], "solver: expected one that goes from noise to data"),
         (["s.png", "--solver", "RePaint"], "solver: expected one that needs no known data"),
+        (["s.png", "--device", "cpy"], "device: expected auto, or a torch device"),
         (["s.png", "--seed", str(2**70)], "seed"),
     ],
 )
