@@ -125,7 +125,7 @@ def _check(model, table, guidance, cond, uncond, graph, callback):
             raise TypeError(
                 f"{name}: expected a dict of keyword arguments for the model, got {value!r}"
             )
-    if guidance is None and uncond is not None:
+    if guidance is None and uncond:
         raise ValueError("uncond: expected None without guidance, which alone reads it, got a dict")
     if guidance is not None and set(cond or {}) != set(uncond or {}):
         raise ValueError(
