@@ -48,7 +48,7 @@ def test_whole_trajectories(config, steps):
         for key in stock:
             scale = max(1.0, float(stock[key].std()))
             assert ours[key].dtype == stock[key].dtype
-            assert distance(ours[key], stock[key]) <= 1e-4 * scale, key
+            assert distance(ours[key], stock[key]) <= 1e-5 * scale, key
 
 
 def test_tuples():
