@@ -7,7 +7,7 @@ import pickle
 import pytest
 import torch
 from diffusers import guiders as stock
-from diffusers.hooks import LayerSkipConfig
+from diffusers.hooks import LayerSkipConfig, SmoothedEnergyGuidanceConfig
 from diffusers.modular_pipelines import StableDiffusionXLAutoBlocks
 from diffusers.modular_pipelines.modular_pipeline import BlockState
 from helpers import assert_within, same_bits
@@ -29,13 +29,29 @@ OPTIONS = [
     {"enabled": False},
 ]
 every = pytest.mark.parametrize("name", NAMES)
+# The name of the options of the third output.
+WEAKENED = {
+    "SkipLayerGuidance": "skip_layer_guidance",
+    "PerturbedAttentionGuidance": "perturbed_guidance",
+    "SmoothedEnergyGuidance": "seg_guidance",
+}
 
 
 def pair(name, **options):
     """The stock guider and ours."""
+    skips = LayerSkipConfig(indices=[0], fqn="blocks")
     if name == "AutoGuidance":
-        options["auto_guidance_config"] = LayerSkipConfig(indices=[0], fqn="blocks")
-        options["auto_guidance_layers"] = None
+        options |= {"auto_guidance_config": skips, "auto_guidance_layers": None}
+    if name in WEAKENED:
+        prefix = WEAKENED[name]
+        defaults = {f"{prefix}_scale": 0.0, f"{prefix}_start": 0.0, f"{prefix}_stop": 1.0}
+        options = defaults | options
+        if name == "SmoothedEnergyGuidance":
+            options["seg_guidance_config"] = SmoothedEnergyGuidanceConfig(indices=[0], fqn="blocks")
+        else:
+            options["perturbed_guidance_config" if prefix[0] == "p" else "skip_layer_config"] = (
+                skips
+            )
     return getattr(stock, name)(**options), getattr(fused, name)(**options)
 
 
@@ -45,13 +61,19 @@ def outputs(dtype=torch.float32, shape=(2, 4, 6, 5), seed=0):
     return (uncond + 0.5 * step).to(dtype), uncond.to(dtype)
 
 
-def guide(guider, cond, uncond, step=0):
+def weakened(cond):
+    return (0.8 * cond.double() + 0.1 * cond.double().sin()).to(cond.dtype)
+
+
+def guide(guider, cond, uncond, step=0, weak=None):
     """As the pipelines do: one model call for each prepared input, then the guider."""
     guider.set_state(step=step, num_inference_steps=STEPS, timestep=None)
     made = guider.prepare_inputs({"prompt": (cond, uncond)})
     for state in made:
         guider._count_prepared += 1
         state.noise_pred = state.prompt
+        if getattr(state, guider._identifier_key) in ("pred_cond_skip", "pred_cond_seg"):
+            state.noise_pred = weakened(cond) if weak is None else weak
     return guider(made), len(made)
 
 
@@ -70,6 +92,43 @@ def test_the_same_outputs_in_the_same_steps(name, options):
             assert mine[key].dtype == wanted[key].dtype
             assert_within(mine[key], wanted[key], 5e-6, key)
     assert "_said" not in vars(ours)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("name", WEAKENED)
+@pytest.mark.filterwarnings("ignore:.* no other for guidance_rescale of three outputs")
+def test_the_output_of_a_weakened_network(name, options, dtype):
+    """Beside the unconditional one, in its place, and where it has no step."""
+    prefix = WEAKENED[name]
+    options = {f"{prefix}_scale": 2.0, f"{prefix}_start": 0.2, f"{prefix}_stop": 0.9, **options}
+    theirs, ours = pair(name, **options)
+    cond, uncond = outputs(dtype)
+    counts = set()
+    for step in range(STEPS):
+        (wanted, asked), (mine, count) = (guide(g, cond, uncond, step) for g in (theirs, ours))
+        assert count == asked and mine.pred.dtype == wanted.pred.dtype
+        counts.add(count)
+        if count == 3 and options.get("guidance_rescale"):
+            assert same_bits(mine.pred, wanted.pred)
+            continue
+        exact = [v.double() for v in (cond, uncond, weakened(cond))]
+        truth = guide(theirs, exact[0], exact[1], step, exact[2])[0].pred
+        once = torch.finfo(dtype).eps / 2 * truth.abs()
+        error = (wanted.pred - truth).abs()
+        assert_within(mine.pred, truth, torch.maximum(error, once) + 5e-6)
+    assert counts <= {1, 2, 3} and (options.get("enabled") is False or len(counts) > 1)
+
+
+@pytest.mark.parametrize("name", WEAKENED)
+def test_a_gradient_of_three_outputs(name):
+    grads = []
+    for guider in pair(name, **{f"{WEAKENED[name]}_scale": 2.0}):
+        given = [v.requires_grad_() for v in (*outputs(), weakened(outputs()[0]))]
+        guider.forward(*given).pred.square().sum().backward()
+        grads.append([v.grad for v in given])
+    for mine, wanted in zip(*grads, strict=True):
+        assert_within(mine, wanted, 1e-4)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

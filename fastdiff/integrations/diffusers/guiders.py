@@ -1,4 +1,5 @@
-"""The guiders of diffusers' modular pipelines that mix two outputs, with a mix that is one pass.
+"""The guiders of diffusers' modular pipelines that mix linearly: two outputs in one pass, three in
+place.
 
 ::
 
@@ -21,26 +22,35 @@ try:
 except ImportError:  # of an older diffusers, with another result
     GuiderOutput = None
 
-NAMES = ("ClassifierFreeGuidance", "AutoGuidance")
-
 
 class Mixed:
     """Base, before the stock class: outputs pred_cond and pred_uncond, options ``guidance_scale``,
     ``guidance_rescale`` and ``use_original_formulation``."""
 
     def forward(self, pred_cond, pred_uncond=None):
+        return self._forward(pred_cond, pred_uncond)
+
+    def _forward(self, pred_cond, pred_uncond, *others):
+        outputs = (pred_cond, pred_uncond, *others)
         if self.num_conditions == 1:  # a step without guidance
-            return super().forward(pred_cond, pred_uncond)
-        scale, rescale = self.guidance_scale, max(self.guidance_rescale, 0.0)
-        scale = 1 + scale if self.use_original_formulation else scale
+            return super().forward(*outputs)
         try:
-            if rescale and _is_recorded(pred_cond, pred_uncond):
-                raise ValueError("a gradient through guidance_rescale")
-            pred = mix(pred_uncond, pred_cond, scale, rescale=rescale)
+            pred = self._mix(*outputs)
         except (TypeError, ValueError) as reason:
             self._say(str(reason))
-            return super().forward(pred_cond, pred_uncond)
+            return super().forward(*outputs)
         return GuiderOutput(pred=pred, pred_cond=pred_cond, pred_uncond=pred_uncond)
+
+    def _mix(self, cond, uncond):
+        return self._away(cond, uncond, self.guidance_scale)
+
+    def _away(self, cond, other, scale):
+        """From another output past the conditional one."""
+        rescale = max(self.guidance_rescale, 0.0)
+        if rescale and _is_recorded(cond, other):
+            raise ValueError("a gradient through guidance_rescale")
+        scale = 1 + scale if self.use_original_formulation else scale
+        return mix(other, cond, scale, rescale=rescale)
 
     def _say(self, reason):
         """Warn, once for each reason."""
@@ -55,19 +65,60 @@ class Mixed:
             )
 
 
+class Weakened(Mixed):
+    """Those with an output of a weakened network, too, away from which they guide by a scale of its
+    own: cond, uncond and weak in one sum."""
+
+    _weak_scale = "skip_layer_guidance_scale"
+
+    def forward(self, pred_cond, pred_uncond=None, pred_cond_skip=None):
+        return self._forward(pred_cond, pred_uncond, pred_cond_skip)
+
+    def _mix(self, cond, uncond, weak):
+        scale = getattr(self, self._weak_scale)
+        if not self._is_cfg_enabled():
+            return self._away(cond, weak, scale)
+        if self.num_conditions == 2:
+            return self._away(cond, uncond, self.guidance_scale)
+        if self.guidance_rescale > 0:
+            raise ValueError("guidance_rescale of three outputs")
+        if weak is None or (weak.shape, weak.dtype) != (cond.shape, cond.dtype):
+            raise ValueError("a weakened output that is not like the conditional one")
+        wide = torch.promote_types(cond.dtype, torch.float32)  # rounded once
+        uncond = uncond if uncond.dtype != cond.dtype else uncond.to(wide)
+        mixed = self._away(cond.to(wide), uncond, self.guidance_scale)
+        return mixed.add_(cond, alpha=scale).sub_(weak, alpha=scale).to(cond.dtype)
+
+
+class Smoothed(Weakened):
+    _weak_scale = "seg_guidance_scale"
+
+    def forward(self, pred_cond, pred_uncond=None, pred_cond_seg=None):
+        return self._forward(pred_cond, pred_uncond, pred_cond_seg)
+
+
+KINDS = {
+    "ClassifierFreeGuidance": Mixed,
+    "AutoGuidance": Mixed,
+    "SkipLayerGuidance": Weakened,
+    "PerturbedAttentionGuidance": Weakened,
+    "SmoothedEnergyGuidance": Smoothed,
+}
+
+
 def _is_recorded(*tensors) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
-def _twin(stock: type) -> type:
+def _twin(kind: type, stock: type) -> type:
     """A subclass of its name, which says of itself that it is in the package."""
     members = {"__module__": PUBLIC, "__doc__": stock.__doc__}
-    return type(stock.__name__, (Mixed, stock), members)
+    return type(stock.__name__, (kind, stock), members)
 
 
 #: name -> class
 GUIDERS = {
-    name: _twin(getattr(guiders, name))
-    for name in NAMES
+    name: _twin(kind, getattr(guiders, name))
+    for name, kind in KINDS.items()
     if GuiderOutput is not None and hasattr(guiders, name)
 }
