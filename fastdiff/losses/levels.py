@@ -16,6 +16,9 @@ from ..parameterization import exact_output
 from ..schedules import Schedule
 
 
+_IN_NUMPY = {torch.float32: np.float32, torch.float16: np.float16}
+
+
 def levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
     """[B, 4] columns (alpha, sigma, a, b): x_t = alpha x0 + sigma eps, target = a x0 + b eps.
 
@@ -99,9 +102,9 @@ def _filled(schedule: Schedule, t: np.ndarray, columns, dtype: torch.dtype) -> T
     t = np.asarray(t, np.float64)
     with np.errstate(all="ignore"):  # as tensors: inf and NaN are numbers
         made = columns(_at(schedule, t), t)
-    numbers = np.empty((len(t), len(made)))
-    for i, column in enumerate(made):
-        numbers[:, i] = column
+        numbers = np.empty((len(t), len(made)), _IN_NUMPY.get(dtype, np.float64))
+        for i, column in enumerate(made):
+            numbers[:, i] = column
     return torch.from_numpy(numbers).to(dtype)
 
 

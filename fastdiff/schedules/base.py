@@ -11,6 +11,8 @@ def namespace(t):
     torch is never imported: a tensor can only exist if somebody already has. Numbers and numpy
     arrays become float64.
     """
+    if type(t) is np.ndarray and t.dtype == np.float64:
+        return np, t
     if type(t).__module__.partition(".")[0] == "torch":
         torch = sys.modules["torch"]
         return torch, t if t.is_floating_point() else t.to(torch.get_default_dtype())
