@@ -15,7 +15,6 @@ from torch.compiler import is_compiling
 from ..parameterization import exact_output
 from ..schedules import Schedule
 
-
 _IN_NUMPY = {torch.float32: np.float32, torch.float16: np.float16}
 
 
