@@ -183,6 +183,38 @@ static bool each_once(int64_t elements) {
                      [](const auto& entry) { return entry.second == 1; });
 }
 
+/// The same of events, of a pass and of moments.
+static bool huge_launches() {
+  const int64_t numel = (int64_t{1} << 31) + 4, run = cuda::kRun<float>;
+  int64_t keys[6] = {};
+  float* const from = reinterpret_cast<float*>(uintptr_t{1} << 12);
+  float* const to = reinterpret_cast<float*>(uintptr_t{1} << 44);
+
+  const NormalArgs normal = {-1, 3, numel, DType::kFloat32, keys, to};
+  const int64_t blocks = (numel + 128 * run - 1) / (128 * run), last = numel / run - 1;
+  cuda::normal_thread<float, Addresses>(normal, blocks, true, 2 * blocks + last / 128,
+                                        static_cast<int>(last % 128));
+  if (Addresses::written != to + 3 * numel - run) return false;
+
+  PassArgs pass = {};
+  pass.formula = Formula::kMix, pass.batch = 3, pass.numel = numel;
+  pass.in[0] = {from, DType::kFloat32, numel, false};
+  pass.out[0] = {to, DType::kFloat32};
+  const cuda::PassPlan plan = cuda::plan_pass(pass);
+  cuda::Lanes<Mix, float> lanes = {};
+  cuda::pass_thread<Mix, float, Addresses>(pass, plan, prepare<Mix, float>(pass, 2),
+                                           3 * plan.chunks - 1, 0, lanes);
+  if (Addresses::read != from + 3 * numel - run || Addresses::written != to + 3 * numel - run) {
+    return false;
+  }
+
+  const MomentArgs moment = {-1, 3, numel, DType::kFloat32, from, to, numel, numel, nullptr};
+  Moments sums[cuda::kMomentRun] = {};
+  cuda::moment_thread<float, Addresses>(moment, true, 2, chunks_of(numel) - 1, 0, sums);
+  const int64_t rows = cuda::kMomentRows<float> - 1;  // the last one asked for is empty
+  return Addresses::read == to + 3 * numel - 4 + rows * kMomentLanes;
+}
+
 template <class T>
 static bool normals_agree(const Backend& backend) {
   for (int64_t numel : {1, 3, 4, 7, 64, 513, 2000}) {
@@ -351,7 +383,7 @@ int main() {
     return fail("a kind of grid was hardly exercised", 0);
   }
   if (!ranks_agree<float>() || !ranks_agree<double>()) return fail("order statistics", 0);
-  if (!huge_indices()) return fail("indices beyond 2^31", 0);
+  if (!huge_indices() || !huge_launches()) return fail("indices beyond 2^31", 0);
   if (!normals_agree<float>(cpu) || !normals_agree<double>(cpu)) return fail("normals", 0);
   int wide = 0;
   if (!moments_agree(cpu, 0, wide) || !moments_agree(cpu, 5, wide)) return fail("moments", 0);
