@@ -3,8 +3,6 @@ pytest, and take helpers from the folders beside this one."""
 
 import importlib
 import sys
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,17 +17,9 @@ for folder in (TESTS, TESTS / "ops", TESTS / "sampling", TESTS / "gpu"):
 def no_sync():
     """A context in which whatever makes the host wait for the device raises."""
 
-    @contextmanager
-    def forbidden():
-        with warnings.catch_warnings():  # torch says once that the mode is a prototype
-            warnings.simplefilter("ignore")
-            torch.cuda.set_sync_debug_mode("error")
-        try:
-            yield
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
+    from fastdiff.sampling.graph import forbid_waiting
 
-    return forbidden
+    return lambda: forbid_waiting(torch.device("cuda"))
 
 
 @pytest.fixture
