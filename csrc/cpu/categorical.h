@@ -22,11 +22,52 @@ FD_HD T fold_lanes(T (&lane)[kRowLanes], const Fold& fold) {
   return lane[0];
 }
 
+/// A chunk of a sample: the sum of its log-probabilities, or the gradient of its logits. `Self`
+/// says how many rows go together, and what becomes of them.
+template <class Self, class T>
+class Chunks {
+ public:
+  explicit Chunks(const CategoricalArgs& args) : args_(args) {}
+
+  void chunk(int64_t sample, int64_t chunk) {
+    Self& self = static_cast<Self&>(*this);
+    const PassArgs& pass = args_.pass;
+    const int64_t begin = chunk * kSumChunk, together = self.together();
+    const int64_t stop = begin + kSumChunk < pass.numel ? begin + kSumChunk : pass.numel;
+    const T g = static_cast<T>(number_of(pass.number[0], sample));
+    with_operand_dtype<T>(pass.in[0].dtype, [&](auto tag) {
+      using M = typename decltype(tag)::type;
+      const M* const logits =
+          static_cast<const M*>(pass.in[0].data) + sample * pass.in[0].sample_stride;
+      M* const out = static_cast<M*>(pass.out[0].data) + sample * pass.numel * args_.classes;
+      for (int64_t i = begin; i < stop; i += together) {
+        const int64_t n = stop - i < together ? stop - i : together;
+        const int64_t* const level = args_.level + sample * pass.numel + i;
+        self.load(logits + i * args_.classes, n);
+        self.reduce(n);
+        if (pass.result.data) {
+          self.log_probs(level, n, log_prob_ + (i - begin));
+        } else {
+          self.gradients(g, level, n, out + i * args_.classes);
+        }
+      }
+    });
+    if (!pass.result.data) return;
+    store_sum(pass, sample, chunk, 1, 0, sum_terms(log_prob_, stop - begin));
+  }
+
+ protected:
+  const CategoricalArgs& args_;
+
+ private:
+  T log_prob_[kSumChunk];
+};
+
 template <class T>
-class Rows {
+class Rows : public Chunks<Rows<T>, T> {
  public:
   explicit Rows(const CategoricalArgs& args)
-      : args_(args), padded_((args.classes + kRowLanes - 1) / kRowLanes * kRowLanes) {
+      : Chunks<Rows, T>(args), padded_((args.classes + kRowLanes - 1) / kRowLanes * kRowLanes) {
     const int64_t fit = kLogitsInCache / padded_;
     rows_ = fit < 1 ? 1 : fit > kMostRows ? kMostRows : fit;
     logit_ = static_cast<T*>(std::aligned_alloc(64, 2 * rows_ * padded_ * sizeof(T)));
@@ -37,34 +78,12 @@ class Rows {
   }
   ~Rows() { std::free(logit_); }
 
-  /// A chunk of a sample: the sum of its log-probabilities, or the gradient of its logits.
-  void chunk(int64_t sample, int64_t chunk) {
-    const PassArgs& pass = args_.pass;
-    const int64_t begin = chunk * kSumChunk;
-    const int64_t stop = begin + kSumChunk < pass.numel ? begin + kSumChunk : pass.numel;
-    const T g = static_cast<T>(number_of(pass.number[0], sample));
-    with_operand_dtype<T>(pass.in[0].dtype, [&](auto tag) {
-      using M = typename decltype(tag)::type;
-      const M* const logits =
-          static_cast<const M*>(pass.in[0].data) + sample * pass.in[0].sample_stride;
-      M* const out = static_cast<M*>(pass.out[0].data) + sample * pass.numel * args_.classes;
-      for (int64_t i = begin; i < stop; i += rows_) {
-        const int64_t n = stop - i < rows_ ? stop - i : rows_;
-        const int64_t* const level = args_.level + sample * pass.numel + i;
-        load(logits + i * args_.classes, n);
-        reduce(n);
-        if (pass.result.data) {
-          log_probs(level, n, log_prob_ + (i - begin));
-        } else {
-          gradients(g, level, n, out + i * args_.classes);
-        }
-      }
-    });
-    if (!pass.result.data) return;
-    store_sum(pass, sample, chunk, 1, 0, sum_terms(log_prob_, stop - begin));
-  }
-
  private:
+  using Chunks<Rows, T>::args_;
+  friend class Chunks<Rows, T>;
+
+  int64_t together() const { return rows_; }
+
   template <class M>
   void load(const M* logits, int64_t n) {
     for (int64_t r = 0; r < n; ++r) {
@@ -120,49 +139,27 @@ class Rows {
     }
   }
 
-  const CategoricalArgs& args_;
   const int64_t padded_;
   int64_t rows_;
   T *logit_, *term_;
   RowSum<T> sum_[kMostRows];
   T inside_[kRowLanes];  // 1 for the classes of the last group, 0 beyond
-  T log_prob_[kSumChunk];
 };
 
 /// Enough rows of no more than kRowLanes classes each: place (k, r) is class k of row r.
 template <class T>
-class ShortRows {
+class ShortRows : public Chunks<ShortRows<T>, T> {
  public:
-  explicit ShortRows(const CategoricalArgs& args) : args_(args) {
+  explicit ShortRows(const CategoricalArgs& args) : Chunks<ShortRows, T>(args) {
     std::fill_n(logit_[0], kRowLanes * kMostRows, T(0));  // rows that are not there
   }
 
-  void chunk(int64_t sample, int64_t chunk) {
-    const PassArgs& pass = args_.pass;
-    const int64_t begin = chunk * kSumChunk, classes = args_.classes;
-    const int64_t stop = begin + kSumChunk < pass.numel ? begin + kSumChunk : pass.numel;
-    const T g = static_cast<T>(number_of(pass.number[0], sample));
-    with_operand_dtype<T>(pass.in[0].dtype, [&](auto tag) {
-      using M = typename decltype(tag)::type;
-      const M* logits = static_cast<const M*>(pass.in[0].data) + sample * pass.in[0].sample_stride;
-      M* out = static_cast<M*>(pass.out[0].data) + sample * pass.numel * classes;
-      const int64_t* const level = args_.level + sample * pass.numel;
-      for (int64_t i = begin; i < stop; i += kMostRows) {
-        const int64_t n = stop - i < kMostRows ? stop - i : kMostRows;
-        load(logits + i * classes, n);
-        reduce();
-        if (pass.result.data) {
-          log_probs(level + i, n, log_prob_ + (i - begin));
-        } else {
-          gradients(g, level + i, n, out + i * classes);
-        }
-      }
-    });
-    if (!pass.result.data) return;
-    store_sum(pass, sample, chunk, 1, 0, sum_terms(log_prob_, stop - begin));
-  }
-
  private:
+  using Chunks<ShortRows, T>::args_;
+  friend class Chunks<ShortRows, T>;
+
+  static int64_t together() { return kMostRows; }
+
   template <class M>
   void load(const M* logits, int64_t n) {
     for (int64_t r = 0; r < n; ++r) {
@@ -177,7 +174,7 @@ class ShortRows {
     for (int r = 0; r < kMostRows; ++r) f(r);
   }
 
-  void reduce() {
+  void reduce(int64_t) {
     const int64_t classes = args_.classes;
     over_rows([&](int r) { most_[r] = logit_[0][r]; });
     for (int64_t k = 1; k < classes; ++k) {
@@ -222,10 +219,8 @@ class ShortRows {
     }
   }
 
-  const CategoricalArgs& args_;
   alignas(64) T logit_[kRowLanes][kMostRows], term_[kRowLanes][kMostRows];
   alignas(64) T lane_[kRowLanes][kMostRows], most_[kMostRows];
-  T log_prob_[kSumChunk];
 };
 
 template <template <class> class Rows, class T>
