@@ -9,9 +9,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastdiff import ops
+from fastdiff import ops, schedules
 
 native_only = pytest.mark.skipif(ops.native is None, reason="needs the compiled module")
+
+#: A schedule of each family, those in continuous time.
+CONTINUOUS = [
+    schedules.VPLinear(),
+    schedules.VPCosine(),
+    schedules.SubVP(),
+    schedules.VE(),
+    schedules.EDM(),
+    schedules.RectifiedFlow(shift=3.0),
+    schedules.LogSNR((-6.0, 4.0)),
+]
 
 CLONES = list(ops.native.cpu_clones()) if ops.native else []
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers import CONTINUOUS
 
 from fastdiff import losses, schedules
 from fastdiff.losses import weights
@@ -9,13 +10,7 @@ from fastdiff.losses.levels import model_levels
 from fastdiff.parameterization import PREDICTIONS, exact_output
 
 SCHEDULES = [
-    schedules.VPLinear(),
-    schedules.VPCosine(),
-    schedules.SubVP(),
-    schedules.VE(),
-    schedules.EDM(),
-    schedules.RectifiedFlow(shift=3.0),
-    schedules.LogSNR((-6.0, 4.0)),
+    *CONTINUOUS,
     schedules.DiscreteBetas.linear(20),
     schedules.DiscreteSigmas.of(schedules.DiscreteBetas.linear(20)),
 ]

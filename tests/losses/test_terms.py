@@ -6,6 +6,7 @@ import mpmath
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import CONTINUOUS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
@@ -22,13 +23,7 @@ def normal(*shape, seed=0, dtype=torch.float64):
 # Noising.
 
 FAMILIES = [
-    schedules.VPLinear(),
-    schedules.VPCosine(),
-    schedules.SubVP(),
-    schedules.VE(),
-    schedules.EDM(),
-    schedules.RectifiedFlow(shift=3.0),
-    schedules.LogSNR((-6.0, 4.0)),
+    *CONTINUOUS,
     schedules.DiscreteBetas.linear(),
 ]
 

@@ -186,9 +186,7 @@ class Run:
             buffers.outside(buffers.z).copy_(z)
 
     def _halves(self, output, sample):
-        """The model's output, and its second half of channels where it is a learned variance."""
-        if not self.rows.gain:
-            raise Declined(f"a model output {list(output.shape)} for {list(sample.shape)}")
+        """The model's output and the learned variance, which is its second half of channels."""
         channels = sample.shape[1]
         if output.shape[1] != 2 * channels:
             raise Declined(f"a model output of {output.shape[1]} channels without a variance")
