@@ -53,7 +53,11 @@ class Chunks {
       }
     });
     if (!pass.result.data) return;
-    store_sum(pass, sample, chunk, 1, 0, sum_terms(log_prob_, stop - begin));
+    const int lanes = lanes_of_chunk(stop - begin);
+    alignas(64) double lane[kSumLanes];
+    std::fill_n(lane, lanes, 0.0);
+    for (int64_t i = 0; i < stop - begin; ++i) lane[i % kSumLanes] += double(log_prob_[i]);
+    store_sum(pass, sample, chunk, 1, 0, sum_lanes(lane, lanes));
   }
 
  protected:

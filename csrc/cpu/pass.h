@@ -109,41 +109,43 @@ __attribute__((noinline)) void store(const Output& out, int64_t numel, const Spa
   });
 }
 
-template <int kLanes, class T>
-double sum_lanes(const T* term) {
-  alignas(64) double lane[kLanes];
-  for (int i = 0; i < kLanes; ++i) lane[i] = 0.0 + static_cast<double>(term[i]);
-  return fold(lane, kLanes);
+/// Lane i after folding kLanes lanes to kWidth: the tree of core/sums.h, no store between its levels.
+template <int kWidth, int kLanes, class T>
+inline __attribute__((always_inline)) double folded_lane(const T* lane, int i) {
+  if constexpr (kWidth < kLanes) {
+    return folded_lane<2 * kWidth, kLanes>(lane, i) +
+           folded_lane<2 * kWidth, kLanes>(lane, i + kWidth);
+  } else {
+    return static_cast<double>(lane[i]);
+  }
 }
 
-/// The sum of `n` <= kSumChunk terms, in the order of core/sums.h. Room for whole rows of lanes.
-template <class T>
-__attribute__((noinline)) double sum_terms(T* term, int64_t n) {
-  alignas(64) double lane[kSumLanes];
-  static_assert(kSumChunk == 4 * kSumLanes);
-  if (n == kSumChunk) {  // the rows added in registers
-    const T *first = term, *second = term + kSumLanes, *third = second + kSumLanes;
-    const T* const fourth = third + kSumLanes;
-    for (int i = 0; i < kSumLanes; ++i) {
-      const double two = (0.0 + static_cast<double>(first[i])) + static_cast<double>(second[i]);
-      lane[i] = (two + static_cast<double>(third[i])) + static_cast<double>(fourth[i]);
-    }
-    return fold(lane, kSumLanes);
-  }
-  switch (n) {  // the usual short ones, all of it in registers
-    case 32: return sum_lanes<32>(term);
-    case 64: return sum_lanes<64>(term);
-    case 128: return sum_lanes<128>(term);
-  }
-  const int lanes = n < kSumLanes ? lanes_for(n) : kSumLanes;
-  const int64_t end = (n + lanes - 1) / lanes * lanes;
-  std::fill(term + n, term + end, T(0));
-  for (int i = 0; i < lanes; ++i) lane[i] = 0.0 + static_cast<double>(term[i]);
-  for (const T* row = term + lanes; row < term + end; row += lanes) {
-    for (int i = 0; i < lanes; ++i) lane[i] += static_cast<double>(row[i]);
-  }
-  return fold(lane, lanes);
+template <int kLanes, class T>
+double fold_to_one(const T* lane) {
+  constexpr int kWidth = kLanes < 32 ? kLanes : 32;
+  alignas(64) double folded[kWidth];
+  for (int i = 0; i < kWidth; ++i) folded[i] = folded_lane<kWidth, kLanes>(lane, i);
+  return fold(folded, kWidth);
 }
+
+/// The sum of `lanes` <= kSumLanes numbers, a power of two.
+template <class T>
+__attribute__((noinline)) double sum_lanes(const T* lane, int lanes) {
+  switch (lanes) {
+    case 1: return fold_to_one<1>(lane);
+    case 2: return fold_to_one<2>(lane);
+    case 4: return fold_to_one<4>(lane);
+    case 8: return fold_to_one<8>(lane);
+    case 16: return fold_to_one<16>(lane);
+    case 32: return fold_to_one<32>(lane);
+    case 64: return fold_to_one<64>(lane);
+    case 128: return fold_to_one<128>(lane);
+    case 256: return fold_to_one<256>(lane);
+    default: return fold_to_one<kSumLanes>(lane);
+  }
+}
+
+int lanes_of_chunk(int64_t n) { return n < kSumLanes ? lanes_for(n) : kSumLanes; }
 
 template <class F, class T>
 class Pass {
@@ -155,13 +157,24 @@ class Pass {
     const Prepared<T> prepared = prepare<F, T>(args_, sample);
     const int64_t begin = chunk * kSumChunk;
     const int64_t stop = begin + kSumChunk < args_.numel ? begin + kSumChunk : args_.numel;
-    begin_spans({sample, 1, begin, stop - begin < kTile ? stop - begin : kTile});
-    for (int64_t at = begin; at < stop; at += kTile) {
-      run({sample, 1, at, stop - at < kTile ? stop - at : kTile}, at - begin,
-          [&](int k, int64_t) { return prepared.number[k]; });
+    const int64_t n = stop - begin;
+    const int lanes = lanes_of_chunk(n);
+    const auto number = [&](int k, int64_t) { return prepared.number[k]; };
+    const auto span = [&](int64_t from) {
+      const int64_t at = begin + from;
+      return Span{sample, 1, at, stop - at < kTile ? stop - at : kTile};
+    };
+    begin_spans(span(0));
+    int64_t at = 0;
+    for (; at < n && at < (F::kSums ? kSumLanes : n); at += kTile) {
+      run(span(at), number, [&](int k, int64_t i, T term) { lane_[k][at + i] = 0.0 + term; });
+    }
+    for (int k = 0; k < F::kSums && n < lanes; ++k) std::fill(lane_[k] + n, lane_[k] + lanes, 0.0);
+    for (; at < n; at += kTile) {
+      run(span(at), number, [&](int k, int64_t i, T term) { lane_[k][at % kSumLanes + i] += term; });
     }
     for (int k = 0; k < F::kSums; ++k) {
-      const double sum = sum_terms(term_[k], stop - begin);
+      const double sum = sum_lanes(lane_[k], lanes);
       store_sum(args_, sample, chunk, F::kSums, k, prepared.factor * sum);
     }
   }
@@ -169,6 +182,7 @@ class Pass {
   /// The short samples [first, last), no more than share a tile.
   void samples(int64_t first, int64_t last) {
     const int64_t n = args_.numel;
+    const int lanes = lanes_for(n);
     alignas(64) T number[kNumbers][kTile];
     double factor[kTile];
     for (int64_t s = first; s < last; ++s) {
@@ -181,16 +195,19 @@ class Pass {
     }
     const Span span = {first, last - first, 0, n};
     begin_spans(span);
-    run(span, 0, [&](int k, int64_t i) { return number[k][i]; });
+    alignas(64) T term[kSums][F::kSums ? kTile : 1];
+    run(span, [&](int k, int64_t i) { return number[k][i]; },
+        [&](int k, int64_t i, T value) { term[k][i] = value; });
     for (int64_t s = first; s < last; ++s) {
       for (int k = 0; k < F::kSums; ++k) {
-        T* term = term_[k] + (s - first) * n;
+        const T* lane = term[k] + (s - first) * n;
         T padded[kShortSample];
-        if (lanes_for(n) != n) {  // zeros would overwrite the next sample's
-          std::copy_n(term, n, padded);
-          term = padded;
+        if (lanes != n) {
+          std::fill(std::copy_n(lane, n, padded), padded + lanes, T(0));
+          lane = padded;
         }
-        store_sum(args_, s, 0, F::kSums, k, factor[s - first] * sum_terms(term, n));
+        const double sum = 0.0 + sum_lanes(lane, lanes);  // never -0
+        store_sum(args_, s, 0, F::kSums, k, factor[s - first] * sum);
       }
     }
   }
@@ -207,15 +224,14 @@ class Pass {
     for (int k = 0; k < kInputs; ++k) source_[k] = open(input(k), first, in_[k]);
   }
 
-  /// One span, whose terms go to `place_of_terms` and behind; number(k, i) is that of element i.
-  template <class Number>
-  void run(const Span& span, int64_t place_of_terms, const Number& number) {
+  /// One span; number(k, i) is that of element i, whose terms go to keep(k, i, term).
+  template <class Number, class Keep>
+  void run(const Span& span, const Number& number, const Keep& keep) {
     const T* in[kInputs];
     for (int k = 0; k < kInputs; ++k) in[k] = read(input(k), source_[k], span, in_[k]);
     if (F::kNoise && args_.keys) draw(args_.keys, span, in_[kInputs - 1]);  // where `in` points
-    T *out[kOutputs], *term[kSums];
+    T* out[kOutputs];
     for (int k = 0; k < F::kOutputs; ++k) out[k] = place(args_.out[k], args_.numel, span, out_[k]);
-    for (int k = 0; k < F::kSums; ++k) term[k] = term_[k] + place_of_terms;
     const int64_t n = span.numel();
 #pragma GCC ivdep
     for (int64_t i = 0; i < n; ++i) {
@@ -229,7 +245,7 @@ class Pass {
       FD_UNROLL
       for (int k = 0; k < F::kOutputs; ++k) out[k][i] = e.out[k];
       FD_UNROLL
-      for (int k = 0; k < F::kSums; ++k) term[k][i] = e.term[k];
+      for (int k = 0; k < F::kSums; ++k) keep(k, i, e.term[k]);
     }
     for (int k = 0; k < F::kOutputs; ++k) {
       const Output& to = args_.out[k];
@@ -241,7 +257,7 @@ class Pass {
   Source<T> source_[kInputs];
   alignas(64) T in_[kInputs][kTile];
   alignas(64) T out_[kOutputs][kTile];
-  alignas(64) T term_[kSums][F::kSums ? kSumChunk : 1];
+  alignas(64) double lane_[kSums][F::kSums ? kSumLanes : 1];  // of a chunk
 };
 
 /// Calls f(formula tag, type tag) of the pass.

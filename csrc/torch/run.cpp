@@ -103,8 +103,9 @@ void run_pass(const PassArgs& args) {
   }
   const Backend& backend = cpu::backend();
   const int64_t units = backend.pass_units(args);
-  const bool costly = args.keys || args.formula >= Formula::kGaussianSample;
-  const int64_t elements = (costly ? kGrainNoise : kGrainAffine) * kTile;
+  const bool costly = args.formula >= Formula::kGaussianSample;
+  const int64_t tiles = costly ? kGrainFormula : args.keys ? kGrainNoise : kGrainAffine;
+  const int64_t elements = tiles * kTile;
   const int64_t grain = units * elements / (args.batch * args.numel + 1);
   if (units > 0) {
     over_units(units, grain > 0 ? grain : 1,
@@ -122,7 +123,7 @@ void run_categorical(const CategoricalArgs& args) {
   const Backend& backend = cpu::backend();
   const int64_t rows = pass.numel < kSumChunk ? pass.numel : kSumChunk;  // of a unit
   over_units(pass.batch * sum_chunks_of(pass.numel),
-             kGrainNoise / (tiles_of(rows * args.classes) + 1) + 1,
+             kGrainFormula / (tiles_of(rows * args.classes) + 1) + 1,
              [&](int64_t first, int64_t last) { backend.categorical(args, first, last); });
   fold_results(pass);
 }

@@ -6,7 +6,7 @@
 namespace fastdiff {
 
 // Tiles below which waking a second thread costs more than it saves (measured on two cores).
-constexpr int64_t kGrainAffine = 128, kGrainNoise = 24;
+constexpr int64_t kGrainAffine = 128, kGrainNoise = 48, kGrainFormula = 24;
 
 /// f(first, last) over parts of the units, none of fewer than `grain` but the last.
 template <class F>
