@@ -91,7 +91,11 @@ def exact_output(prediction: str, schedule: Schedule, t):
     there.
     """
     check_prediction(prediction, schedule)
-    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    return output_at(prediction, schedule, t, *schedule.marginal(t))
+
+
+def output_at(prediction: str, schedule: Schedule, t, alpha, sigma):
+    """``exact_output`` where alpha and sigma are at hand, of a prediction that was checked."""
     zero = 0 * sigma
     if prediction == "x0":
         return zero + 1, zero

@@ -10,8 +10,8 @@ namespace fastdiff {
 namespace {  // each clone keeps its own copy
 
 // Up to this size float32 samples share tiles; if they draw noise, whose blocks then have to be
-// gathered, only smaller ones do.
-constexpr int64_t kShortSample = kTile / 2, kShortDraw = kTile / 8;
+// gathered, only smaller ones do (measured: from 90 numbers on it is slower).
+constexpr int64_t kShortSample = kTile / 2, kShortDraw = kTile / 3;
 
 template <class T>
 bool same_type(DType dtype) {
@@ -36,12 +36,15 @@ struct Source {
 // Called by every formula: one copy of each.
 
 /// Prepares reading from `sample` on; a constant is spread over `scratch` for spans like `first`.
+/// The source is written in its place: one that is returned is copied in wider moves than those
+/// that wrote it, which wait for memory.
 template <class T>
-__attribute__((noinline)) Source<T> open(const Input& in, const Span& first, T* scratch) {
-  Source<T> source = {scratch, nullptr, false};
+__attribute__((noinline)) void open(const Input& in, const Span& first, T* scratch,
+                                    Source<T>& source) {
+  source.ready = scratch, source.other = nullptr, source.moves = false;
   if (!in.data) {
     std::fill(scratch, scratch + kTile, T(0));
-    return source;
+    return;
   }
   with_operand_dtype<T>(in.dtype, [&](auto tag) {
     using M = typename decltype(tag)::type;
@@ -52,12 +55,11 @@ __attribute__((noinline)) Source<T> open(const Input& in, const Span& first, T* 
         std::fill(to, to + first.n, to_float(from[s * in.sample_stride]));
       }
     } else if (sizeof(M) == sizeof(T) && (first.samples == 1 || in.sample_stride == first.n)) {
-      source = {reinterpret_cast<const T*>(from), nullptr, true};
+      source.ready = reinterpret_cast<const T*>(from), source.moves = true;
     } else {
-      source = {nullptr, from, false};
+      source.other = from;
     }
   });
-  return source;
 }
 
 template <class T>
@@ -109,7 +111,8 @@ __attribute__((noinline)) void store(const Output& out, int64_t numel, const Spa
   });
 }
 
-/// Lane i after folding kLanes lanes to kWidth: the tree of core/sums.h, no store between its levels.
+/// Lane i after folding kLanes lanes to kWidth: the tree of core/sums.h, no store between its
+/// levels.
 template <int kWidth, int kLanes, class T>
 inline __attribute__((always_inline)) double folded_lane(const T* lane, int i) {
   if constexpr (kWidth < kLanes) {
@@ -165,13 +168,16 @@ class Pass {
       return Span{sample, 1, at, stop - at < kTile ? stop - at : kTile};
     };
     begin_spans(span(0));
+    // Terms add to their lanes as they are made: what waits for memory goes on meanwhile. Those of
+    // the first row need no zeros to add to.
     int64_t at = 0;
     for (; at < n && at < (F::kSums ? kSumLanes : n); at += kTile) {
       run(span(at), number, [&](int k, int64_t i, T term) { lane_[k][at + i] = 0.0 + term; });
     }
     for (int k = 0; k < F::kSums && n < lanes; ++k) std::fill(lane_[k] + n, lane_[k] + lanes, 0.0);
     for (; at < n; at += kTile) {
-      run(span(at), number, [&](int k, int64_t i, T term) { lane_[k][at % kSumLanes + i] += term; });
+      run(span(at), number,
+          [&](int k, int64_t i, T term) { lane_[k][at % kSumLanes + i] += term; });
     }
     for (int k = 0; k < F::kSums; ++k) {
       const double sum = sum_lanes(lane_[k], lanes);
@@ -196,7 +202,8 @@ class Pass {
     const Span span = {first, last - first, 0, n};
     begin_spans(span);
     alignas(64) T term[kSums][F::kSums ? kTile : 1];
-    run(span, [&](int k, int64_t i) { return number[k][i]; },
+    run(
+        span, [&](int k, int64_t i) { return number[k][i]; },
         [&](int k, int64_t i, T value) { term[k][i] = value; });
     for (int64_t s = first; s < last; ++s) {
       for (int k = 0; k < F::kSums; ++k) {
@@ -221,7 +228,7 @@ class Pass {
   const Input& input(int k) const { return k < F::kInputs ? args_.in[k] : args_.noise; }
 
   void begin_spans(const Span& first) {
-    for (int k = 0; k < kInputs; ++k) source_[k] = open(input(k), first, in_[k]);
+    for (int k = 0; k < kInputs; ++k) open(input(k), first, in_[k], source_[k]);
   }
 
   /// One span; number(k, i) is that of element i, whose terms go to keep(k, i, term).

@@ -48,6 +48,6 @@ def noise_and_target(x0: Tensor, levels: Tensor, noise: Tensor) -> tuple[Tensor,
     Returns:
         x_t and the target, both [B, ...]. Gradients flow to x0, levels and given normals.
     """
-    if levels.shape != (len(x0), 4):
+    if levels.shape != (x0.shape[0], 4):
         raise ValueError(f"levels: expected [{len(x0)}, 4], got {list(levels.shape)}")
     return ops.mix_noise(x0, levels, noise)

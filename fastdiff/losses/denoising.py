@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from ..ops import squared_error
+from ..parameterization import check_prediction
 from ..schedules import Schedule
 from .batch import noise_and_target
-from .levels import at_times, model_levels
+from .levels import at, at_times, model_columns
 from .weights import BUILT_IN, Uniform, x0_factor
 
 Weight = Callable[[Schedule, Tensor], Tensor]
@@ -41,9 +42,30 @@ def denoising_loss(
         weight: see ``fastdiff.losses.weights``; default: one in the unit of the prediction.
         cond: conditions passed to the model.
     """
-    x_in, target = noise_and_target(x0, model_levels(schedule, t, prediction), noise)
+    levels, weights = model_levels(schedule, t, prediction, weight)
+    x_in, target = noise_and_target(x0, levels, noise)
     output = model(x_in, schedule.model_time(t), **cond)
-    return squared_error(output, target, target_weight(schedule, t, prediction, weight))
+    return squared_error(output, target, weights)
+
+
+def model_levels(
+    schedule: Schedule, t: Tensor, prediction: str, weight: Weight | None = None
+) -> tuple[Tensor, Tensor]:
+    """``levels`` of the network's input and ``target_weight``, [B, 4] and [B]."""
+    check_prediction(prediction, schedule)
+    if not isinstance(weight, BUILT_IN) or weight == Uniform(prediction):
+        levels = at_times(
+            schedule, t, ("model", prediction), lambda s, t: model_columns(s, t, prediction)
+        )
+        return levels, target_weight(schedule, t, prediction, weight)
+
+    def columns(schedule, t):
+        known = at(schedule, t)
+        weights = _target_weight(known, t, prediction, weight)
+        return *model_columns(known, t, prediction), weights
+
+    numbers = at_times(schedule, t, ("model", prediction, weight), columns)
+    return numbers.narrow(1, 0, 4), numbers.select(1, 4)
 
 
 def target_weight(
@@ -52,13 +74,17 @@ def target_weight(
     """The weight of a squared error of the prediction, [B]; arguments of ``denoising_loss``."""
     if weight is None or weight == Uniform(prediction):
         return torch.ones_like(t, dtype=None if t.is_floating_point() else torch.float32)
+    if not isinstance(weight, BUILT_IN):  # somebody's own: for tensors
+        return _target_weight(schedule, t, prediction, weight)
 
     def columns(schedule, t):
-        return (weight(schedule, t) * x0_factor(schedule, t, prediction),)
+        return (_target_weight(at(schedule, t), t, prediction, weight),)
 
-    if isinstance(weight, BUILT_IN):
-        return at_times(schedule, t, (weight, prediction), columns)[:, 0]
-    return columns(schedule, t)[0]  # somebody's own: for tensors
+    return at_times(schedule, t, (weight, prediction), columns)[:, 0]
+
+
+def _target_weight(schedule: Schedule, t, prediction: str, weight: Weight):
+    return weight(schedule, t) * x0_factor(schedule, t, prediction)
 
 
 def low_discrepancy(batch: int, generator: torch.Generator) -> Tensor:

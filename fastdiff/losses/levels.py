@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from ..parameterization import exact_output
+from ..parameterization import check_prediction, output_at
 from ..schedules import Schedule
 
 _IN_NUMPY = {torch.float32: np.float32, torch.float16: np.float16}
@@ -26,24 +26,39 @@ def levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
         t: times, [B].
         prediction: what the network predicts, see ``fastdiff.parameterization``.
     """
+    check_prediction(prediction, schedule)
 
     def columns(schedule, t):
-        return schedule.alpha(t), schedule.sigma(t), *exact_output(prediction, schedule, t)
+        alpha, sigma = schedule.marginal(t)
+        return alpha, sigma, *output_at(prediction, schedule, t, alpha, sigma)
 
     return at_times(schedule, t, ("levels", prediction), columns)
 
 
-def model_levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
-    """``levels`` of the network's input c x_t in place of x_t, with the schedule's c."""
+def model_columns(schedule: Schedule, t, prediction: str):
+    """The columns of ``levels``, of the network's input c x_t in place of x_t: the schedule's c."""
+    alpha, sigma = schedule.marginal(t)
+    a, b = output_at(prediction, schedule, t, alpha, sigma)
     if type(schedule).input_scale is Schedule.input_scale:  # one
-        return levels(schedule, t, prediction)
+        return alpha, sigma, a, b
+    c = schedule.input_scale(t)
+    return c * alpha, c * sigma, a, b
 
-    def columns(schedule, t):
-        c = schedule.input_scale(t)
-        a, b = exact_output(prediction, schedule, t)
-        return c * schedule.alpha(t), c * schedule.sigma(t), a, b
 
-    return at_times(schedule, t, ("model", prediction), columns)
+def at(schedule: Schedule, t):
+    """The schedule, which has alpha and sigma of just these times at hand: most of its functions
+    ask for them, and so do those of predictions and weights."""
+    if is_compiling():  # which sees to it itself
+        return schedule
+    alpha, sigma = pair = schedule.marginal(t)
+    known = object.__new__(type(schedule))
+    vars(known).update(
+        vars(schedule),
+        alpha=lambda s: alpha if s is t else schedule.alpha(s),
+        sigma=lambda s: sigma if s is t else schedule.sigma(s),
+        marginal=lambda s: pair if s is t else schedule.marginal(s),
+    )
+    return known
 
 
 def at_times(schedule: Schedule, t: Tensor, key, columns) -> Tensor:
@@ -76,35 +91,26 @@ def _traced(schedule: Schedule, t: Tensor) -> bool:
     """Whether the numbers may have a gradient, or their operations are recorded."""
     if t.requires_grad or is_compiling() or torch._C._are_functorch_transforms_active():
         return True
-    return any(callable(v) or isinstance(v, Tensor) for v in vars(schedule).values())
-
-
-def _at(schedule: Schedule, t):
-    """The schedule, which has alpha and sigma of just these times at hand: most of its functions
-    ask for them, and so do those of predictions and weights."""
-    known = object.__new__(type(schedule))
-    vars(known).update(vars(schedule))
-    for name in ("alpha", "sigma"):
-        usual = getattr(schedule, name)
-        value = usual(t)
-        vars(known)[name] = lambda s, v=value, f=usual: v if s is t else f(s)
-    return known
+    for value in vars(schedule).values():  # a loop: any() of a generator takes three times as long
+        if callable(value) or isinstance(value, Tensor):
+            return True
+    return False
 
 
 def _stacked(schedule: Schedule, t: Tensor, columns) -> Tensor:
     t = t if t.is_floating_point() else t.to(torch.get_default_dtype())
-    known = schedule if is_compiling() else _at(schedule, t)  # the compiler sees to it itself
-    return torch.stack(torch.broadcast_tensors(*columns(known, t)), 1)
+    return torch.stack(torch.broadcast_tensors(*columns(schedule, t)), 1)
 
 
 def _filled(schedule: Schedule, t: np.ndarray, columns, dtype: torch.dtype) -> Tensor:
     t = np.asarray(t, np.float64)
     with np.errstate(all="ignore"):  # as tensors: inf and NaN are numbers
-        made = columns(_at(schedule, t), t)
+        made = columns(schedule, t)
         numbers = np.empty((len(t), len(made)), _IN_NUMPY.get(dtype, np.float64))
         for i, column in enumerate(made):
             numbers[:, i] = column
-    return torch.from_numpy(numbers).to(dtype)
+    made = torch.from_numpy(numbers)
+    return made if made.dtype == dtype else made.to(dtype)
 
 
 def _table(schedule: Schedule, key, columns, dtype: torch.dtype, device) -> Tensor:

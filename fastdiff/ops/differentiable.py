@@ -80,15 +80,19 @@ def differentiable(schema: str, gradients: str, forward, backward, results: str,
     define(schema, kernel, fake, triton.training(name))
     schema_grad = f"{name}_grad({gradients}, {arguments}, bool[] wanted) -> Tensor[]"
     define(schema_grad, kernel_grad, fake_grad, triton.training(f"{name}_grad"))
-    functions = {library.ns: _register(library, name, tensors) for library in LIBRARIES}
+    functions = {
+        library.ns: _register(library, name, tensors, len(results)) for library in LIBRARIES
+    }
 
     def run(*arguments):
-        operator, apply = functions[namespace(arguments[like].device)]
+        operator, function, apply = functions[namespace(arguments[like].device)]
         if is_compiling():
             return operator(*arguments)
         if torch.is_grad_enabled():
             for tensor in arguments[:tensors]:
                 if tensor.requires_grad:
+                    if torch._C._are_functorch_transforms_active():
+                        return function.apply(*arguments)
                     return apply(*arguments)
         with below_autograd():
             return operator(*arguments)
@@ -96,7 +100,7 @@ def differentiable(schema: str, gradients: str, forward, backward, results: str,
     return run
 
 
-def _register(library, name: str, tensors: int):
+def _register(library, name: str, tensors: int, results: int):
     """Autograd of ``name`` by the same backend's ``<name>_grad``: registered, and as a function of
     its own, which is 20 us faster than the way through the registration."""
     operators = getattr(torch.ops, library.ns)
@@ -110,18 +114,19 @@ def _register(library, name: str, tensors: int):
         ctx.others = inputs[tensors:]
 
     def backward(ctx, *of):
-        needs, made = ctx.needs_input_grad, ()
-        if of[0] is not None or of[-1] is not None:  # one or two
-            saved = ctx.saved_tensors
-            with below_autograd():
-                made = call_gradient(*of, *saved, *ctx.others, needs[:tensors])
-            if torch.is_grad_enabled():  # create_graph=True
-                made = _Once.apply(name, len(made), *made, *of, *saved)
+        needs, saved = ctx.needs_input_grad, ctx.saved_tensors
+        if of[0] is None and of[-1] is None:  # one or two
+            return (None,) * len(needs)
+        with below_autograd():
+            made = call_gradient(*of, *saved, *ctx.others, needs[:tensors])
+        if torch.is_grad_enabled():  # create_graph=True
+            made = _Once.apply(name, len(made), *made, *of, *saved)
         left = iter(made)
-        return tuple([next(left, None) if need else None for need in needs])
+        return tuple([next(left) if need else None for need in needs])
 
     def forward(ctx, *arguments):
-        ctx.set_materialize_grads(False)
+        if results > 1:
+            ctx.set_materialize_grads(False)
         ctx.save_for_backward(*arguments[:tensors])
         ctx.others = arguments[tensors:]
         with below_autograd():
@@ -132,14 +137,9 @@ def _register(library, name: str, tensors: int):
     )
     steps = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
     function = type(name, (torch.autograd.Function,), steps)
-    plain = super(torch.autograd.Function, function).apply
-
-    def apply(*arguments):
-        """``function.apply``, 3 us faster where torch.func has no part in it."""
-        ours = function.apply if torch._C._are_functorch_transforms_active() else plain
-        return ours(*arguments)
-
-    return operator, apply
+    # ``function.apply`` without what torch.func needs, which takes 3 us.
+    apply = super(torch.autograd.Function, function).apply
+    return operator, function, apply
 
 
 class _Once(torch.autograd.Function):

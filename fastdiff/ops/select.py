@@ -86,7 +86,8 @@ def _default(kind: str) -> str:
 
 def namespace(device) -> str:
     """Under which ``torch.ops`` has the operators of the backend that serves ``device``."""
-    if backend_of(device) == "triton":
+    name = backend_of(device) if _chosen else _default(device.type)
+    if name == "triton":
         return "fastdiff_triton"
     return "fastdiff_reference" if _chosen == "reference" else "fastdiff"
 

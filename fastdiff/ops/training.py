@@ -64,7 +64,7 @@ def mix_noise(x: Tensor, mix: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     Gradients flow to x, mix and given normals.
     """
     _check("x", x)
-    _require("mix", mix, (len(x), 4))
+    _require("mix", mix, (x.shape[0], 4))
     x, noise = _in_one_precision(x, _noise(noise, x))
     return _mix(x, _numbers(mix), noise)
 
@@ -219,14 +219,15 @@ def _what(value) -> str:
 
 
 def _noise(noise: Tensor, like: Tensor) -> Tensor:
-    dtype, shape = (noise.dtype, noise.shape) if isinstance(noise, Tensor) else (None, ())
-    keys = dtype == torch.int64 and shape == (len(like), 2)
-    if not keys and (dtype not in FLOATS or shape != like.shape):
-        raise ValueError(
-            f"noise: expected {list(like.shape)} normals or int64 keys [{len(like)}, 2], "
-            f"got {_what(noise)}"
-        )
-    return noise.to(like.device) if keys else noise
+    if isinstance(noise, Tensor):
+        if noise.dtype is torch.int64 and noise.shape == (like.shape[0], 2):
+            return noise if noise.device == like.device else noise.to(like.device)
+        if noise.dtype in FLOATS and noise.shape == like.shape:
+            return noise
+    raise ValueError(
+        f"noise: expected {list(like.shape)} normals or int64 keys [{len(like)}, 2], "
+        f"got {_what(noise)}"
+    )
 
 
 def _numbers(values: Tensor) -> Tensor:

@@ -78,6 +78,10 @@ class Schedule:
         """Factor of the noise."""
         raise NotImplementedError
 
+    def marginal(self, t):
+        """``(alpha, sigma)``, in less time than one by one where they have an integral in common."""
+        return self.alpha(t), self.sigma(t)
+
     def dalpha(self, t):
         """d alpha / dt."""
         raise NotImplementedError

@@ -38,10 +38,23 @@ class _LinearRate(Schedule):
 
     def alpha(self, t):
         xp, t = namespace(t)
-        return xp.exp(-0.5 * self.integral(t))
+        return _alpha(xp, self.integral(t))
+
+    def sigma(self, t):
+        xp, t = namespace(t)
+        return self._sigma(xp, self.integral(t))
+
+    def marginal(self, t):
+        xp, t = namespace(t)
+        B = self.integral(t)
+        return _alpha(xp, B), self._sigma(xp, B)
 
     def dalpha(self, t):
         return -0.5 * self.rate(t) * self.alpha(t)
+
+
+def _alpha(xp, B):
+    return xp.exp(-0.5 * B)
 
 
 @dataclass(frozen=True)
@@ -51,9 +64,9 @@ class VPLinear(_LinearRate):
     Song et al. 2021, "Score-based generative modeling through SDEs", eqs. 32-33.
     """
 
-    def sigma(self, t):
-        xp, t = namespace(t)
-        return xp.sqrt(-xp.expm1(-self.integral(t)))
+    @staticmethod
+    def _sigma(xp, B):
+        return xp.sqrt(-xp.expm1(-B))
 
     def dsigma(self, t):
         xp, t = namespace(t)
@@ -74,9 +87,9 @@ class SubVP(_LinearRate):
     """alpha = e^{-B/2}, sigma = 1 - e^{-B}; alpha^2 + sigma^2 < 1 inside. Song et al. 2021, eq.
     29."""
 
-    def sigma(self, t):
-        xp, t = namespace(t)
-        return -xp.expm1(-self.integral(t))
+    @staticmethod
+    def _sigma(xp, B):
+        return -xp.expm1(-B)
 
     def dsigma(self, t):
         xp, t = namespace(t)

@@ -53,7 +53,16 @@ def test_lam_is_the_log_of_alpha_over_sigma_and_decreases(schedule):
     assert (np.diff(schedule.lam(t)) < 0).all()
 
 
-@pytest.mark.parametrize("schedule", SCHEDULES, ids=label)
+@every_schedule
+def test_the_marginal_is_alpha_and_sigma(schedule):
+    for t in (inside(schedule, np.linspace(0, 1, 65)), inside(schedule, 0.3)):
+        for found, expected in zip(
+            schedule.marginal(t), (schedule.alpha(t), schedule.sigma(t)), strict=True
+        ):
+            np.testing.assert_array_equal(found, expected)
+
+
+@every_schedule
 def test_ends(schedule):
     assert schedule.t_min <= schedule.t_smallest < schedule.t_largest <= schedule.t_max
     assert schedule.alpha(schedule.t_largest) > 0

@@ -6,7 +6,7 @@ from helpers import CONTINUOUS
 
 from fastdiff import losses, schedules
 from fastdiff.losses import weights
-from fastdiff.losses.levels import model_levels
+from fastdiff.losses.denoising import model_levels as levels_and_weights
 from fastdiff.parameterization import PREDICTIONS, exact_output
 
 SCHEDULES = [
@@ -22,6 +22,10 @@ def times(schedule, dtype=torch.float64):
         return torch.tensor([0, 3, 19, 7], dtype=dtype)
     part = torch.tensor([0.1, 0.33, 0.9, 0.5], dtype=dtype)
     return schedule.t_min + part * (schedule.t_max - schedule.t_min)
+
+
+def model_levels(schedule, t, prediction):
+    return levels_and_weights(schedule, t, prediction)[0]
 
 
 def by_tensors(function, schedule, t):
