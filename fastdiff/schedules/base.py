@@ -79,7 +79,7 @@ class Schedule:
         raise NotImplementedError
 
     def marginal(self, t):
-        """``(alpha, sigma)``, in less time than one by one where they have an integral in common."""
+        """``(alpha, sigma)``, in less time than one by one where they have an integral to share."""
         return self.alpha(t), self.sigma(t)
 
     def dalpha(self, t):
