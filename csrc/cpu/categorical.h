@@ -5,6 +5,7 @@
 
 #include "core/categorical.h"
 #include "cpu/pass.h"
+#include "cpu/turn.h"
 
 namespace fastdiff {
 namespace {  // each clone keeps its own copy
@@ -166,9 +167,7 @@ class ShortRows : public Chunks<ShortRows<T>, T> {
 
   template <class M>
   void load(const M* logits, int64_t n) {
-    for (int64_t r = 0; r < n; ++r) {
-      for (int64_t k = 0; k < args_.classes; ++k) logit_[k][r] = to_float(*logits++);
-    }
+    turn(n, args_.classes, logits, args_.classes, logit_[0], kMostRows);
   }
 
   /// Calls f(row) for all of them.
@@ -216,11 +215,8 @@ class ShortRows : public Chunks<ShortRows<T>, T> {
       over_rows(
           [&](int r) { term_[k][r] = RowSum<T>::gradient(g, term_[k][r], inverse[r], false); });
     }
-    for (int64_t r = 0; r < n; ++r, out += args_.classes) {
-#pragma GCC unroll 8
-      for (int64_t k = 0; k < args_.classes; ++k) from_float(term_[k][r], out[k]);
-      from_float(chosen[r], out[level[r]]);
-    }
+    turn(args_.classes, n, term_[0], kMostRows, out, args_.classes);
+    for (int64_t r = 0; r < n; ++r) from_float(chosen[r], out[r * args_.classes + level[r]]);
   }
 
   alignas(64) T logit_[kRowLanes][kMostRows], term_[kRowLanes][kMostRows];

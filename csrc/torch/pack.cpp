@@ -1,5 +1,7 @@
 #include "torch/pack.h"
 
+#include <cstring>
+
 #include "core/element.h"
 
 namespace fastdiff {
@@ -117,11 +119,14 @@ void check_outputs(int64_t row, const Use& use, bool has_outputs, bool has_gain)
 }  // namespace
 
 DType dtype_of(const TensorView& v, const char* argument, const char* allowed) {
-  const std::string name = name_of(v.dtype);
-  if (std::string(allowed).find(name) == std::string::npos) {
+  if (!std::strstr(allowed, name_of(v.dtype))) {
     reject(argument, std::string("dtype ") + allowed, describe(v));
   }
-  switch (v.dtype) {
+  return dtype_of(v.dtype);
+}
+
+DType dtype_of(Scalar scalar) {
+  switch (scalar) {
     case Scalar::kFloat32: return DType::kFloat32;
     case Scalar::kFloat64: return DType::kFloat64;
     case Scalar::kBFloat16: return DType::kBFloat16;

@@ -42,6 +42,9 @@ void check_row(const StepArgs& args, int64_t row);
 /// reads and writes is there.
 void check_rows(const StepArgs& args, bool has_outputs, bool has_gain);
 
+/// float32, float64, bfloat16 or float16.
+DType dtype_of(Scalar scalar);
+
 /// bfloat16 -> DType::kBFloat16 ...; throws if `v` is not one of `allowed` ("a, b").
 DType dtype_of(const TensorView& v, const char* argument, const char* allowed);
 

@@ -1,6 +1,7 @@
 // Passes put together from tensors: every check of dtype, device, shape and layout.
 #pragma once
 
+#include <initializer_list>
 #include <vector>
 
 #include "core/sums.h"
@@ -18,7 +19,7 @@ using torch::headeronly::ScalarType;
 
 struct Argument {
   const char* name;
-  Tensor tensor;
+  const Tensor& tensor;  // of the caller
 };
 using Arguments = std::vector<Argument>;
 
@@ -63,7 +64,8 @@ class PassBuilder {
 
   /// Numbers `first`, `first` + 1, ... of each sample: these columns of t [batch, columns], or t
   /// [batch] itself.
-  void numbers(int first, const char* argument, const Tensor& t, std::vector<int64_t> columns) {
+  void numbers(int first, const char* argument, const Tensor& t,
+               std::initializer_list<int64_t> columns) {
     const TensorView v = view(t);
     const int64_t count = static_cast<int64_t>(columns.size());
     const DType dtype = dtype_of(v, argument, "float32, float64");
@@ -74,7 +76,7 @@ class PassBuilder {
     }
     require_device(argument, v);
     for (int64_t k = 0; k < count; ++k) {
-      const int64_t place = count > 1 ? columns[k] * v.strides[1] : 0;
+      const int64_t place = count > 1 ? columns.begin()[k] * v.strides[1] : 0;
       const char* const data = static_cast<const char*>(v.data);
       args_.number[first + k] = {data + place * (dtype == DType::kFloat64 ? 8 : 4), dtype,
                                  v.strides[0]};
@@ -106,9 +108,9 @@ class PassBuilder {
 
   /// Room for output k, of the dtype of `like`.
   Tensor output(int k, const Tensor& like) {
-    const Tensor out = torch::stable::new_empty(
-        first_.tensor, {like_.sizes, static_cast<size_t>(like_.dim)}, like.scalar_type());
-    args_.out[k] = {out.data_ptr(), dtype_of(view(out), "like", kFloats)};
+    const ScalarType dtype = like.scalar_type();
+    Tensor out = empty_on_device_of(first_.tensor, like_.sizes, like_.dim, dtype);
+    args_.out[k] = {out.data_ptr(), dtype_of(scalar_of(dtype))};
     return out;
   }
 
@@ -117,15 +119,15 @@ class PassBuilder {
     const bool wide =
         like ? like->scalar_type() == ScalarType::Double : args_.compute == DType::kFloat64;
     const int64_t sizes[] = {args_.batch, sums};
-    const Tensor out = torch::stable::new_empty(first_.tensor, {sizes, size_t(sums > 1 ? 2 : 1)},
-                                                wide ? ScalarType::Double : ScalarType::Float);
+    Tensor out = empty_on_device_of(first_.tensor, sizes, sums > 1 ? 2 : 1,
+                                    wide ? ScalarType::Double : ScalarType::Float);
     args_.sums = static_cast<int32_t>(sums);
     args_.result = {out.data_ptr(), wide ? DType::kFloat64 : DType::kFloat32};
     const int64_t chunks = sum_chunks_of(args_.numel);
     if (chunks > 1) {
-      const int64_t size[] = {args_.batch * chunks * sums};
-      args_.partial = static_cast<double*>(
-          keep(torch::stable::new_empty(first_.tensor, {size, 1}, ScalarType::Double)).data_ptr());
+      const int64_t room = args_.batch * chunks * sums;
+      kept_.push_back(empty_on_device_of(first_.tensor, &room, 1, ScalarType::Double));
+      args_.partial = static_cast<double*>(kept_.back().data_ptr());
     }
     return out;
   }

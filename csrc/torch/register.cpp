@@ -95,7 +95,8 @@ void moments_(Tensor out, Tensor a, Tensor b) {
   args.a_sample_stride = va.strides[0], args.b_sample_stride = vb.strides[0];
   args.out = static_cast<double*>(o.data);
   if (args.device < 0) return run_moments(args, nullptr);
-  Tensor partial = torch::stable::new_empty(out, {args.batch * chunks_of(args.numel) * 5});
+  const int64_t room = args.batch * chunks_of(args.numel) * kMoments;
+  Tensor partial = empty_on_device_of(out, &room, 1, torch::headeronly::ScalarType::Double);
   run_moments(args, static_cast<double*>(partial.data_ptr()));
 }
 
