@@ -2,16 +2,104 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 
 from ..ops.library import refuse_gradient, require_memory
+from .sums import gain
+
+Scale = float | Sequence[float] | torch.Tensor
+
+
+class Windowed:
+    """What guidances by scales have in common: each a number or one per sample, all of them 1 (the
+    conditional output alone) outside an interval of noise levels.
+
+    A subclass is a frozen dataclass with a field ``interval`` and says its ``_scales``.
+    """
+
+    interval: tuple[float, float] | None
+
+    def _scales(self) -> dict:
+        """Name -> scale, in the order of the conditions."""
+        raise NotImplementedError
+
+    def __post_init__(self):
+        for name, scale in self._scales().items():
+            values = numbers(name, scale)
+            if values.ndim > 1 or not np.all(np.abs(values) <= np.finfo(np.float32).max):
+                raise ValueError(
+                    f"{name}: expected a finite number or one per sample, got {scale!r}"
+                )
+        if self.interval is not None:
+            _check_interval(self.interval)
+
+    def _scales_of(self, batch) -> list[np.ndarray]:
+        """[1 or B] of each condition."""
+        given = {name: numbers(name, scale) for name, scale in self._scales().items()}
+        for name, values in given.items():
+            if values.ndim == 1 and len(values) != batch:
+                raise ValueError(f"{name}: expected {batch} (one per sample), got {len(values)}")
+        return [values.reshape(-1) for values in given.values()]
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs of the model are mixed: the unconditional one and the others."""
+        return 1 + len(self._scales())
+
+    def is_conditional(self, batch: int) -> bool:
+        """Whether the conditional output alone is taken, for every sample and at every level."""
+        return all(bool((scale == 1.0).all()) for scale in self._scales_of(batch))
+
+    def second_weights(self) -> np.ndarray:
+        """[G] weights of the second mix: the unconditional output alone (Chung et al. 2024,
+        "CFG++: manifold-constrained classifier free guidance")."""
+        return np.eye(1, self.outputs)[0]
+
+    def weights(self, noise_levels: np.ndarray, batch: int) -> np.ndarray:
+        """[R or 1, batch or 1, G] float64 weights of the unconditional output and the others.
+
+        Args:
+            noise_levels: [R] sigma / alpha where the model is evaluated; NaN: no model.
+            batch: number of samples.
+        """
+        scales = [scale.reshape(1, -1) for scale in self._scales_of(batch)]
+        if self.interval is not None:
+            low, high = self.interval
+            inside = ((noise_levels > low) & (noise_levels <= high))[:, None]
+            scales = [np.where(inside, scale, 1.0) for scale in scales]
+        *steps, last = np.broadcast_arrays(np.float64(1.0), *scales)
+        following = [*steps[1:], last]
+        return np.stack([*map(np.subtract, steps, following), last], axis=-1)
+
+
+def numbers(name: str, scale: Scale) -> np.ndarray:
+    """[] or [B] float64, on the host."""
+    if isinstance(scale, torch.Tensor):
+        refuse_gradient(**{name: scale})
+        require_memory(**{name: scale})
+        return scale.detach().double().cpu().numpy()
+    try:
+        return np.asarray(scale, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number or one per sample, got {scale!r}") from None
+
+
+def _check_interval(interval) -> None:
+    try:
+        low, high = map(float, interval)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if math.isnan(low) or math.isnan(high):
+        raise ValueError(f"interval: expected (lo, hi), got {interval!r}")
+    if not low < high:
+        raise ValueError(f"interval: expected lo < hi, got {interval!r}")
 
 
 @dataclass(frozen=True)
-class CFG:
+class CFG(Windowed):
     """o = u + scale (c - u), outputs stacked [unconditional, conditional].
 
     ``scale`` is the s of diffusers and the gamma of "Understanding Diffusion Models" (eq. 206...);
@@ -19,76 +107,57 @@ class CFG:
 
     Args:
         scale: a number, or one per sample.
+        rescale: phi in [0, 1]: how far to bring the standard deviation of each sample back to that
+            of its conditional output (Lin et al. 2023, "Common diffusion noise schedules and sample
+            steps are flawed", eqs. 15 and 16; ``guidance_rescale`` of diffusers). Costs a pass over
+            the outputs.
         interval: (lo, hi): guide only where lo < sigma / alpha <= hi, elsewhere take the
             conditional output ("Applying Guidance in a Limited Interval", Kynkaanniemi et al.,
             2024).
     """
 
-    scale: float | Sequence[float] | torch.Tensor = 1.0
+    scale: Scale = 1.0
+    rescale: float = 0.0
     interval: tuple[float, float] | None = None
 
-    outputs = 2
-
     def __post_init__(self):
-        scales = self.scales()
-        if scales.ndim > 1 or not np.all(np.abs(scales) <= np.finfo(np.float32).max):
-            raise ValueError(
-                f"scale: expected a finite number or one per sample, got {self.scale!r}"
-            )
-        if self.interval is not None:
-            try:
-                low, high = map(float, self.interval)
-            except (TypeError, ValueError):
-                low = high = math.nan
-            if math.isnan(low) or math.isnan(high):
-                raise ValueError(f"interval: expected (lo, hi), got {self.interval!r}")
-            if not low < high:
-                raise ValueError(f"interval: expected lo < hi, got {self.interval!r}")
+        super().__post_init__()
+        check_number("rescale", self.rescale, "a number in [0, 1]", lambda v: 0 <= v <= 1)
 
-    def scales(self) -> np.ndarray:
-        """[] or [B] float64."""
-        if isinstance(self.scale, torch.Tensor):
-            refuse_gradient(scale=self.scale)
-            require_memory(scale=self.scale)
-            return self.scale.detach().double().cpu().numpy()
-        try:
-            return np.asarray(self.scale, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise TypeError(
-                f"scale: expected a number or one per sample, got {self.scale!r}"
-            ) from None
+    def _scales(self):
+        return {"scale": self.scale}
 
-    def _scales_of(self, batch):
-        scales = self.scales()
-        if scales.ndim == 1 and len(scales) != batch:
-            raise ValueError(f"scale: expected {batch} (one per sample), got {len(scales)}")
-        return scales
+    @property
+    def adapts(self) -> bool:
+        """Whether the weights depend on what the model says: ``adapted`` then has the last word."""
+        return self.rescale != 0
 
-    def is_conditional(self, batch: int) -> bool:
-        """Whether the conditional output alone is taken, for every sample and at every level."""
-        return bool((self._scales_of(batch) == 1.0).all())
-
-    @staticmethod
-    def second_weights() -> np.ndarray:
-        """[2] weights of the second mix: the unconditional output alone (Chung et al. 2024,
-        "CFG++: manifold-constrained classifier free guidance")."""
-        return np.array([1.0, 0.0])
-
-    def weights(self, noise_levels: np.ndarray, batch: int) -> np.ndarray:
-        """[R or 1, batch or 1, 2] float64 weights of (unconditional, conditional).
+    def adapted(self, weights, sums, count: int):
+        """The weights of a row, given the sums of what the model said.
 
         Args:
-            noise_levels: [R] sigma / alpha where the model is evaluated; NaN: no model.
-            batch: number of samples.
+            weights: [B, 2] float64, tensor or array: those of ``weights`` for each sample.
+            sums: [B, 5] alike: ``fastdiff.ops.moments`` of the unconditional and the conditional
+                output.
+            count: elements of a sample.
         """
-        scale = self._scales_of(batch).reshape(1, -1)
-        if self.interval is not None:
-            low, high = self.interval
-            inside = (noise_levels > low) & (noise_levels <= high)
-            scale = np.where(inside[:, None], scale, 1.0)
-        return np.stack(pair(scale), axis=-1)
+        weights = self._directed(weights, sums)
+        if not self.rescale:
+            return weights
+        return weights * gain(sums, weights, count, self.rescale)[:, None]
+
+    def _directed(self, weights, sums):
+        """The weights before the rescaling."""
+        return weights
+
+    def kind(self) -> tuple:
+        """What of it ``adapted`` reads: equal, and one may take the place of the other."""
+        named = ((f.name, getattr(self, f.name)) for f in fields(self))
+        return type(self), *((n, v) for n, v in named if n not in ("scale", "interval"))
 
 
-def pair(scale):
-    """The weights of the unconditional and the conditional output."""
-    return 1.0 - scale, scale
+def check_number(name, value, expected, holds) -> None:
+    """Raise ValueError unless ``value`` is a real number for which ``holds(value)``."""
+    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    if not real or not holds(value):
+        raise ValueError(f"{name}: expected {expected}, got {value!r}")

@@ -12,7 +12,7 @@ from torch.compiler import is_compiling
 from ..ops import moments, step_
 from ..ops.library import refuse_gradient
 from ..row import FIELDS
-from .cfg import pair
+from .sums import gain, variances
 
 HALF = (torch.bfloat16, torch.float16)
 FEW = 16  # samples for which a loop on the host is quicker than operations
@@ -85,7 +85,7 @@ def _rescaled(uncond, cond, scale, rescale, out):
     else:
         scales = scale.double() if each else torch.full((), scale, dtype=torch.float64)
         weights = torch.stack(pair(scales.flatten().expand(batch)), dim=1)
-        gains = _gain(sums, weights, count, rescale).to(wide)
+        gains = gain(sums, weights, count, rescale).to(wide)
     scale = scale.to(wide) if each else scale
     target = out if uncond.dtype == wide else None
     mixed = torch.lerp(uncond.to(wide), cond.to(wide), scale, out=target)
@@ -111,7 +111,7 @@ def _weighted(uncond, cond, scale, rescale, out):
     weights = torch.stack(pair(scale.double().flatten().expand(batch)), dim=1)
     if rescale:
         count = math.prod(uncond.shape[1:])
-        weights = weights * _gain(moments(uncond, cond), weights, count, rescale)
+        weights = weights * gain(moments(uncond, cond), weights, count, rescale)[:, None]
     mixed = torch.empty(uncond.shape, dtype=wide, device=device)
     step_(
         mixed,
@@ -128,28 +128,20 @@ def _is_recorded(*tensors) -> bool:
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
-def _gain(sums: Tensor, weights: Tensor, count: int, rescale: float) -> Tensor:
-    """[B, 1] phi std(cond) / std(mix) + 1 - phi, of the five sums of (uncond, cond)."""
-    var_c, var_mix = _variances(*sums.unbind(1), *weights.unbind(1), count)
-    ratio = torch.sqrt(var_c.clamp(min=0) / var_mix.clamp(min=0))
-    return (rescale * ratio + 1 - rescale)[:, None]
+def pair(scale):
+    """The weights of the unconditional and the conditional output."""
+    return 1.0 - scale, scale
 
 
 def _gain_of(u, c, uu, uc, cc, w_u, w_c, count, rescale) -> float:
-    """The same of one sample: the same number."""
-    var_c, var_mix = _variances(u, c, uu, uc, cc, w_u, w_c, count)
+    """``gain`` of one sample, in Python's numbers: the same one."""
+    var_c, var_mix = variances(u, c, uu, uc, cc, w_u, w_c, count)
     var_c, var_mix = (0.0 if v < 0 else v for v in (var_c, var_mix))
     if var_mix == 0:
         ratio = math.inf if var_c > 0 else math.nan
     else:
         ratio = math.sqrt(var_c / var_mix)
     return rescale * ratio + 1 - rescale
-
-
-def _variances(u, c, uu, uc, cc, w_u, w_c, count):
-    """Of cond and of the mix, ``count`` times."""
-    var_u, cov, var_c = uu - u * u / count, uc - u * c / count, cc - c * c / count
-    return var_c, w_u * w_u * var_u + 2 * w_u * w_c * cov + w_c * w_c * var_c
 
 
 def _rows(dtype, device) -> Tensor:

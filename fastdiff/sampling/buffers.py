@@ -74,11 +74,15 @@ def packed_rows(rows: np.ndarray, like: torch.Tensor, room: int) -> torch.Tensor
     return torch.tensor(packed, dtype=like.dtype, device=like.device)
 
 
-def mixing_weights(weights: np.ndarray | None, rows: torch.Tensor) -> torch.Tensor | None:
-    """[rows or 1, B or 1, G] guidance weights, padded to the capacity of ``rows``."""
+def mixing_weights(
+    weights: np.ndarray | None, rows: torch.Tensor, dtype: torch.dtype | None = None
+) -> torch.Tensor | None:
+    """[rows or 1, B or 1, G] guidance weights, padded to the capacity of ``rows``; of their dtype,
+    or the one given."""
     if weights is None:
         return None
     if len(weights) > 1:
         padding = np.repeat(weights[-1:], len(rows) - len(weights), axis=0)
         weights = np.concatenate([weights, padding])
-    return torch.tensor(np.ascontiguousarray(weights), dtype=rows.dtype, device=rows.device)
+    dtype = dtype or rows.dtype
+    return torch.tensor(np.ascontiguousarray(weights), dtype=dtype, device=rows.device)

@@ -3,6 +3,7 @@
 import torch
 
 from ..guidance import check as check_guidance
+from .conditions import conditions_of, stacked
 from .graph import graphs
 from .operands import check_start
 from .state import SamplerState
@@ -15,7 +16,7 @@ def sample(
     *,
     seeds=0,
     guidance=None,
-    cond: dict | None = None,
+    cond: dict | list[dict] | None = None,
     uncond: dict | None = None,
     graph="auto",
     callback=None,
@@ -37,7 +38,8 @@ def sample(
         guidance: None or a guidance such as ``CFG``. With guidance the model is called once, with
             the conditions stacked [unconditional, conditional] along the batch; where the guidance
             reads only one of them, with that one.
-        cond: keyword arguments of the model; tensors have a leading dimension B.
+        cond: keyword arguments of the model; tensors have a leading dimension B. With
+            ``MultiCondition`` a list of them, one for each scale.
         uncond: the same for the unconditional part; needed with guidance.
         graph: capture model and step as one CUDA graph and replay it for every step. "auto": on a
             CUDA device, if the model can be captured, else eagerly with a warning that says why;
@@ -53,21 +55,22 @@ def sample(
     Raises:
         TypeError, ValueError: an argument is not as described.
     """
-    _check(model, table, guidance, cond, uncond, graph, callback)
+    _check(model, table, guidance, graph, callback)
+    conditions = conditions_of(guidance, cond, uncond)
     check_start(x)
-    cond, uncond = dict(cond or {}), dict(uncond or {})
     with torch.no_grad():
         if guidance is not None and not _mixes_twice(table) and guidance.is_conditional(len(x)):
             guidance = None  # the conditional output alone, bit for bit
+            conditions = dict([conditions.popitem()])
         state = SamplerState(
             table, x, seeds=seeds, guidance=guidance, model_dtype=model_dtype, noise=noise,
             known=known, mask=mask,
         )  # fmt: skip
-        conditions = [cond] if guidance is None else [uncond, cond]
-        inputs = _stack(conditions, len(x))
+        inputs = stacked(conditions, len(x))
         captured = _capture(model, state, inputs, graph)
         if captured is None:
-            step = lambda: state.step(_evaluate(model, state, conditions, inputs))  # noqa: E731
+            given = list(conditions.values())
+            step = lambda: state.step(_evaluate(model, state, given, inputs))  # noqa: E731
             return _run(state, step, callback, progress)
         try:  # a graph's buffers serve the next call
             return _run(captured.state, captured.step, callback, progress).clone()
@@ -106,8 +109,10 @@ def _mixes_twice(table) -> bool:
 
 def _evaluate(model, state, conditions, inputs):
     """The model on all conditions at once, or, where guidance reads one of them, on that one."""
-    active = state.active if len(conditions) > 1 else (0,)
-    if len(active) == len(conditions):
+    if len(conditions) == 1:
+        return model(state.model_input, state.t, **inputs)
+    active = state.active
+    if len(active) > 1:
         return model(state.model_input, state.t, **inputs)
     g, batch = active[0], len(state.x)
     part = slice(g * batch, (g + 1) * batch)
@@ -115,22 +120,11 @@ def _evaluate(model, state, conditions, inputs):
     return [out] * len(conditions)  # those with weight zero are not read
 
 
-def _check(model, table, guidance, cond, uncond, graph, callback):
+def _check(model, table, guidance, graph, callback):
     for name, value in (("model", model), ("callback", callback)):
         if not (callable(value) or (name == "callback" and value is None)):
             raise TypeError(f"{name}: expected a callable, got {type(value).__name__}")
     check_guidance(guidance)
-    for name, value in (("cond", cond), ("uncond", uncond)):
-        if value is not None and not isinstance(value, dict):
-            raise TypeError(
-                f"{name}: expected a dict of keyword arguments for the model, got {value!r}"
-            )
-    if guidance is None and uncond:
-        raise ValueError("uncond: expected None without guidance, which alone reads it, got a dict")
-    if guidance is not None and set(cond or {}) != set(uncond or {}):
-        raise ValueError(
-            f"uncond: expected the keys of cond, {sorted(cond or {})}, got {sorted(uncond or {})}"
-        )
     if graph not in ("auto", True, False):
         raise ValueError(f'graph: expected "auto", True or False, got {graph!r}')
     declared = _declared_prediction(model)
@@ -152,32 +146,6 @@ def _declared_prediction(model):
         owners = (getattr(model, name, None) for name in ("__self__", "module", "_orig_mod"))
         model = next((owner for owner in owners if owner is not None), None)
     return None
-
-
-def _stack(conditions: list[dict], batch: int) -> dict:
-    """One set of keyword arguments for all conditions: tensors are concatenated along the batch."""
-    labels = ["cond"] if len(conditions) == 1 else ["uncond", "cond"]
-    for label, values in zip(labels, conditions, strict=True):
-        for name, value in values.items():
-            if isinstance(value, torch.Tensor) and (value.dim() < 1 or len(value) != batch):
-                raise ValueError(
-                    f"{label}[{name!r}]: expected a leading dimension of {batch}, "
-                    f"got {list(value.shape)}"
-                )
-    if len(conditions) == 1:
-        return conditions[0]
-    stacked = {}
-    for name in conditions[0]:
-        values = [c[name] for c in conditions]
-        if all(isinstance(v, torch.Tensor) for v in values):
-            stacked[name] = torch.cat(values)
-        elif all(v is values[0] or v == values[0] for v in values):
-            stacked[name] = values[0]
-        else:
-            raise ValueError(
-                f"uncond[{name!r}]: expected a tensor, or the value of cond, got {values[0]!r}"
-            )
-    return stacked
 
 
 def _progress_bar(state):

@@ -10,6 +10,7 @@ from .. import noise as noise_
 from .. import ops
 from ..row import COLUMN
 from . import buffers as buffers_
+from .adaptive_weights import AdaptiveWeights
 from .brownian import BrownianDraws
 from .buffers import Buffers
 from .draws import Draws
@@ -76,6 +77,9 @@ class SamplerState:
             memory_format=torch.contiguous_format
         )
         weights, second_weights, self.outputs = self._lower_guidance(guidance, batch)
+        adapts, base = getattr(guidance, "adapts", False), weights
+        if adapts:
+            weights = np.zeros((1, batch, self.outputs))
         room = buffers_.capacity(len(self.program.rows), device, weights)
         rows = buffers_.packed_rows(self.program.rows, state, room)
         known, mask = known_data(known, mask, state, uses("uses_known"))
@@ -97,11 +101,12 @@ class SamplerState:
             mask=mask,
             threshold=state.new_zeros(batch) if uses("dynamic") else None,
         )
+        self._adaptive = AdaptiveWeights(guidance, base, self.buffers) if adapts else None
         # the same tensors for good
         self.model_input, self.t = self.buffers.model_input, self.buffers.t
         self.row, self.rows, self.keys = self.buffers.row, self.buffers.rows, self.buffers.keys
         self._set_noise(noise)
-        self._plain = not (self._draws or self._stream or self._learned_variance)
+        self._plain = not (self._draws or self._stream or self._learned_variance or self._adaptive)
         self._execute = self._bind()
         self._stand_at(self.program.entry)
         self._left += not batch  # an empty batch has an entry row to execute, too
@@ -116,7 +121,8 @@ class SamplerState:
             return None, None, 1
         mix = guidance.weights(self.program.noise_levels, batch)
         # of each row, or of all rows alike: the outputs that some sample reads
-        self._reads = [tuple(np.flatnonzero(row.any(axis=0)).tolist()) for row in mix]
+        last = (guidance.outputs - 1,)  # an output is needed where none is read, too
+        self._reads = [tuple(np.flatnonzero(row.any(axis=0)).tolist()) or last for row in mix]
         if not self.program.uses("uses_second_mix"):
             return mix, None, guidance.outputs
         self._reads = [tuple(range(guidance.outputs))]
@@ -219,10 +225,12 @@ class SamplerState:
 
     def execute(self, out) -> None:
         """The device's part of a step and nothing else: what a graph captures."""
+        gain = ()
         if self._learned_variance and out is not None:
-            self._execute(*split_variance(out, self.x, self.outputs))
-        else:
-            self._execute(out)
+            out, *gain = split_variance(out, self.x, self.outputs)
+        if self._adaptive is not None and out is not None:
+            self._adaptive.follow(out)
+        self._execute(out, *gain)
 
     def count(self) -> None:
         """The host's part of a step: one row less to go."""
@@ -242,6 +250,8 @@ class SamplerState:
         self.buffers.take(other.buffers)
         for name in ("program", "_reads", "_start", "_total", "_left", "_drawn"):
             setattr(self, name, getattr(other, name))
+        if self._adaptive is not None:
+            self._adaptive.take(other._adaptive)
         if self._stream is not None:
             self._stream = other._stream.moved(self.buffers)
         if self._draws is not None:
@@ -255,7 +265,8 @@ class SamplerState:
     def structure(self) -> tuple:
         """States of the same structure can take each other's place in a captured graph."""
         launch = self._stream and self._stream.launch
-        return (*self.buffers.structure(), self._learned_variance, launch)
+        adaptive = self._adaptive and self._adaptive.structure()
+        return (*self.buffers.structure(), self._learned_variance, launch, adaptive)
 
     def _draw(self):
         place = self.place

@@ -6,7 +6,7 @@ from device_calls import DEVICE, Net, assert_equal, needs_cuda
 from toy import SOLVERS, TABLES, start, table_of
 
 import fastdiff as fd
-from fastdiff.guidance import CFG
+from fastdiff.guidance import APG, CFG
 from fastdiff.sampling.graph import StepGraph
 
 pytestmark = needs_cuda
@@ -32,6 +32,8 @@ def test_samples_of_every_solver(name):
 OPTIONS = {
     "guidance": {"guidance": CFG(2.5)},
     "scales and interval": {"guidance": CFG([0.0, 1.0, 4.0], interval=(0.1, 5.0))},
+    "rescaled": {"guidance": CFG([0.0, 1.0, 4.0], rescale=0.7)},
+    "projected": {"guidance": APG(4.0, interval=(0.1, 5.0), eta=0.5, norm=3.0)},
     "bfloat16 model": {"model_dtype": torch.bfloat16, "guidance": CFG(-1.0)},
     "float64": {"x": start(dtype=torch.float64)},
     "float16": {"x": start(dtype=torch.float16)},

@@ -108,7 +108,7 @@ def test_samples_with_different_intervals_of_rows():
     interval=st.one_of(st.none(), st.tuples(st.floats(0, 5), st.floats(6, 90))),
 )
 def test_weights(scales, levels, interval):
-    w = CFG(scales, interval).weights(np.array(levels), len(scales))
+    w = CFG(scales, interval=interval).weights(np.array(levels), len(scales))
     w = np.broadcast_to(w, (len(levels), len(scales), 2))
     for r, level in enumerate(levels):
         for b, scale in enumerate(scales):

@@ -1,0 +1,117 @@
+"""Guidances that turn the difference of the two outputs: per sample, by inner products.
+
+u and c are the unconditional and the conditional output, <a, b> sums over a sample. What each does
+is linear in u and c, with weights that their inner products give: no pass but the one that makes
+the five sums, and the fused step.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..schedules.base import namespace
+from .cfg import CFG, check_number
+
+
+@dataclass(frozen=True)
+class CFGZeroStar(CFG):
+    """a u + scale (c - a u) with a = <c, u> / <u, u>, and nothing at all for the first evaluations.
+
+    Fan et al. 2025, "CFG-Zero*: improved classifier-free guidance for flow matching models",
+    eqs. 7 to 9 and section 3.2.
+
+    Args:
+        scale, rescale, interval: see ``CFG``.
+        zero_steps: for how many evaluations at the start of a table the mix is zero.
+    """
+
+    zero_steps: int = 1
+
+    adapts = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number("zero_steps", self.zero_steps, "a whole number >= 0",
+                     lambda n: n >= 0 and n == int(n))  # fmt: skip
+
+    def is_conditional(self, batch: int) -> bool:
+        return self.zero_steps == 0 and super().is_conditional(batch)
+
+    def weights(self, noise_levels: np.ndarray, batch: int) -> np.ndarray:
+        weights = super().weights(noise_levels, batch)
+        if not self.zero_steps:
+            return weights
+        evaluations, since = np.zeros(len(noise_levels), int), 0
+        for r, level in enumerate(noise_levels):  # a table begins behind a row without a level
+            since = 0 if np.isnan(level) else since + 1
+            evaluations[r] = since
+        return np.where((evaluations > self.zero_steps)[:, None, None], weights, 0.0)
+
+    def adapted(self, weights, sums, count: int):
+        xp, _ = namespace(sums)
+        nothing = (weights == 0).all(-1)[:, None]  # has no deviation to rescale, and stays it
+        return xp.where(nothing, weights, super().adapted(weights, sums, count))
+
+    def _directed(self, weights, sums):
+        xp, _ = namespace(sums)
+        uu, uc = sums[:, 2], sums[:, 3]
+        return xp.stack([uc / (uu + 1e-8) * weights[:, 0], weights[:, 1]], 1)
+
+
+@dataclass(frozen=True)
+class APG(CFG):
+    """c + (scale - 1) (d_orthogonal + eta d_parallel): adaptive projected guidance.
+
+    d = c - u, shortened to the length ``norm`` where it is longer, and split into the part along c
+    and the rest. Sadat et al. 2024, "Eliminating oversaturation and artifacts of high guidance
+    scales in diffusion models", algorithm 1, without momentum. The paper projects predictions of
+    x0; here the outputs are taken as they come.
+
+    Args:
+        scale, rescale, interval: see ``CFG``, to which eta = 1 and an infinite norm lead back.
+        eta: how much of the parallel part stays.
+        norm: the greatest length of d.
+    """
+
+    eta: float = 0.0
+    norm: float = math.inf
+
+    adapts = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_number("eta", self.eta, "a finite number", math.isfinite)
+        check_number("norm", self.norm, "a number > 0", lambda v: v > 0)
+
+    def _directed(self, weights, sums):
+        xp, _ = namespace(sums)
+        more = weights[:, 1] - 1
+        uu, uc, cc = sums[:, 2], sums[:, 3], sums[:, 4]
+        length = xp.sqrt((cc - 2 * uc + uu).clip(min=_TINY))
+        more = more * (self.norm / length).clip(max=1.0)
+        along = (cc - uc) / cc.clip(min=_TINY)  # <d, c> / <c, c>
+        return xp.stack([-more, 1 + more * (1 + (self.eta - 1) * along)], 1)
+
+
+@dataclass(frozen=True)
+class TCFG(CFG):
+    """u' + scale (c - u') with u' the part of u along the first right-singular vector of [c; u].
+
+    Kwon et al. 2025, "TCFG: tangential damping classifier-free guidance", algorithm 1. The vector
+    is e_c c + e_u u with the first eigenvector e of the 2 x 2 matrix of inner products.
+    """
+
+    adapts = True
+
+    def _directed(self, weights, sums):
+        xp, _ = namespace(sums)
+        uu, uc, cc = sums[:, 2], sums[:, 3], sums[:, 4]
+        angle = 0.5 * xp.arctan2(2 * uc, cc - uu)
+        e_c, e_u = xp.cos(angle), xp.sin(angle)
+        largest = e_c * e_c * cc + 2 * e_c * e_u * uc + e_u * e_u * uu
+        part = (e_c * uc + e_u * uu) / largest.clip(min=_TINY)  # u' = part (e_c c + e_u u)
+        return xp.stack([weights[:, 0] * part * e_u, weights[:, 1] + weights[:, 0] * part * e_c], 1)
+
+
+_TINY = 1e-300  # in place of a zero that is divided by: what it divides is zero, too

@@ -1,0 +1,20 @@
+"""Standard deviations of a mix, from the five sums of its outputs.
+
+Arrays and tensors alike; ``sums`` are those of ``fastdiff.ops.moments``, float64.
+"""
+
+from ..schedules.base import namespace
+
+
+def variances(u, c, uu, uc, cc, w_u, w_c, count):
+    """Of c and of w_u u + w_c c, ``count`` times."""
+    var_u, cov, var_c = uu - u * u / count, uc - u * c / count, cc - c * c / count
+    return var_c, w_u * w_u * var_u + 2 * w_u * w_c * cov + w_c * w_c * var_c
+
+
+def gain(sums, weights, count: int, rescale: float):
+    """[B] phi std(c) / std(mix) + 1 - phi, of sums [B, 5] of (u, c) and weights [B, 2]."""
+    xp, _ = namespace(sums)
+    var_c, var_mix = variances(*sums.T, *weights.T, count)
+    ratio = xp.sqrt(var_c.clip(min=0) / var_mix.clip(min=0))
+    return rescale * ratio + 1 - rescale

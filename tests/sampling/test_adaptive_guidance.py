@@ -1,0 +1,294 @@
+"""Guidances whose weights depend on the outputs: against the papers' formulas and diffusers."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from helpers import assert_within, same_bits
+from hypothesis import given
+from hypothesis import strategies as st
+from toy import TABLES, model, start, table_of
+
+import fastdiff as fd
+from fastdiff import ops
+from fastdiff.guidance import APG, CFG, TCFG, CFGZeroStar
+
+SHIFT = torch.tensor([0.5, -1.0, 0.25])
+CONDITIONS = {"cond": {"shift": SHIFT}, "uncond": {"shift": torch.zeros(3)}}
+
+
+def assert_close(actual, expected, tolerance):
+    """Within ``tolerance`` of the largest element: some of the toy's samples are large."""
+    assert_within(actual, expected, tolerance * float(expected.abs().max().clamp(min=1)))
+
+
+def over(x):
+    return x.flatten(1).sum(1).reshape(-1, *[1] * (x.dim() - 1))
+
+
+def rescaled(mixed, c, phi):
+    def std(x):
+        return x.flatten(1).std(1).reshape(-1, *[1] * (x.dim() - 1))
+
+    return phi * mixed * std(c) / std(mixed) + (1 - phi) * mixed
+
+
+def zero_star(u, c, s):
+    a = over(c * u) / (over(u * u) + 1e-8)
+    return a * u + s * (c - a * u)
+
+
+def projected(u, c, s, eta, norm):
+    d = c - u
+    d = d * (norm / over(d * d).sqrt()).clamp(max=1)
+    unit = c / over(c * c).sqrt()
+    parallel = over(d * unit) * unit
+    return c + (s - 1) * (d - parallel + eta * parallel)
+
+
+def tangential(u, c, s):
+    """By the singular vectors themselves."""
+    rows = torch.stack([c.flatten(1), u.flatten(1)], 1)
+    v = torch.linalg.svd(rows, full_matrices=False)[2][:, :1]
+    kept = (u.flatten(1)[:, None] @ v.mT @ v).reshape(u.shape)
+    return kept + s * (c - kept)
+
+
+#: A guidance of scale s, and the mix that it stands for.
+FORMULAS = {
+    "rescale": (
+        lambda s: CFG(s, 0.7),
+        lambda u, c, s: rescaled(u + s * (c - u), c, 0.7),
+    ),
+    "zero-star": (lambda s: CFGZeroStar(s, zero_steps=0), zero_star),
+    "zero-star, rescaled": (
+        lambda s: CFGZeroStar(s, rescale=1.0, zero_steps=0),
+        lambda u, c, s: rescaled(zero_star(u, c, s), c, 1.0),
+    ),
+    "apg": (lambda s: APG(s), lambda u, c, s: projected(u, c, s, 0.0, np.inf)),
+    "apg, eta and norm": (
+        lambda s: APG(s, eta=0.3, norm=2.5),
+        lambda u, c, s: projected(u, c, s, 0.3, 2.5),
+    ),
+    "tcfg": (lambda s: TCFG(s), tangential),
+}
+every_formula = pytest.mark.parametrize("name", FORMULAS)
+
+
+def outputs(seed, shape=(3, 2, 5), dtype=torch.float64):
+    rng = torch.Generator().manual_seed(seed)
+    u = torch.randn(shape, generator=rng, dtype=dtype)
+    return u, u + 0.7 * torch.randn(shape, generator=rng, dtype=dtype) + 0.3
+
+
+def mixed_by(guidance, u, c):
+    weights = np.broadcast_to(guidance.weights(np.array([1.0]), len(u))[0], (len(u), 2))
+    sums, count = ops.moments(u, c), u[0].numel()
+    by_arrays = guidance.adapted(weights, sums.numpy(), count)
+    by_tensors = guidance.adapted(torch.tensor(weights), sums, count)
+    torch.testing.assert_close(by_tensors.numpy(), by_arrays, rtol=1e-12, atol=1e-12)
+    w = by_tensors.reshape(*by_tensors.shape, *[1] * (u.dim() - 1))
+    return w[:, 0] * u + w[:, 1] * c
+
+
+@every_formula
+@given(scale=st.floats(-3, 12), seed=st.integers(0, 50))
+def test_the_formula(name, scale, seed):
+    guidance, formula = FORMULAS[name]
+    u, c = outputs(seed)
+    torch.testing.assert_close(
+        mixed_by(guidance(scale), u, c), formula(u, c, scale), rtol=1e-9, atol=1e-9
+    )
+
+
+@every_formula
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("solver", ["DDIM", "DPMpp2M", "DDPM", "Heun"])
+def test_a_loop_with_the_formula(name, solver, dtype):
+    guidance, formula = FORMULAS[name]
+    table, scales = TABLES[solver], [2.0, 5.0, 0.5]
+    s = torch.tensor(scales, dtype=torch.float64).reshape(-1, 1, 1)
+
+    def by_hand(x, t):
+        u, c = model(x, t, torch.zeros(3)), model(x, t, SHIFT)
+        return formula(u.double(), c.double(), s[: len(x)].reshape(-1, *[1] * (x.dim() - 1)))
+
+    x = start(dtype=dtype)
+    sample = fd.sample(model, x, table, guidance=guidance(scales), **CONDITIONS)
+    expected = fd.sample(lambda x, t: by_hand(x, t).to(dtype), x, table)
+    assert_close(sample, expected, 1e-9 if dtype == torch.float64 else 1e-4)
+
+
+def test_where_they_lead_back_to_plain_guidance():
+    plain = fd.sample(model, start(), TABLES["DDIM"], guidance=CFG(3.0), **CONDITIONS)
+    for guidance in (APG(3.0, eta=1.0), CFG(3.0, rescale=0.0), CFG(3.0, 1e-9)):
+        sample = fd.sample(model, start(), TABLES["DDIM"], guidance=guidance, **CONDITIONS)
+        assert_close(sample, plain, 1e-5)
+    assert not CFG(3.0).adapts
+    u, c = outputs(0)
+    torch.testing.assert_close(mixed_by(TCFG(4.0), 0.5 * c, c), 0.5 * c + 4.0 * 0.5 * c)
+    torch.testing.assert_close(mixed_by(CFGZeroStar(4.0, zero_steps=0), 0.5 * c, c), c)
+
+
+@pytest.mark.parametrize("guidance", [CFG(1.0, 0.5), APG(1.0), TCFG(1.0), APG([1.0, 1.0, 1.0])])
+def test_scale_one_is_conditional(guidance):
+    sample = fd.sample(model, start(), TABLES["DDIM"], guidance=guidance, **CONDITIONS)
+    assert same_bits(sample, fd.sample(model, start(), TABLES["DDIM"], cond={"shift": SHIFT}))
+    u, c = outputs(1)
+    torch.testing.assert_close(mixed_by(guidance, u, c), c)
+
+
+@every_formula
+def test_degenerate_outputs(name):
+    """Zeros, and two outputs that are one: finite, except for a deviation of nothing."""
+    guidance, _ = FORMULAS[name]
+    _, c = outputs(2)
+    zero = torch.zeros_like(c)
+    torch.testing.assert_close(mixed_by(guidance(3.0), c, c), c)
+    assert mixed_by(guidance(3.0), zero, c).isfinite().all()
+    if "rescale" not in name:
+        assert mixed_by(guidance(3.0), c, zero).isfinite().all()
+        assert (mixed_by(guidance(3.0), zero, zero) == 0).all()
+
+
+def test_zero_steps():
+    """The first outputs count for nothing, in each table of a batch from its own start."""
+    tables = [table_of("Euler", steps) for steps in (3, 5, 5)]
+    guidance, seen = CFGZeroStar(2.0, rescale=0.5, zero_steps=2), []
+
+    def watched(x, t, shift):
+        seen.append(len(x))
+        return model(x, t, shift)
+
+    sample = fd.sample(watched, start(), tables, guidance=guidance, **CONDITIONS)
+    assert seen == [3, 3, 6, 6, 6]
+    state = fd.SamplerState(tables, start())
+    for k in range(5):
+        u, c = (model(state.x, state.t, s) for s in (torch.zeros(3), SHIFT))
+        mixed = rescaled(zero_star(u, c, 2.0), c, 0.5)
+        state.step(torch.zeros_like(u) if k < 2 else mixed)
+    assert_close(sample, state.x, 1e-4)
+    assert not CFGZeroStar(1.0).is_conditional(3) and CFGZeroStar(1.0, zero_steps=0).is_conditional(
+        3
+    )
+
+
+@every_formula
+def test_an_interval(name):
+    table = TABLES["DPMpp2M"]
+    levels = np.sort(table.sigma[1:-1] / table.alpha[1:-1])
+    guidance = FORMULAS[name][0]
+    object.__setattr__(given := guidance(3.0), "interval", (levels[2], levels[-3]))
+    seen = []
+
+    def watched(x, t, shift):
+        seen.append(len(x))
+        return model(x, t, shift)
+
+    fd.sample(watched, start(), table, guidance=given, **CONDITIONS)
+    assert seen == [6 if levels[2] < v <= levels[-3] else 3 for v in levels[::-1]]
+
+
+@every_formula
+@pytest.mark.parametrize("solver", ["DDIM", "DDPM", "UniPC"])
+def test_a_sample_does_not_depend_on_its_batch(name, solver):
+    guidance = FORMULAS[name][0]
+    tables = [table_of(solver, steps) for steps in (4, 9, 6)]
+    together = fd.sample(model, start(), tables, guidance=guidance([2.0, 3.0, 4.0]), **CONDITIONS)
+    for b, table in enumerate(tables):
+        alone = fd.sample(
+            model, start()[b : b + 1], table, seeds=b, guidance=guidance(2.0 + b),
+            cond={"shift": SHIFT[b : b + 1]}, uncond={"shift": torch.zeros(1)},
+        )  # fmt: skip
+        assert same_bits(together[b : b + 1], alone)
+
+
+def test_copies_restarts_and_states_that_take_over():
+    guidance = APG([2.0, 3.0, 4.0], interval=(0.2, 50.0))
+    table = TABLES["DPMpp2M"]
+    states = [fd.SamplerState(table, start(), guidance=g) for g in (guidance, APG([5.0] * 3))]
+
+    def run(state, steps):
+        for _ in range(steps):
+            both = torch.cat([torch.zeros(3), SHIFT])
+            state.step(model(state.model_input, state.t, both))
+        return state.x
+
+    run(states[0], 2)
+    copied = copy.deepcopy(states[0])
+    expected = run(states[0], states[0].remaining).clone()
+    assert same_bits(run(copied, copied.remaining), expected)
+    assert states[0].structure() != states[1].structure()  # one has rows of weights
+    fresh = fd.SamplerState(table, start(), guidance=APG([9.0] * 3, interval=(0.1, 0.2)))
+    assert fresh.structure() == states[0].structure()
+    assert (
+        fresh.structure()
+        != fd.SamplerState(
+            table, start(), guidance=APG([9.0] * 3, interval=(0.1, 0.2), eta=0.5)
+        ).structure()
+    )
+    fresh.take(fd.SamplerState(table, start(), guidance=guidance))
+    assert same_bits(run(fresh, fresh.remaining), expected)
+
+
+def test_outputs_apart_and_of_half_precision():
+    u, c = outputs(3, (3, 16, 7), torch.float32)
+    results = []
+    for out in ([u, c], torch.cat([u, c])):
+        for dtype in (torch.float32, torch.bfloat16):
+            state = fd.SamplerState(
+                TABLES["DDIM"], start(3, (16, 7)), guidance=APG(4.0, norm=3.0), model_dtype=dtype
+            )
+            state.step([v.to(dtype) for v in out] if isinstance(out, list) else out.to(dtype))
+            results.append(state.x.clone())
+    assert same_bits(results[0], results[2]) and same_bits(results[1], results[3])
+    assert_close(results[1], results[0], 2e-2)
+
+
+def peer(name, scale):
+    """diffusers' guider: (uncond, cond) -> mixed, and ours of the same settings."""
+    guiders = pytest.importorskip("diffusers.guiders")
+    if name == "rescale":
+        guider = guiders.ClassifierFreeGuidance(scale, guidance_rescale=0.7)
+        return guider, CFG(scale, 0.7)
+    if name == "zero-star":
+        guider = guiders.ClassifierFreeZeroStarGuidance(scale, zero_init_steps=1)
+        return guider, CFGZeroStar(scale)
+    if name == "apg":  # theirs adds all of the scale to c in the paper's form
+        guider = guiders.AdaptiveProjectedGuidance(
+            scale - 1, None, 2.5, eta=0.25, use_original_formulation=True
+        )
+        return guider, APG(scale, eta=0.25, norm=2.5)
+    return guiders.TangentialClassifierFreeGuidance(scale), TCFG(scale)
+
+
+@pytest.mark.parametrize("name", ["rescale", "zero-star", "apg", "tcfg"])
+def test_a_loop_with_a_guider_of_diffusers(name):
+    guider, guidance = peer(name, 4.5)
+    table = TABLES["Euler"]
+    x = start(3, (4, 8))
+    sample = fd.sample(model, x, table, guidance=guidance, **CONDITIONS)
+    state = fd.SamplerState(table, x)
+    for k in range(table.nfe):
+        guider.set_state(k, table.nfe, 0)
+        u, c = (model(state.x, state.t, s) for s in (torch.zeros(3), SHIFT))
+        state.step(guider.forward(c, u).pred)
+    assert_close(sample, state.x, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: CFG(2.0, rescale=1.5), r"rescale: expected a number in \[0, 1\], got 1.5"),
+        (lambda: CFG(2.0, (0, 1)), r"rescale: expected a number in \[0, 1\], got \(0, 1\)"),
+        (lambda: APG(2.0, eta=np.nan), "eta: expected a finite number, got nan"),
+        (lambda: APG(2.0, norm=0.0), "norm: expected a number > 0, got 0.0"),
+        (lambda: CFGZeroStar(2.0, zero_steps=-1), "zero_steps: expected a whole number >= 0"),
+        (lambda: CFGZeroStar(2.0, zero_steps=0.5), "zero_steps: expected a whole number >= 0"),
+        (lambda: TCFG([[2.0]]), "scale: expected a finite number or one per sample"),
+    ],
+)
+def test_errors(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
