@@ -64,7 +64,7 @@ void run_step(const StepArgs& args, int32_t* tickets) {
   }
   const Backend& backend = cpu::backend();
   if (args.threshold) {
-    over_units(args.batch, 1,
+    over_units(args.batch, samples_of_grain(kGrainFormula, args.numel),
                [&](int64_t first, int64_t last) { backend.thresholds(args, first, last); });
   }
   const int64_t units = args.batch * tiles_of(args.numel);
@@ -92,7 +92,7 @@ void run_moments(const MomentArgs& args, double* partial) {
                      [&](void* stream) { return cuda::moments(args, partial, stream); });
   }
   const Backend& backend = cpu::backend();
-  over_units(args.batch, 1,
+  over_units(args.batch, samples_of_grain(kGrainAffine, args.numel),
              [&](int64_t first, int64_t last) { backend.moments(args, first, last); });
 }
 

@@ -2,6 +2,7 @@
 
 import typer
 
+from .bench import bench
 from .evaluate import evaluate
 from .info import info
 from .sample import sample
@@ -15,5 +16,6 @@ app = typer.Typer(
 )
 app.command()(sample)
 app.command()(info)
+app.command()(bench)
 app.command()(evaluate)
 app.add_typer(train, name="train")

@@ -1,6 +1,8 @@
-"""The device that an option names."""
+"""The device that an option names, and its clock."""
 
 from __future__ import annotations
+
+import time
 
 import torch
 
@@ -27,3 +29,15 @@ def resolve(name: str) -> torch.device:
     raise ValueError(
         f"device: expected auto, or a torch device that works here, got {name!r}: {why}"
     )
+
+
+def clock(device: torch.device):
+    """A function that says the time in seconds, once all that the device has been told is done."""
+    if device.type != "cuda":
+        return time.perf_counter
+
+    def now():
+        torch.cuda.synchronize(device)
+        return time.perf_counter()
+
+    return now

@@ -1,6 +1,5 @@
 """``fastdiff sample``: draw digits and say where the time went."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .. import SamplerState, guidance, models, noise, schedules, solvers
-from ..solvers.table import LEVEL
-from .device import resolve
+from .. import SamplerState, guidance, models, noise
+from .device import clock, resolve
 from .plain import PlainLoop
+from .tables import lower
 
 SUFFIXES = (".png", ".npz", ".safetensors")
 NULL_CLASS = 10
@@ -37,7 +36,7 @@ def sample(
         where = resolve(device)
         network = models.digits(where) if model is None else models.load(model, where)[0]
         labels = torch.tensor(_cycle(_parse_classes(classes), n), device=where)
-        table = _lower(solver, steps)
+        table = lower(solver, steps)
         config = network.config
         shape = (config.channels, config.image_size, config.image_size)
         x = noise.draw(noise.keys(seed, n, device=where), shape)
@@ -63,7 +62,7 @@ def _run(network, state, labels, scale, progress) -> tuple[float, float]:
     from tqdm.auto import tqdm
 
     y = labels if scale == 1 else torch.cat([torch.full_like(labels, NULL_CLASS), labels])
-    clock = _clock(labels.device)
+    now = clock(labels.device)
     inside = 0.0
     with torch.no_grad():
         network(state.model_input, state.t, y)  # the first call of a model is not its usual one
@@ -71,27 +70,16 @@ def _run(network, state, labels, scale, progress) -> tuple[float, float]:
             total=state.remaining, desc=type(state).__name__, unit="step", disable=not progress,
             leave=False,
         )  # fmt: skip
-        start = clock()
+        start = now()
         while not state.done:
-            before = clock()
+            before = now()
             output = network(state.model_input, state.t, y)
-            inside += clock() - before
+            inside += now() - before
             state.step(output)
             bar.update()
-        total = clock() - start
+        total = now() - start
         bar.close()
     return inside, total - inside
-
-
-def _clock(device):
-    if device.type != "cuda":
-        return time.perf_counter
-
-    def clock():
-        torch.cuda.synchronize(device)
-        return time.perf_counter()
-
-    return clock
 
 
 def _report(out, table, n, times, difference) -> None:
@@ -112,23 +100,6 @@ def _check_out(out: Path) -> None:
         raise ValueError(f"out: expected a name ending in {', '.join(SUFFIXES)}, got {str(out)!r}")
     if not out.parent.is_dir():
         raise ValueError(f"out: expected an existing folder, got {str(out.parent)!r}")
-
-
-def _lower(name: str, steps: int):
-    table = _find(name).lower(schedules.VPCosine(), steps, prediction="v")
-    first, last = table.levels[[0, -1], LEVEL.index("sigma")]
-    if first < last:
-        raise ValueError(f"solver: expected one that goes from noise to data, got {name!r}")
-    if table.uses_known:
-        raise ValueError(f"solver: expected one that needs no known data, got {name!r}")
-    return table
-
-
-def _find(name: str):
-    known = {n.lower(): n for n in solvers.names()}
-    if name.lower() not in known:
-        raise ValueError(f"solver: expected one of {', '.join(known.values())}, got {name!r}")
-    return solvers.get(known[name.lower()])()
 
 
 def _parse_classes(text: str) -> list[int]:

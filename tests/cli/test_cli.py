@@ -1,5 +1,6 @@
 """The command line with a tiny model: what it writes, what it says, how it refuses."""
 
+import json
 import subprocess
 import sys
 
@@ -94,3 +95,33 @@ def test_without_the_extra_it_says_what_to_install():
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 1
     assert "pip install 'fastdiff[cli]'" in result.stderr
+
+
+def test_bench(tmp_path):
+    """Both loops of each solver, a fixed point each of what is written and shown."""
+    out = tmp_path / "b.json"
+    options = ["--solver", "DDIM, ddpm", "--shape", "2x3x8", "--rounds", "3", "--steps", "4"]
+    result = runner.invoke(app, ["bench", *options, "--json", str(out)])
+    assert result.exit_code == 0, result.output
+    records = json.loads(out.read_text())["records"]
+    assert [r["name"] for r in records] == ["DDIM", "ddpm"]
+    assert records[0]["difference"] < 1e-5 and "difference" not in records[1]
+    for record in records:
+        assert record["shape"] == [2, 3, 8] and record["plain / fastdiff"] > 0
+        assert record["name"] in result.output
+    assert runner.invoke(app, ["bench", *options, "--scale", "1"]).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shape", "4"], "shape: expected sizes such as 1x4x64x64, batch first, got '4'"),
+        (["--shape", "0x4"], "shape: expected sizes"),
+        (["--solver", "DDIM,Magic"], "solver: expected one of"),
+        (["--solver", "Inpaint"], "solver: expected one that needs no known data"),
+        (["--device", "moon"], "device: expected auto"),
+    ],
+)
+def test_bench_refuses(options, message):
+    result = runner.invoke(app, ["bench", "--rounds", "3", *options])
+    assert result.exit_code == 1 and message in result.output
