@@ -111,18 +111,38 @@ void normal(const NormalArgs& args, int64_t first, int64_t last) {
                                 : normal_tiles<float>(args, first, last);
 }
 
+/// The lanes of a chunk, one sum after the other: vectors run over lanes.
+struct MomentLanes {
+  double a[kMomentLanes] = {}, b[kMomentLanes] = {};
+  double aa[kMomentLanes] = {}, ab[kMomentLanes] = {}, bb[kMomentLanes] = {};
+
+  template <class T>
+  void add(const T* x, const T* y, int64_t n) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < n; ++i) {
+      Moments sum = {a[i], b[i], aa[i], ab[i], bb[i]};
+      accumulate(sum, static_cast<double>(to_float(x[i])), static_cast<double>(to_float(y[i])));
+      a[i] = sum.a, b[i] = sum.b;
+      aa[i] = sum.aa, ab[i] = sum.ab, bb[i] = sum.bb;
+    }
+  }
+  Moments fold_all() {
+    return {fold(a, kMomentLanes), fold(b, kMomentLanes), fold(aa, kMomentLanes),
+            fold(ab, kMomentLanes), fold(bb, kMomentLanes)};
+  }
+};
+
 template <class T>
 Moments sample_moments(const T* a, const T* b, int64_t numel) {
   Moments partial[kPartialLanes] = {};
   for (int64_t chunk = 0; chunk < chunks_of(numel); ++chunk) {
-    Moments lanes[kMomentLanes] = {};
+    MomentLanes lanes;
     const int64_t begin = chunk * kMomentChunk;
     const int64_t stop = begin + kMomentChunk < numel ? begin + kMomentChunk : numel;
-    for (int64_t i = begin; i < stop; ++i) {  // row by row of lanes, as memory lies
-      accumulate(lanes[i % kMomentLanes], static_cast<double>(to_float(a[i])),
-                 static_cast<double>(to_float(b[i])));
+    for (int64_t i = begin; i < stop; i += kMomentLanes) {
+      lanes.add(a + i, b + i, stop - i < kMomentLanes ? stop - i : kMomentLanes);
     }
-    partial[chunk % kPartialLanes] += fold(lanes, kMomentLanes);
+    partial[chunk % kPartialLanes] += lanes.fold_all();
   }
   return fold(partial, kPartialLanes);
 }

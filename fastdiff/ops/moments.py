@@ -31,7 +31,11 @@ def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         )
     out = torch.empty(len(a), 5, dtype=torch.float64, device=a.device)
     shape = (len(a), a.numel() // max(len(a), 1))
-    flat = [v.reshape(shape) for v in (a, b)]
-    flat = [v if v.stride(1) == 1 else v.contiguous() for v in flat]
-    operation("moments_", out.device)(out, *flat)
+    moments_(out, a.reshape(shape), b.reshape(shape))
     return out
+
+
+def moments_(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
+    """``moments`` of a, b [B, numel], alike and without gradient, into ``out``."""
+    flat = [v if v.stride(1) == 1 else v.contiguous() for v in (a, b)]
+    operation("moments_", out.device)(out, *flat)

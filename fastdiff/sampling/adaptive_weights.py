@@ -5,7 +5,7 @@ import math
 import numpy as np
 import torch
 
-from .. import ops
+from ..ops.moments import moments_
 from . import buffers as buffers_
 from .buffers import Buffers
 
@@ -22,22 +22,37 @@ class AdaptiveWeights:
     def __init__(self, guidance, weights: np.ndarray, buffers: Buffers):
         self.guidance, self.buffers = guidance, buffers
         self.base = buffers_.mixing_weights(weights, buffers.rows, torch.float64)
-        self._samples = torch.arange(len(buffers.x), device=buffers.x.device)
-        self._count = math.prod(buffers.x.shape[1:])
+        batch, device = len(buffers.x), buffers.x.device
+        self._samples = torch.arange(batch, device=device)
+        self._sums = torch.empty(batch, 5, dtype=torch.float64, device=device)
+        self._shape = batch, math.prod(buffers.x.shape[1:])
 
     def follow(self, out) -> None:
         """Make the weights of the row on which each sample stands, for these outputs."""
-        uncond, cond = out if isinstance(out, (list, tuple)) else out.chunk(2)
-        sums = ops.moments(uncond, cond)
-        each = self._samples if self.base.shape[1] > 1 else 0
-        base = self.base[self.buffers.row, each] if len(self.base) > 1 else self.base[0]
+        parts = out if isinstance(out, (list, tuple)) else out.chunk(2)
+        if not self._fits(parts):
+            return  # the row refuses them, and says why
+        batch, count = self._shape
+        moments_(self._sums, *(part.reshape(batch, count) for part in parts))
+        if len(self.base) > 1:
+            base = self.base[self.buffers.row, self._samples if self.base.shape[1] > 1 else 0]
+        else:
+            base = self.base[0].expand(batch, -1)
         target = self.buffers.weights[0]
-        if sums.device.type != "cpu":
-            target.copy_(self.guidance.adapted(base, sums, self._count))
+        if target.device.type != "cpu":
+            target.copy_(self.guidance.adapted(base, self._sums, count))
             return
         with np.errstate(all="ignore"):  # as tensors: inf and NaN are numbers
-            made = self.guidance.adapted(base.numpy(), sums.numpy(), self._count)
+            made = self.guidance.adapted(base.numpy(), self._sums.numpy(), count)
         target.copy_(torch.from_numpy(made))
+
+    def _fits(self, parts) -> bool:
+        like, first = self.buffers.x, parts[0]
+        return len(parts) == 2 and all(
+            part.shape == like.shape and part.device == like.device
+            and part.dtype == first.dtype and part.is_floating_point()
+            for part in parts
+        )  # fmt: skip
 
     def structure(self) -> tuple:
         """States of the same structure can take each other's place in a captured graph."""

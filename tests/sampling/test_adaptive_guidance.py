@@ -110,14 +110,15 @@ def test_a_loop_with_the_formula(name, solver, dtype):
     table, scales = TABLES[solver], [2.0, 5.0, 0.5]
     s = torch.tensor(scales, dtype=torch.float64).reshape(-1, 1, 1)
 
-    def by_hand(x, t):
+    def by_hand(x, t, s):
         u, c = model(x, t, torch.zeros(3)), model(x, t, SHIFT)
-        return formula(u.double(), c.double(), s[: len(x)].reshape(-1, *[1] * (x.dim() - 1)))
+        return formula(u.double(), c.double(), s)
 
     x = start(dtype=dtype)
-    sample = fd.sample(model, x, table, guidance=guidance(scales), **CONDITIONS)
-    expected = fd.sample(lambda x, t: by_hand(x, t).to(dtype), x, table)
-    assert_close(sample, expected, 1e-9 if dtype == torch.float64 else 1e-4)
+    for scale, each in ((scales, s), (3.5, torch.full_like(s, 3.5))):
+        sample = fd.sample(model, x, table, guidance=guidance(scale), **CONDITIONS)
+        expected = fd.sample(lambda x, t, s=each: by_hand(x, t, s).to(dtype), x, table)
+        assert_close(sample, expected, 1e-9 if dtype == torch.float64 else 1e-4)
 
 
 def test_where_they_lead_back_to_plain_guidance():
@@ -244,6 +245,34 @@ def test_outputs_apart_and_of_half_precision():
             results.append(state.x.clone())
     assert same_bits(results[0], results[2]) and same_bits(results[1], results[3])
     assert_close(results[1], results[0], 2e-2)
+
+
+@pytest.mark.parametrize(
+    "out",
+    [
+        torch.zeros(3, 7, 5),
+        torch.zeros(6, 7, 4),
+        torch.zeros(6, 7, 5, dtype=torch.int64),
+        torch.zeros(6, 7, 5, dtype=torch.float64),
+        [torch.zeros(3, 7, 5)],
+        [torch.zeros(3, 7, 5)] * 3,
+        [torch.zeros(3, 7, 5), torch.zeros(3, 7, 5, dtype=torch.bfloat16)],
+        torch.zeros(6, 7, 5, device="meta"),
+        None,
+    ],
+    ids=lambda out: str(getattr(out, "shape", type(out).__name__)),
+)
+def test_outputs_that_do_not_fit(out):
+    """Are refused in the words of plain guidance, and cost nothing."""
+    states = [fd.SamplerState(TABLES["DDIM"], start(), guidance=g) for g in (CFG(2.0), APG(2.0))]
+    errors = []
+    for state in states:
+        before = state.x.clone()
+        with pytest.raises((ValueError, TypeError)) as caught:
+            state.step(out)
+        errors.append(str(caught.value))
+        assert torch.equal(state.x, before)
+    assert errors[0] == errors[1] and "out" in errors[0]
 
 
 def peer(name, scale):
