@@ -31,7 +31,7 @@ class AdaptiveWeights:
         """Make the weights of the row on which each sample stands, for these outputs."""
         parts = out if isinstance(out, (list, tuple)) else out.chunk(2)
         if not self._fits(parts):
-            return  # the row refuses them, and says why
+            return  # nothing to do, or the row refuses them and says why
         batch, count = self._shape
         moments_(self._sums, *(part.reshape(batch, count) for part in parts))
         if len(self.base) > 1:
@@ -48,7 +48,7 @@ class AdaptiveWeights:
 
     def _fits(self, parts) -> bool:
         like, first = self.buffers.x, parts[0]
-        return len(parts) == 2 and all(
+        return len(like) > 0 and len(parts) == 2 and all(
             part.shape == like.shape and part.device == like.device
             and part.dtype == first.dtype and part.is_floating_point()
             for part in parts

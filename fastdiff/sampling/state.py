@@ -79,7 +79,9 @@ class SamplerState:
         weights, second_weights, self.outputs = self._lower_guidance(guidance, batch)
         adapts, base = getattr(guidance, "adapts", False), weights
         if adapts:
-            weights = np.zeros((1, batch, self.outputs))
+            weights = np.zeros((1, batch or 1, self.outputs))
+            if second_weights is not None:
+                second_weights = np.broadcast_to(second_weights[:1, :1], weights.shape)
         room = buffers_.capacity(len(self.program.rows), device, weights)
         rows = buffers_.packed_rows(self.program.rows, state, room)
         known, mask = known_data(known, mask, state, uses("uses_known"))

@@ -1,6 +1,7 @@
 """Guidances whose weights depend on the outputs: against the papers' formulas and diffusers."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 from helpers import assert_within, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import TABLES, model, start, table_of
+from toy import SOLVERS, TABLES, model, start, table_of
 
 import fastdiff as fd
 from fastdiff import ops
@@ -132,6 +133,59 @@ def test_where_they_lead_back_to_plain_guidance():
     torch.testing.assert_close(mixed_by(CFGZeroStar(4.0, zero_steps=0), 0.5 * c, c), c)
 
 
+@pytest.mark.parametrize("name", SOLVERS)
+def test_every_solver_takes_them(name):
+    """Of eta 1 the projection is plain guidance, second mix and all."""
+    expected = fd.sample(model, start(), TABLES[name], guidance=CFG([3.0, 1.0, 0.5]), **CONDITIONS)
+    sample = fd.sample(
+        model, start(), TABLES[name], guidance=APG([3.0, 1.0, 0.5], eta=1.0), **CONDITIONS
+    )
+    assert_close(sample, expected, 1e-4)
+
+
+@every_formula
+@pytest.mark.parametrize("noise", ["philox", "torch", "brownian", "generator"])
+def test_sources_of_noise_and_backends(name, noise):
+    guidance, samples = FORMULAS[name][0](2.5), []
+    for backend in ("auto", "reference"):
+        source = torch.Generator().manual_seed(3) if noise == "generator" else noise
+        torch.manual_seed(3)
+        with fd.backend(backend):
+            samples.append(
+                fd.sample(model, start(), TABLES["DDPM"], guidance=guidance, noise=source,
+                          **CONDITIONS)
+            )  # fmt: skip
+    assert_close(samples[0], samples[1], 1e-5)
+
+
+@every_formula
+@pytest.mark.parametrize("shape", [(0, 7, 5), (3, 0)])
+def test_nothing_to_mix(name, shape):
+    shift = torch.zeros(shape[0])
+    given = {"cond": {"shift": shift}, "uncond": {"shift": shift}}
+    sample = fd.sample(
+        model, torch.zeros(shape), TABLES["DDIM"], guidance=FORMULAS[name][0](2.0), **given
+    )
+    assert sample.shape == shape
+
+
+def test_a_learned_variance():
+    """Half of the channels are mixed and summed up, the others are the last output's variance."""
+    solver = fd.solvers.DDPM(variance="learned_range")
+    table = solver.lower(fd.schedules.DiscreteBetas.linear(), 5, prediction="eps")
+
+    def learned(x, t, shift=SHIFT):
+        return torch.cat([model(x, t, shift), torch.tanh(x)], 1)
+
+    def by_hand(x, t):
+        u, c = learned(x, t, torch.zeros(3)), learned(x, t)
+        return torch.cat([projected(u[:, :2], c[:, :2], 3.0, 0.0, np.inf), c[:, 2:]], 1)
+
+    x = start(3, (2, 4))
+    sample = fd.sample(learned, x, table, guidance=APG(3.0), **CONDITIONS)
+    assert_close(sample, fd.sample(by_hand, x, table), 1e-4)
+
+
 @pytest.mark.parametrize("guidance", [CFG(1.0, 0.5), APG(1.0), TCFG(1.0), APG([1.0, 1.0, 1.0])])
 def test_scale_one_is_conditional(guidance):
     sample = fd.sample(model, start(), TABLES["DDIM"], guidance=guidance, **CONDITIONS)
@@ -217,9 +271,10 @@ def test_copies_restarts_and_states_that_take_over():
         return state.x
 
     run(states[0], 2)
-    copied = copy.deepcopy(states[0])
+    copies = [copy.deepcopy(states[0]), pickle.loads(pickle.dumps(states[0]))]
     expected = run(states[0], states[0].remaining).clone()
-    assert same_bits(run(copied, copied.remaining), expected)
+    for copied in copies:
+        assert same_bits(run(copied, copied.remaining), expected)
     assert states[0].structure() != states[1].structure()  # one has rows of weights
     fresh = fd.SamplerState(table, start(), guidance=APG([9.0] * 3, interval=(0.1, 0.2)))
     assert fresh.structure() == states[0].structure()
