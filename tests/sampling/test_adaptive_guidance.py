@@ -288,6 +288,25 @@ def test_copies_restarts_and_states_that_take_over():
     assert same_bits(run(fresh, fresh.remaining), expected)
 
 
+def test_a_sample_that_starts_anew_among_others():
+    table, both = TABLES["DDPM"], torch.cat([torch.zeros(3), SHIFT])
+    new = start(1, seed=7)
+    guidance = {s: APG(s, norm=2.0, interval=(0.1, 60.0)) for s in (2.0, (3.0, 2.0, 4.0))}
+    state = fd.SamplerState(table, start(), guidance=guidance[3.0, 2.0, 4.0])
+    for k in range(table.nfe + 3):
+        if k == 3:
+            state.restart(1, new[0], seed=9)
+        state.step(model(state.model_input, state.t, both))
+    assert state.done
+    whole = fd.sample(model, start(), table, guidance=guidance[3.0, 2.0, 4.0], **CONDITIONS)
+    assert same_bits(state.x[::2], whole[::2])
+    alone = fd.sample(
+        model, new, table, seeds=9, guidance=guidance[2.0],
+        cond={"shift": SHIFT[1:2]}, uncond={"shift": torch.zeros(1)},
+    )  # fmt: skip
+    assert same_bits(state.x[1:2], alone)
+
+
 def test_outputs_apart_and_of_half_precision():
     u, c = outputs(3, (3, 16, 7), torch.float32)
     results = []
