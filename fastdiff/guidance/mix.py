@@ -5,6 +5,7 @@ The rows of a table mix as they step; this is for pipelines that mix first and s
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -12,7 +13,8 @@ from torch.compiler import is_compiling
 from ..ops import moments, step_
 from ..ops.library import refuse_gradient
 from ..row import FIELDS
-from .sums import gain, variances
+from .cfg import CFG
+from .sums import adapted, gain, variances
 
 HALF = (torch.bfloat16, torch.float16)
 FEW = 16  # samples for which a loop on the host is quicker than operations
@@ -37,7 +39,9 @@ def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tenso
         uncond, cond: [B, ...] the unconditional and conditional outputs, of one dtype (bfloat16,
             float16, float32 or float64) and shape.
         scale: a number, or a tensor [], [B] or [B, 1, ...] with one for each sample. 0 is
-            ``uncond``, 1 is ``cond``.
+            ``uncond``, 1 is ``cond``. Or a guidance in place of the formula, such as
+            ``APG(5.0, norm=15.0)``: one without an interval and without zero steps, which a single
+            mix knows nothing of.
         rescale: phi in [0, 1], ``guidance_rescale`` of diffusers: how far to bring the standard
             deviation of each sample back to that of ``cond`` (Lin et al. 2023, "Common diffusion
             noise schedules and sample steps are flawed", eqs. 15 and 16).
@@ -45,11 +49,12 @@ def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tenso
             them.
 
     Returns:
-        [B, ...] in the dtype of the outputs. Gradients flow, unless ``rescale`` is used.
+        [B, ...] in the dtype of the outputs. Gradients flow, unless ``rescale`` or a guidance that
+        adapts is used.
 
     Raises:
         TypeError, ValueError: an argument is not as described.
-        RuntimeError: a gradient would be lost, to ``rescale`` or ``out``.
+        RuntimeError: a gradient would be lost, to ``rescale``, such a guidance or ``out``.
     """
     _check_like("uncond", uncond, uncond)
     _check_like("cond", cond, uncond)
@@ -57,6 +62,8 @@ def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tenso
         _check_like("out", out, uncond)
     if isinstance(rescale, Tensor) or not 0 <= rescale <= 1:
         raise ValueError(f"rescale: expected a number in [0, 1], got {rescale!r}")
+    if isinstance(scale, CFG):
+        return _guided(uncond, cond, scale, rescale, out)
     scale = _of_samples(scale, uncond)
     on_host = type(uncond) is Tensor and uncond.is_cpu and not is_compiling()
     if on_host and rescale and uncond.numel():
@@ -68,6 +75,46 @@ def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tenso
     # One pass of torch's own, less work than a row that does nothing else; it cannot take a scale
     # of another precision than the outputs, nor weights that do not add up to one.
     return torch.lerp(uncond, cond, scale, out=out)
+
+
+def _guided(uncond, cond, guidance, rescale, out):
+    """The mix of a guidance."""
+    if rescale:
+        raise ValueError(f"rescale: expected 0 beside a guidance, got {rescale!r}")
+    if guidance.interval is not None or getattr(guidance, "zero_steps", 0):
+        raise ValueError(
+            f"scale: expected a guidance without an interval or zero steps, got {guidance!r}"
+        )
+    if not guidance.adapts:
+        scale = torch.as_tensor(guidance.scale, dtype=torch.float64)
+        return mix(uncond, cond, scale if scale.dim() else float(scale), out=out)
+    refuse_gradient(uncond=uncond, cond=cond)
+    batch, count = len(uncond), math.prod(uncond.shape[1:])
+    base = torch.tensor(guidance.weights(np.ones(1), batch)[0], device=uncond.device)
+    return _by_weights(
+        uncond, cond, adapted(guidance, base.expand(batch, 2), moments(uncond, cond), count), out
+    )
+
+
+def _by_weights(uncond, cond, weights, out):
+    """w_u uncond + w_c cond of each sample, weights [B, 2] float64, rounded once."""
+    batch, device = len(uncond), uncond.device
+    wide = torch.float64 if uncond.dtype == torch.float64 else torch.float32
+    if uncond.is_cpu:
+        w_u, w_c = weights.to(wide).reshape(batch, 2, *(1,) * (uncond.dim() - 1)).unbind(1)
+        mixed = uncond.to(wide) * w_u
+        mixed.addcmul_(cond.to(wide), w_c)
+    else:
+        mixed = torch.empty(uncond.shape, dtype=wide, device=device)
+        step_(
+            mixed,
+            torch.zeros(batch, dtype=torch.int64, device=device),
+            _rows(wide, device),
+            [uncond, cond],
+            keys=torch.zeros(batch, 2, dtype=torch.int64, device=device),
+            weights=weights.to(wide).expand(2, batch, 2),
+        )
+    return mixed.to(uncond.dtype) if out is None else out.copy_(mixed)
 
 
 def _rescaled(uncond, cond, scale, rescale, out):
@@ -112,16 +159,7 @@ def _weighted(uncond, cond, scale, rescale, out):
     if rescale:
         count = math.prod(uncond.shape[1:])
         weights = weights * gain(moments(uncond, cond), weights, count, rescale)[:, None]
-    mixed = torch.empty(uncond.shape, dtype=wide, device=device)
-    step_(
-        mixed,
-        torch.zeros(batch, dtype=torch.int64, device=device),
-        _rows(wide, device),
-        [uncond, cond],
-        keys=torch.zeros(batch, 2, dtype=torch.int64, device=device),
-        weights=weights.to(wide).expand(2, batch, 2),
-    )
-    return mixed.to(uncond.dtype) if out is None else out.copy_(mixed)
+    return _by_weights(uncond, cond, weights, out)
 
 
 def _is_recorded(*tensors) -> bool:

@@ -72,10 +72,13 @@ class APG(CFG):
         scale, rescale, interval: see ``CFG``, to which eta = 1 and an infinite norm lead back.
         eta: how much of the parallel part stays.
         norm: the greatest length of d.
+        from_uncond: add scale times the turned d to u instead, as diffusers' guider does unless
+            told to take the original formulation. Scale 1 stays c.
     """
 
     eta: float = 0.0
     norm: float = math.inf
+    from_uncond: bool = False
 
     adapts = True
 
@@ -86,12 +89,18 @@ class APG(CFG):
 
     def _directed(self, weights, sums):
         xp, _ = namespace(sums)
-        more = weights[:, 1] - 1
-        uu, uc, cc = sums[:, 2], sums[:, 3], sums[:, 4]
+        scale, uu, uc, cc = weights[:, 1], sums[:, 2], sums[:, 3], sums[:, 4]
         length = xp.sqrt((cc - 2 * uc + uu).clip(min=_TINY))
-        more = more * (self.norm / length).clip(max=1.0)
+        short = (self.norm / length).clip(max=1.0)
         along = (cc - uc) / cc.clip(min=_TINY)  # <d, c> / <c, c>
-        return xp.stack([-more, 1 + more * (1 + (self.eta - 1) * along)], 1)
+        turned = xp.stack([-short, short * (1 + (self.eta - 1) * along)], 1)  # of (u, c)
+        onto_c = (scale - 1)[:, None] * turned
+        onto_c[:, 1] += 1
+        if not self.from_uncond:
+            return onto_c
+        onto_u = scale[:, None] * turned
+        onto_u[:, 0] += 1
+        return xp.where((scale == 1)[:, None], onto_c, onto_u)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import torch
 
+from ..guidance.sums import adapted
 from ..ops.moments import moments_
 from . import buffers as buffers_
 from .buffers import Buffers
@@ -38,13 +39,7 @@ class AdaptiveWeights:
             base = self.base[self.buffers.row, self._samples if self.base.shape[1] > 1 else 0]
         else:
             base = self.base[0].expand(batch, -1)
-        target = self.buffers.weights[0]
-        if target.device.type != "cpu":
-            target.copy_(self.guidance.adapted(base, self._sums, count))
-            return
-        with np.errstate(all="ignore"):  # as tensors: inf and NaN are numbers
-            made = self.guidance.adapted(base.numpy(), self._sums.numpy(), count)
-        target.copy_(torch.from_numpy(made))
+        self.buffers.weights[0].copy_(adapted(self.guidance, base, self._sums, count))
 
     def _fits(self, parts) -> bool:
         like, first = self.buffers.x, parts[0]

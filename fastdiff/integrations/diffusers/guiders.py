@@ -1,5 +1,5 @@
-"""The guiders of diffusers' modular pipelines that mix linearly: two outputs in one pass, three in
-place.
+"""The guiders of diffusers' modular pipelines that mix by a few numbers of each sample: two outputs
+in one pass, three in place.
 
 ::
 
@@ -9,11 +9,13 @@ Everything but ``forward`` is the stock class: options, their defaults, the step
 guidance, how models are prepared.
 """
 
+import math
 import warnings
 
 import torch
 from diffusers import guiders
 
+from ... import guidance
 from ...guidance import mix
 from .fused import PUBLIC, StockStepWarning
 
@@ -65,6 +67,34 @@ class Mixed:
             )
 
 
+class Directed(Mixed):
+    """Those whose numbers come from the outputs themselves: ``_guidance`` says which they are."""
+
+    def _mix(self, cond, uncond):
+        if _is_recorded(cond, uncond):
+            raise ValueError("a gradient")
+        scale = self.guidance_scale
+        scale = 1 + scale if self.use_original_formulation else scale
+        return mix(uncond, cond, self._guidance(scale, max(self.guidance_rescale, 0.0)))
+
+
+class Projected(Directed):
+    def _guidance(self, scale, rescale):
+        for name in ("momentum", "norm_dim"):
+            if getattr(self, f"adaptive_projected_guidance_{name}") is not None:
+                raise ValueError(f"adaptive_projected_guidance_{name}")
+        norm = self.adaptive_projected_guidance_rescale
+        return guidance.APG(
+            scale, rescale, eta=self.eta, norm=norm if norm > 0 else math.inf,
+            from_uncond=not self.use_original_formulation,
+        )  # fmt: skip
+
+
+class Tangential(Directed):
+    def _guidance(self, scale, rescale):
+        return guidance.TCFG(scale, rescale)
+
+
 class Weakened(Mixed):
     """Those with an output of a weakened network, too, away from which they guide by a scale of its
     own: cond, uncond and weak in one sum."""
@@ -103,6 +133,8 @@ KINDS = {
     "SkipLayerGuidance": Weakened,
     "PerturbedAttentionGuidance": Weakened,
     "SmoothedEnergyGuidance": Smoothed,
+    "AdaptiveProjectedGuidance": Projected,
+    "TangentialClassifierFreeGuidance": Tangential,
 }
 
 
