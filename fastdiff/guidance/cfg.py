@@ -70,9 +70,9 @@ class Windowed:
             low, high = self.interval
             inside = ((noise_levels > low) & (noise_levels <= high))[:, None]
             scales = [np.where(inside, scale, 1.0) for scale in scales]
-        *steps, last = np.broadcast_arrays(np.float64(1.0), *scales)
-        following = [*steps[1:], last]
-        return np.stack([*map(np.subtract, steps, following), last], axis=-1)
+        pairs = zip(scales, scales[1:], strict=False)
+        parts = [1.0 - scales[0], *(scale - following for scale, following in pairs), scales[-1]]
+        return np.stack(np.broadcast_arrays(*parts) if len(scales) > 1 else parts, axis=-1)
 
 
 def numbers(name: str, scale: Scale) -> np.ndarray:
