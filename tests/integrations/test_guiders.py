@@ -41,6 +41,13 @@ WEAKENED = {
 }
 
 
+@pytest.fixture(autouse=True)
+def of_any_size(monkeypatch):
+    """The outputs here are small."""
+    for name in DIRECTED:
+        monkeypatch.setattr(fused.GUIDERS[name], "least", 0)
+
+
 def pair(name, **options):
     """The stock guider and ours."""
     skips = LayerSkipConfig(indices=[0], fqn="blocks")
@@ -207,6 +214,16 @@ def test_projected_guidance(options):
         wanted, mine = (guide(g, *given)[0].pred for g in (theirs, ours))
         assert_within(mine, wanted, 1e-5)
         assert "_said" not in vars(ours)
+
+
+@pytest.mark.parametrize("name", DIRECTED)
+def test_small_outputs_are_mixed_by_the_stock_class(name, monkeypatch):
+    monkeypatch.undo()
+    theirs, ours = pair(name, guidance_scale=6.0)
+    for shape, small in (((2, 4, 6, 5), True), ((2, 4, 64, 80), False)):
+        wanted, mine = (guide(g, *outputs(shape=shape))[0].pred for g in (theirs, ours))
+        assert same_bits(mine, wanted) == small
+        assert_within(mine, wanted, 20 * TOLERANCE.get(name, 5e-6))
 
 
 @pytest.mark.parametrize("name", ["momentum", "norm_dim"])

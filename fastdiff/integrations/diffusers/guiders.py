@@ -68,7 +68,15 @@ class Mixed:
 
 
 class Directed(Mixed):
-    """Those whose numbers come from the outputs themselves: ``_guidance`` says which they are."""
+    """Those whose numbers come from the outputs themselves: ``_guidance`` says which they are.
+    Outputs of fewer than ``least`` elements are mixed sooner than that is known."""
+
+    least = 0
+
+    def _forward(self, pred_cond, pred_uncond):
+        if pred_cond.numel() < self.least:
+            return super(Mixed, self).forward(pred_cond, pred_uncond)
+        return super()._forward(pred_cond, pred_uncond)
 
     def _mix(self, cond, uncond):
         if _is_recorded(cond, uncond):
@@ -79,6 +87,8 @@ class Directed(Mixed):
 
 
 class Projected(Directed):
+    least = 1 << 15
+
     def _guidance(self, scale, rescale):
         for name in ("momentum", "norm_dim"):
             if getattr(self, f"adaptive_projected_guidance_{name}") is not None:
@@ -91,6 +101,8 @@ class Projected(Directed):
 
 
 class Tangential(Directed):
+    least = 1 << 11
+
     def _guidance(self, scale, rescale):
         return guidance.TCFG(scale, rescale)
 
