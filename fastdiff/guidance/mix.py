@@ -5,7 +5,6 @@ The rows of a table mix as they step; this is for pipelines that mix first and s
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
@@ -85,15 +84,25 @@ def _guided(uncond, cond, guidance, rescale, out):
         raise ValueError(
             f"scale: expected a guidance without an interval or zero steps, got {guidance!r}"
         )
+    scale = guidance.scale
+    if not isinstance(scale, (Tensor, int, float)):
+        scale = torch.tensor(scale, dtype=torch.float64)
     if not guidance.adapts:
-        scale = torch.as_tensor(guidance.scale, dtype=torch.float64)
-        return mix(uncond, cond, scale if scale.dim() else float(scale), out=out)
+        return mix(uncond, cond, scale, out=out)
     refuse_gradient(uncond=uncond, cond=cond)
-    batch, count = len(uncond), math.prod(uncond.shape[1:])
-    base = torch.tensor(guidance.weights(np.ones(1), batch)[0], device=uncond.device)
-    return _by_weights(
-        uncond, cond, adapted(guidance, base.expand(batch, 2), moments(uncond, cond), count), out
-    )
+    count = math.prod(uncond.shape[1:])
+    weights = _pairs(_of_samples(scale, uncond), uncond)
+    weights = adapted(guidance, weights, moments(uncond, cond), count)
+    return _by_weights(uncond, cond, weights, out)
+
+
+def _pairs(scale, uncond) -> Tensor:
+    """[B, 2] float64 on the outputs' device."""
+    if isinstance(scale, Tensor):
+        scale = scale.double().flatten()
+    else:
+        scale = torch.full((), scale, dtype=torch.float64, device=uncond.device)
+    return torch.stack(pair(scale.expand(len(uncond))), dim=1)
 
 
 def _by_weights(uncond, cond, weights, out):
@@ -130,9 +139,7 @@ def _rescaled(uncond, cond, scale, rescale, out):
         gains = [_gain_of(*row, *pair(s), count, rescale) for row, s in rows]
         gains = torch.tensor(gains, dtype=wide)
     else:
-        scales = scale.double() if each else torch.full((), scale, dtype=torch.float64)
-        weights = torch.stack(pair(scales.flatten().expand(batch)), dim=1)
-        gains = gain(sums, weights, count, rescale).to(wide)
+        gains = gain(sums, _pairs(scale, uncond), count, rescale).to(wide)
     scale = scale.to(wide) if each else scale
     target = out if uncond.dtype == wide else None
     mixed = torch.lerp(uncond.to(wide), cond.to(wide), scale, out=target)
@@ -152,10 +159,7 @@ def _weighted(uncond, cond, scale, rescale, out):
             refuse_gradient(uncond=uncond, cond=cond, scale=scale)
         mixed = torch.lerp(uncond.to(wide), cond.to(wide), scale.to(wide))
         return mixed.to(uncond.dtype) if out is None else out.copy_(mixed)
-    batch, device = len(uncond), uncond.device
-    if not isinstance(scale, Tensor):
-        scale = torch.full((), scale, dtype=torch.float64, device=device)
-    weights = torch.stack(pair(scale.double().flatten().expand(batch)), dim=1)
+    weights = _pairs(scale, uncond)
     if rescale:
         count = math.prod(uncond.shape[1:])
         weights = weights * gain(moments(uncond, cond), weights, count, rescale)[:, None]
