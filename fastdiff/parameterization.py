@@ -55,7 +55,7 @@ def read(prediction: str, schedule: Schedule, t) -> Reading:
             model frame.
     """
     check_prediction(prediction, schedule)
-    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    alpha, sigma = schedule.marginal(t)
     _check_defined(prediction, schedule, alpha, t)
     one = 0 * sigma + 1
     if prediction == "x0":

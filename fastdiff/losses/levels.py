@@ -27,18 +27,17 @@ def levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
         prediction: what the network predicts, see ``fastdiff.parameterization``.
     """
     check_prediction(prediction, schedule)
+    return at_times(schedule, t, ("levels", prediction), lambda s, t: _columns(s, t, prediction))
 
-    def columns(schedule, t):
-        alpha, sigma = schedule.marginal(t)
-        return alpha, sigma, *output_at(prediction, schedule, t, alpha, sigma)
 
-    return at_times(schedule, t, ("levels", prediction), columns)
+def _columns(schedule: Schedule, t, prediction: str):
+    alpha, sigma = schedule.marginal(t)
+    return alpha, sigma, *output_at(prediction, schedule, t, alpha, sigma)
 
 
 def model_columns(schedule: Schedule, t, prediction: str):
     """The columns of ``levels``, of the network's input c x_t in place of x_t: the schedule's c."""
-    alpha, sigma = schedule.marginal(t)
-    a, b = output_at(prediction, schedule, t, alpha, sigma)
+    alpha, sigma, a, b = _columns(schedule, t, prediction)
     if type(schedule).input_scale is Schedule.input_scale:  # one
         return alpha, sigma, a, b
     c = schedule.input_scale(t)

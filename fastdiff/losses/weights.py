@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..parameterization import exact_output
+from ..parameterization import check_prediction, output_at
 from ..processes import Process
 from ..schedules import Schedule
 
@@ -24,8 +24,9 @@ def x0_factor(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
     With x_t fixed, eps - eps_hat = -(alpha / sigma)(x0 - x0_hat); so an output a x0 + b eps is off
     by (a - b alpha / sigma)(x0 - x0_hat).
     """
-    a, b = exact_output(prediction, schedule, t)
-    alpha, sigma = schedule.alpha(t), schedule.sigma(t)
+    check_prediction(prediction, schedule)
+    alpha, sigma = schedule.marginal(t)
+    a, b = output_at(prediction, schedule, t, alpha, sigma)
     return (sigma / (a * sigma - b * alpha)) ** 2
 
 
@@ -36,7 +37,8 @@ def log_snr_rate(schedule: Schedule, t: Tensor) -> Tensor:
 
 def snr(schedule: Schedule, t: Tensor) -> Tensor:
     """alpha^2 / sigma^2, [B]."""
-    return (schedule.alpha(t) / schedule.sigma(t)) ** 2
+    alpha, sigma = schedule.marginal(t)
+    return (alpha / sigma) ** 2
 
 
 @dataclass(frozen=True)

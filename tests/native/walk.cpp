@@ -2,7 +2,6 @@
 // backend, every element written once, and index arithmetic beyond 2^31. To be built with
 // -fsanitize=...
 #include <algorithm>
-#include <unordered_map>
 
 #include "cuda/draw_thread.h"
 #include "cuda/moment_thread.h"
@@ -10,37 +9,7 @@
 #include "cuda/plan.h"
 #include "cuda/threshold.h"
 #include "random_pass.h"
-
-/// Counts how often each address is written.
-struct Counting {
-  static inline std::unordered_map<const void*, int> writes;
-
-  template <class M, int E>
-  static void load(const M* from, int n, bool whole, cuda::Run<M, E>& to) {
-    cuda::Memory::load<M, E>(from, n, whole, to);
-  }
-  template <class M, int E>
-  static void store(const cuda::Run<M, E>& from, int n, bool whole, M* to) {
-    cuda::Memory::store<M, E>(from, n, whole, to);
-    for (int i = 0; i < n; ++i) ++writes[to + i];
-  }
-};
-
-/// Touches nothing, remembers what would have been read and written.
-struct Addresses {
-  static inline const void* read = nullptr;
-  static inline const void* written = nullptr;
-
-  template <class M, int E>
-  static void load(const M* from, int, bool, cuda::Run<M, E>& to) {
-    to = {};
-    read = from;
-  }
-  template <class M, int E>
-  static void store(const cuda::Run<M, E>&, int, bool, M* to) {
-    written = to;
-  }
-};
+#include "watched_memory.h"
 
 constexpr cuda::Team kAlone = {0, 1};  // a block of one thread does all that a team does
 
