@@ -45,7 +45,8 @@ def sample(
             CUDA device, if the model can be captured, else eagerly with a warning that says why;
             captures of a ``torch.nn.Module`` are kept and found again by later calls of the same
             structure (other tables, seeds, scales, steps). True: required. False: never.
-        callback: called with the SamplerState after every step; ``state.replace(x)`` edits it.
+        callback: called with the SamplerState after every step; ``state.replace(x)`` edits it, and
+            ``state.step_index``, ``steps`` and ``finished`` say how far each sample is.
         progress: show a progress bar (tqdm).
         noise, model_dtype, known, mask: see ``SamplerState``.
 

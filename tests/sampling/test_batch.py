@@ -114,6 +114,48 @@ def test_restart_of_a_table_that_begins_with_noise():
     assert same_bits(state.x[1:], fd.sample(model, x[1:], table, seeds=[2]))
 
 
+@pytest.mark.parametrize("guided", [False, True])
+def test_how_far_each_sample_is(guided):
+    """Counted over the sample's own table, whatever the others run; finished ones stay in the batch
+    as they are, and the model is evaluated at them, too."""
+    tables = [table_of("DDIM", 3), table_of("EDMHeun", 2), table_of("DDPM", 5)]
+    total = [table.nfe for table in tables]
+    x, seen, evaluated = start(3), [], []
+
+    def watched(y, t, **cond):
+        evaluated.append(len(y))
+        return model(y, t, **cond)
+
+    def callback(state):
+        seen.append((state.step_index.tolist(), state.steps.tolist(), state.finished.tolist()))
+        state.step_index[:] = state.steps[:] = 7  # a copy: writing to it moves nothing
+
+    options = {"guidance": CFG(3.0), **conditions([0.1, 0.2, 0.3])} if guided else {}
+    samples = fd.sample(watched, x, tables, seeds=[1, 2, 3], callback=callback, **options)
+    assert seen == [
+        ([min(k, n) for n in total], total, [k >= n for n in total])
+        for k in range(1, max(total) + 1)
+    ]
+    assert evaluated == [6 if guided else 3] * max(total)
+    for b, table in enumerate(tables):
+        options = {"guidance": CFG(3.0), **conditions([0.1 * (b + 1)])} if guided else {}
+        alone = fd.sample(model, x[b : b + 1], table, seeds=[b + 1], **options)
+        assert same_bits(samples[b : b + 1], alone)
+
+
+def test_how_far_a_new_sample_is():
+    state = fd.SamplerState([table_of("DDIM", 2), table_of("DDPM", 4)], start(2))
+    assert state.step_index.tolist() == [0, 0] and not state.finished.any()
+    for _ in range(3):
+        state.step(model(state.model_input, state.t))
+    assert (state.step_index.tolist(), state.finished.tolist()) == ([2, 3], [True, False])
+    state.restart(0, start()[0])
+    assert (state.step_index.tolist(), state.finished.tolist()) == ([0, 3], [False, False])
+    assert state.steps.tolist() == [2, 4] and state.steps.dtype == state.step_index.dtype == np.int64
+    none = fd.SamplerState(TABLES["DDIM"], start(2)[:0])
+    assert [len(v) for v in (none.step_index, none.steps, none.finished)] == [0, 0, 0]
+
+
 @pytest.mark.parametrize("sample", [-1, 2, 7])
 def test_restart_of_no_sample(sample):
     state = fd.SamplerState(TABLES["DDIM"], start(2))
