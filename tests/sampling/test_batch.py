@@ -151,7 +151,8 @@ def test_how_far_a_new_sample_is():
     assert (state.step_index.tolist(), state.finished.tolist()) == ([2, 3], [True, False])
     state.restart(0, start()[0])
     assert (state.step_index.tolist(), state.finished.tolist()) == ([0, 3], [False, False])
-    assert state.steps.tolist() == [2, 4] and state.steps.dtype == state.step_index.dtype == np.int64
+    assert state.steps.tolist() == [2, 4]
+    assert {state.step_index.dtype, state.steps.dtype} == {np.dtype(np.int64)}
     none = fd.SamplerState(TABLES["DDIM"], start(2)[:0])
     assert [len(v) for v in (none.step_index, none.steps, none.finished)] == [0, 0, 0]
 
