@@ -18,7 +18,7 @@ from torch.compiler import is_dynamo_compiling
 from .habits import Habits
 from .methods import NOISING, STEPS, like, own_helpers
 from .output import builder, field_names, result_class
-from .plans.plan import rows_of
+from .plans.plan import NO_ROWS, rows_of
 from .run import TRANSFORM, Declined, Run, is_transformed
 from .trajectory import Host, Trajectory, index_in, is_same, look_of, on_host
 
@@ -75,6 +75,8 @@ class Fused:
             names = field_names(cls._result)[: 1 + cls._second]
             cls._build = staticmethod(builder(cls._result, names)) if names else None
             cls.set_timesteps = like(stock.set_timesteps, Fused._set_timesteps)
+            if not hasattr(stock, "scale_model_input"):
+                cls.scale_model_input = _unscaled
             for name in (*STEPS, *NOISING):
                 ours = getattr(cls, name, None)
                 if ours is not getattr(stock, name, None):
@@ -227,7 +229,7 @@ class Fused:
         try:
             plan = self._planned(host, begin, options, timestep)
             rows = rows_of(plan)
-        except (ValueError, TypeError, ZeroDivisionError, OverflowError) as error:
+        except NO_ROWS as error:
             self._say(str(error))
             return Trajectory(made_from, None, reason=str(error))
         run = Run(rows, self._habits, self.noise == "philox" and not self._given)
@@ -308,6 +310,12 @@ class Fused:
             seen = {id(v): v for v in vars(self).values() if v is not self._trajectory}
             made._trajectory = copy.deepcopy(self._trajectory, seen)
         return made
+
+
+def _unscaled(self, sample, timestep=None):
+    """The sample itself. The stock class has no such method, and pipelines that know it by its
+    exact type call the method of every other scheduler."""
+    return sample
 
 
 def _is_stock(cls):

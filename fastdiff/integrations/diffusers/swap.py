@@ -10,7 +10,7 @@ from diffusers import SchedulerMixin
 from .fused import NOISE, Fused
 from .methods import own_code
 from .places import Unchangeable, places_in
-from .plans.plan import Plan, rows_of
+from .plans.plan import NO_ROWS, Plan, rows_of
 from .schedulers import LEFT, SCHEDULERS
 from .trajectory import Host
 
@@ -152,17 +152,23 @@ def _copied(state: dict) -> dict:
 
 
 def _unfit(scheduler) -> str:
-    """Why there would be no rows for a scheduler, found out on a copy; "" if nothing is known."""
-    probe = copy.deepcopy(scheduler)
-    try:
-        probe.set_timesteps(4)
-    except Exception:  # it wants other arguments
-        return ""
-    try:
-        rows_of(plan(probe))
-    except (ValueError, TypeError, ZeroDivisionError) as error:
-        return f"there is no row for {error}"
-    return ""
+    """Why there would be no rows for a scheduler, found out on a copy; "" if nothing is known.
+
+    A reason that a single step does not have is one of timesteps, and a pipeline may set others
+    than ``set_timesteps`` does here.
+    """
+    probe, reason = copy.deepcopy(scheduler), ""
+    for steps in (4, 1):
+        try:
+            probe.set_timesteps(steps)
+        except Exception:  # it wants other arguments
+            return ""
+        try:
+            rows_of(plan(probe))
+            return ""
+        except NO_ROWS as error:
+            reason = reason or f"there is no row for {error}"
+    return reason
 
 
 def _stock(scheduler):

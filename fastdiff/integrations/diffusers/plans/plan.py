@@ -37,6 +37,10 @@ class Unfit(ValueError):
     """The scheduler has an option that no row stands for; the message says which."""
 
 
+#: What planning raises where there are no rows: options, levels or timesteps that it cannot take.
+NO_ROWS = (ValueError, TypeError, IndexError, ZeroDivisionError, OverflowError)
+
+
 @dataclass(frozen=True)
 class Plan:
     """One row for each call of the scheduler's ``step``.
