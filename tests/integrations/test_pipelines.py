@@ -10,7 +10,6 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from cases import FLOW
 from loops import loop
 from twins import NAMES, assert_like_stock
 
@@ -119,27 +118,22 @@ def test_few_training_timesteps_are_no_reason_to_leave_one(name, steps):
 
 #: Flow models, whose sigmas are times: those of others are of the training timesteps.
 OWN_SIGMAS = [
-    ("UniPCMultistepScheduler", FLOW),
-    *(
-        (name, {})
-        for name in NAMES
-        if name.startswith(("FlowMatch", "LTX"))
-        and "sigmas" in inspect.signature(fused.SCHEDULERS[name].set_timesteps).parameters
-    ),
+    name
+    for name in NAMES
+    if name.startswith(("FlowMatch", "LTX"))
+    and "sigmas" in inspect.signature(fused.SCHEDULERS[name].set_timesteps).parameters
 ]
 
 
 @pytest.mark.filterwarnings("error::fastdiff.integrations.diffusers.StockStepWarning")
-@pytest.mark.parametrize(("name", "config"), OWN_SIGMAS)
-def test_sigmas_of_the_pipeline_beside_one_training_timestep(monkeypatch, name, config):
+@pytest.mark.parametrize("name", OWN_SIGMAS)
+def test_sigmas_of_the_pipeline_beside_one_training_timestep(monkeypatch, name):
     """As the pipelines of ACE-Step and of Stable Audio 3 set them."""
-    stock = fused.SCHEDULERS[name].stock(num_train_timesteps=1, **config)
+    stock = fused.SCHEDULERS[name].stock(num_train_timesteps=1)
     ours = fused.accelerate(stock, report=None)
     assert isinstance(ours, fused.SCHEDULERS[name])
-    sigmas = np.linspace(1.0, 0.2, 5)
     for scheduler in (stock, ours):
-        takes_arrays = name == "UniPCMultistepScheduler"  # and nothing else
-        scheduler.set_timesteps(sigmas=sigmas if takes_arrays else sigmas.tolist())
+        scheduler.set_timesteps(sigmas=np.linspace(1.0, 0.2, 5).tolist())
 
     def run(scheduler, x):
         return loop(scheduler, x, model=lambda y, t: (0.3 * torch.sin(3 * y)).to(y.dtype))[0]
