@@ -6,14 +6,15 @@ Arrays and tensors alike; ``sums`` are those of ``fastdiff.ops.moments``, float6
 import numpy as np
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from ..schedules.base import namespace
 
 
 def adapted(guidance, weights: Tensor, sums: Tensor, count: int) -> Tensor:
     """``guidance.adapted`` where the sums are: on the CPU by numpy, which takes less time for a few
-    numbers."""
-    if sums.device.type != "cpu":
+    numbers and which torch.compile cannot see into."""
+    if sums.device.type != "cpu" or is_compiling():
         return guidance.adapted(weights, sums, count)
     with np.errstate(all="ignore"):  # as tensors: inf and NaN are numbers
         return torch.from_numpy(guidance.adapted(weights.numpy(), sums.numpy(), count))

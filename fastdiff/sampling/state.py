@@ -4,6 +4,7 @@ from contextlib import nullcontext
 
 import numpy as np
 import torch
+from torch.compiler import is_dynamo_compiling
 
 from .. import guidance as guidance_
 from .. import noise as noise_
@@ -221,9 +222,10 @@ class SamplerState:
                 "step: expected an unfinished sample, got a state that is done "
                 f"(all {len(self.x)} samples have executed their last row)"
             )
-        if out.__class__ is not torch.Tensor or out.requires_grad or out.is_neg():
+        traced = is_dynamo_compiling()
+        if traced or out.__class__ is not torch.Tensor or out.requires_grad or out.is_neg():
             out = plain(out)
-        if self._plain:  # the hot path, without the calls that have nothing to do
+        if self._plain and not traced:  # the hot path, without the calls that have nothing to do
             self._execute(out)
             self._left -= 1
         else:
@@ -237,6 +239,11 @@ class SamplerState:
     def prepare(self) -> None:
         """Draw the noise of the coming row, if it comes from elsewhere than the kernel, or see from
         where on the kernel draws it. An output that is refused does not cost a draw."""
+        if is_dynamo_compiling() and (self._stream is not None or self._draws is not None):
+            raise RuntimeError(
+                'noise: expected "philox" in a step that torch.compile traces, got a source that '
+                "the host draws from"
+            )
         if self._stream is not None:
             self._stream.follow(self.place)
         if self._draws is not None and not self._drawn:
@@ -250,7 +257,12 @@ class SamplerState:
             out, *gain = split_variance(out, self.x, self.outputs)
         if self._adaptive is not None and out is not None:
             self._adaptive.follow(out)
-        self._execute(out, *gain)
+        (self._trace if is_dynamo_compiling() else self._execute)(out, *gain)
+
+    def _trace(self, out, gain=None) -> None:
+        """A row as torch.compile can take it up: the op, which is what the bound executor is."""
+        outputs = list(out) if isinstance(out, (list, tuple)) else [out]
+        ops.step_(**self.buffers.named(), outputs=outputs, gain=gain)
 
     def count(self) -> None:
         """The host's part of a step: one row less to go."""
