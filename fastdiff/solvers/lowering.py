@@ -15,8 +15,13 @@ from .table import LEVEL, StepTable
 from .threshold import DynamicThreshold
 
 
-def lower(solver, schedule, steps, *, prediction, grid, clip) -> StepTable:
-    """See ``Solver.lower``."""
+def lower(solver, schedule, steps, *, prediction, grid, clip, keep=0) -> StepTable:
+    """See ``Solver.lower``.
+
+    Args:
+        keep: how many of the last remembered items are of use beside the steps: the history has at
+            least that many slots, and every item and every anchor is written, read or not.
+    """
     if not isinstance(schedule, Schedule):
         raise TypeError(f"schedule must be a fastdiff schedule, got {schedule!r}")
     check_prediction(prediction, schedule)
@@ -24,13 +29,13 @@ def lower(solver, schedule, steps, *, prediction, grid, clip) -> StepTable:
     path = Path.along(schedule, _times(schedule, steps, grid))
     _check_direction(solver, path)
     entry, stages = solver.entry(path), list(solver.steps(path))
-    if not solver.keeps_anchor:
+    if not (solver.keeps_anchor or keep):
         stages = _prune(stages)
     # the model runs at all of these but the last
     visited = [entry.at, *(stage.at for stage in stages)]
     told = [(stage.told or stage.at).t for stage in (entry, *stages[:-1])]
     frame = _Frame.at(schedule, prediction, np.array([p.t for p in visited[:-1]]), np.array(told))
-    ring, rows = _Ring(stages), [_entry(entry.x)]
+    ring, rows = _Ring(stages, keep), [_entry(entry.x)]
     draws = int(rows[0][COLUMN["draw"]])
     for stage, at, reading in zip(stages, visited, frame.readings, strict=False):
         row, draws = _row(stage, at, solver.quantity, reading, bounds, ring, draws)
@@ -73,8 +78,8 @@ class _Frame(NamedTuple):
 class _Ring:
     """Puts the n-th remembered item into slot n mod depth, unless nobody reads it."""
 
-    def __init__(self, stages):
-        self.read, self.depth, self.count = set(), 0, 0
+    def __init__(self, stages, keep):
+        self.read, self.depth, self.count, self.keep = set(), keep, 0, keep
         count = 0
         for k, stage in enumerate(stages):
             for name in {name for lin in _outputs(stage) for name in lin.terms if name in AGES}:
@@ -91,7 +96,7 @@ class _Ring:
 
     def push(self):
         """The slot for the next item, -1 if it is never read."""
-        slot = self.count % self.depth if self.count in self.read else -1
+        slot = self.count % self.depth if self.keep or self.count in self.read else -1
         self.count += 1
         return slot
 

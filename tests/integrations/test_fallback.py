@@ -175,12 +175,3 @@ def test_one_step_too_many(name):
         outcomes.append(steps_at(scheduler, [len(scheduler.timesteps) - 1]))
     theirs, mine = outcomes
     assert_same_or_refused(mine, theirs)
-
-
-def test_a_multistep_trajectory_is_not_left_half_way():
-    """The stock step would not know the outputs before."""
-    _, ours = pair("SASolverScheduler", {}, STEPS)
-    x = start(ours)
-    x = ours.step(x, ours.timesteps[0], x).prev_sample
-    with pytest.raises(RuntimeError, match="after 1 fused steps; restore()"):
-        ours.step(x[:1], ours.timesteps[1], x[:1])

@@ -18,7 +18,7 @@ except ImportError as error:
         "fastdiff.integrations.diffusers needs diffusers: pip install 'fastdiff[integrations]'"
     ) from error
 
-from .fused import StockStepWarning as StockStepWarning
+from .fallback import StockStepWarning as StockStepWarning
 from .guiders import GUIDERS as GUIDERS
 from .schedulers import SCHEDULERS as SCHEDULERS
 from .swap import accelerate as accelerate

@@ -168,9 +168,14 @@ class Buffers:
 
     def remembered(self, slot: int | None = None) -> Tensor:
         """What is in a slot of the history, or the anchor, as the caller has it."""
-        saved, history = self.carried or (self.bound["saved"], self.bound["history"])
-        value = saved if slot is None else history[slot]
-        return self.outside(value).to(self.result_dtype, copy=True)
+        if slot is None:
+            return self.anchor().to(self.result_dtype, copy=True)
+        history = self.bound["history"] if self.carried is None else self.carried[1]
+        return self.outside(history[slot]).to(self.result_dtype, copy=True)
+
+    def anchor(self) -> Tensor:
+        """The anchor in the dtype of the state, where it lies."""
+        return self.outside(self.bound["saved"] if self.carried is None else self.carried[0])
 
     def differentiate(self, place: int, output: Tensor, sample: Tensor, gain):
         """The row in operations that autograd records. Returns the next sample and the second

@@ -7,14 +7,13 @@ since. What has no row is left to the stock step, with a warning that says why.
 """
 
 import copy
-import threading
-import warnings
 
 from diffusers import SchedulerMixin
 from diffusers.utils import logging
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
+from .fallback import Fallback
 from .habits import Habits
 from .methods import NOISING, STEPS, like, own_helpers
 from .output import builder, field_names, result_class
@@ -31,21 +30,19 @@ UNSCALED = "%s: scale_model_input was not called before step: the model has seen
 
 NOISE = "_fastdiff_noise"  # in the config
 
-pending = threading.local()  # the reason for the stock step that is about to be done
+UNSET = Declined("timesteps that were not set")
+INTEGER = Declined("an integer as timestep")
+PAST = Declined("what it remembers of steps that were not fused")
+MOVED = Declined("a count of steps that was moved in the middle of a loop")
+REPLACED = Declined("timesteps, levels or options that were replaced in the middle of a loop")
 
 
-class StockStepWarning(UserWarning):
-    """A fused scheduler steps as the stock one does; the message says why."""
-
-
-class Fused:
+class Fused(Fallback):
     """Base of the fused schedulers, before the stock class.
 
     Attributes:
         stock: the class that this one replaces.
     """
-
-    stock: type
 
     # How one class differs from another.
     _planner = None  # (scheduler, [begin,] *options) -> Plan
@@ -100,7 +97,16 @@ class Fused:
             self.register_to_config(**{NOISE: source})
 
     def _set_timesteps(self, *args, **kwargs):
-        done = self.stock.set_timesteps(self, *args, **kwargs)
+        now = self._trajectory
+        place, run = None, None if now is None else now.run
+        if run is not None:  # what is remembered is forgotten, without a word to the stock step
+            place, run.place = run.place, -1
+        try:
+            done = self.stock.set_timesteps(self, *args, **kwargs)
+        except Exception:
+            if run is not None:
+                run.place = place
+            raise
         if not self.timesteps.is_cpu:
             Host(self).fetch("timesteps", self._levels, *self._also)
         return done
@@ -130,10 +136,10 @@ class Fused:
             or now.config is not attributes["_internal_dict"]
             or now.options != options
         ):
-            now = self._begin(timestep, options)
+            now = self._begin(timestep, options, REPLACED)
         run = now.run
         if run is None:
-            return None
+            return self._decline(now.reason)
         places = now.direct
         if places is not None and timestep.__class__ is Tensor and timestep.is_cpu:
             try:  # as self._place does
@@ -145,17 +151,19 @@ class Fused:
         if place != run.place:  # a loop begins, or jumps
             jumps = place != max(run.place, 0)
             if jumps and (self._looks_back or (run.place > 0 and now.has_changed(self))):
-                now = self._begin(timestep, options)
+                now = self._begin(timestep, options, MOVED)
                 run = now.run
                 if run is None:
-                    return None
+                    return self._decline(now.reason)
                 place = self._place(now, attributes, timestep)
-        if self._floating and not _is_floating(timestep):
-            return None
+        if self._floating and not _is_floating(timestep):  # the stock step mostly refuses it
+            if self._looks_back:
+                self._hand_over(INTEGER)
+            return self._decline(INTEGER)
         try:
             if place is None:
                 raise Declined(
-                    self._astray or f"timestep {timestep}, which is none of its timesteps"
+                    self._astray or "timestep {}, which is none of its timesteps", timestep
                 )
             if (
                 output.__class__ is not Tensor
@@ -163,13 +171,19 @@ class Fused:
                 or is_dynamo_compiling()
             ):
                 raise Declined("torch.compile or a model output of another class than Tensor")
-            if place >= run.steps:
-                return self._exceed(run.steps, timestep)
+            if not 0 <= place < run.steps:
+                raise Declined("a step that is none of its {}", run.steps)
             if self._told_too and not now.expects(place, timestep):
-                raise Declined(f"timestep {timestep}, where its count expects {now.order[place]}")
+                raise Declined(
+                    "timestep {}, where its count expects {}", timestep, now.order[place]
+                )
             values = run.step(place, output, sample, generator, noise, known, before)
         except Declined as reason:
-            return self._decline(now, place, str(reason))
+            if not (self._looks_back and self._leave(now, reason)):
+                return self._decline(reason)
+            return self._advance(
+                output, timestep, sample, return_dict, generator, noise, options, known, before
+            )
         if self._counter is not None:
             self._count(place, sample)
         return self._build(values) if return_dict else values
@@ -187,21 +201,23 @@ class Fused:
         """Keep the stock scheduler's own account of where it is."""
         self.__dict__[self._counter] += 1
 
-    def _begin(self, timestep, options):
+    def _begin(self, timestep, options, why):
         """A trajectory that starts with this step; the buffers of the one before, if it was the
-        same."""
+        same. ``why`` there is another one, should one be in the middle."""
         attributes = self.__dict__
         if self._are_unset(attributes):
-            return Trajectory((), None)  # the stock step says so
+            return Trajectory((), None, reason=UNSET)  # the stock step says so
         if is_transformed():  # which lets nobody look at the numbers of a tensor
-            self._say(TRANSFORM)
-            return Trajectory((), None)
+            return Trajectory((), None, reason=Declined(TRANSFORM))
         if self._counter is not None and attributes[self._counter] is None:
             self._init_step_index(timestep)
         begin = attributes[self._counter] if self._looks_back else 0
         if own := own_helpers(attributes, type(self)):
-            self._say(f"{', '.join(own)} of its own")
-            return Trajectory((), None)
+            return Trajectory((), None, reason=Declined(f"{', '.join(own)} of its own"))
+        if self._looks_back:
+            self._hand_over(why)
+            if not self._is_fresh():
+                return Trajectory((), None, reason=attributes.get("_past", PAST))
         before = attributes.get("_trajectory")
         made_from = self._made_from(begin, options)
         if before is not None and is_same(before.made_from, made_from):
@@ -210,6 +226,9 @@ class Fused:
                 now.run.rewind()
         else:
             now = self._plan(timestep, begin, options, made_from)
+        past = attributes.pop("_past", None)
+        if now.run is None and past is not None:
+            now.reason = past  # which is why there is a start in the middle at all
         now.see(attributes, self._levels, options, made_from[-2:])
         attributes["_trajectory"] = now
         return now
@@ -230,8 +249,7 @@ class Fused:
             plan = self._planned(host, begin, options, timestep)
             rows = rows_of(plan)
         except NO_ROWS as error:
-            self._say(str(error))
-            return Trajectory(made_from, None, reason=str(error))
+            return Trajectory(made_from, None, reason=Declined(str(error)))
         run = Run(rows, self._habits, self.noise == "philox" and not self._given)
         if not self._told and not self._told_too:
             return Trajectory(made_from, run, begin)
@@ -252,53 +270,33 @@ class Fused:
         """The timestep of each row."""
         return timesteps
 
-    def _exceed(self, steps, timestep):
-        """One step too many: the stock one knows what to do, if it needs no history for it."""
-        if self._looks_back:
-            raise IndexError(
-                f"{type(self).__name__}.step: expected {steps} steps from where it began, got one "
-                f"more, at timestep {timestep}"
-            )
-        return None
-
-    def _decline(self, now, place, reason):
-        """Leave this step to the stock scheduler, or, if it looks back, all from here on."""
-        if self._looks_back and place:
-            if self._hand_over(reason):
-                return None
-            raise RuntimeError(
-                f"{type(self).__name__}.step: expected what the steps before were given, got "
-                f"{reason} after {place} fused steps; restore() the scheduler for such a loop"
-            )
-        if self._looks_back:
-            now.run, now.reason = None, reason
-            now.made_from = ()  # the next trajectory may be another
-        self._say(reason)
-        return None
-
-    def _hand_over(self, reason) -> bool:
-        """Let the stock scheduler remember what the rows do, if there is a way."""
+    def _leave(self, now, reason):
+        """Leave this step of a scheduler that looks back, and those after it, to the stock one.
+        Returns whether fused steps can begin anew instead: there is nothing to remember."""
+        if now.run.place > 0:
+            self._hand_over(reason)
+            return self._is_fresh()
+        now.run, now.reason = None, reason
+        now.made_from = ()  # the next trajectory may be another
         return False
 
-    def _say(self, reason):
-        """Have the stock step warn, once for each reason."""
-        if reason not in self.__dict__.setdefault("_said", set()):
-            pending.reason = reason
+    def _hand_over(self, reason: Declined) -> None:
+        """Let the stock scheduler remember what the fused steps of an unfinished loop have: its
+        own steps go on as if there had been no others."""
+        now = self._trajectory
+        run = None if now is None else now.run
+        if run is None or run.place <= 0 or not run.idle:
+            return
+        memory = self._memory(run.idle[-1], run.rows.rows[: run.place], now.begin)
+        self.__dict__.update(memory, _trajectory=None, _past=reason)
 
-    def _stock_step(self, name, *args, **kwargs):
-        """The stock step. The warning that says why comes after it: where it raises, its error is
-        all that there is to know."""
-        reason, pending.reason = getattr(pending, "reason", None), None
-        done = getattr(self.stock, name)(self, *args, **kwargs)
-        if reason is not None:
-            self._said.add(reason)
-            warnings.warn(
-                f"{type(self).__name__}: the stock step is used, because there is no row for "
-                f"{reason}",
-                StockStepWarning,
-                stacklevel=3,
-            )
-        return done
+    def _memory(self, buffers, rows, begin) -> dict:
+        """What the stock scheduler remembers after these rows, by the names of its attributes."""
+        raise NotImplementedError
+
+    def _is_fresh(self) -> bool:
+        """Whether the stock scheduler remembers nothing that its next step would look at."""
+        return True
 
     def __getstate__(self):
         return dict(vars(self))  # another thread may begin to step while this one copies

@@ -17,7 +17,8 @@ from diffusers import guiders
 
 from ... import guidance
 from ...guidance import mix
-from .fused import PUBLIC, StockStepWarning
+from .fallback import StockStepWarning
+from .fused import PUBLIC
 
 try:
     from diffusers.guiders.guider_utils import GuiderOutput

@@ -11,11 +11,24 @@ from .noise import draw, take_keys
 from .plans.plan import Rows
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+MISFIT = "a model output {} for {}"
 KEPT = 8  # buffers that are kept, of other shapes or threads
 
 
 class Declined(Exception):
-    """The stock step has to do this one; the message says why. Nothing has happened yet."""
+    """The stock step has to do this one. Nothing has happened yet.
+
+    Args:
+        kind: why, a format string; reasons that differ in their details alone are of one kind.
+        details: what is put into it.
+    """
+
+    def __init__(self, kind: str, *details):
+        super().__init__(kind, *details)
+        self.kind, self.details = kind, details
+
+    def __str__(self):
+        return self.kind.format(*self.details) if self.details else self.kind
 
 
 class Run:
@@ -105,7 +118,7 @@ class Run:
             try:
                 buffers.execute((output, sample), gain)
             except ValueError as error:  # nothing has been done
-                raise Declined(f"a model output {_of(output)} for {_of(sample)}") from error
+                raise Declined(MISFIT, _of(output), _of(sample)) from error
             buffers.place = self.place = place + 1
             x, dtype = buffers.x, buffers.result_dtype
             if not buffers.simple:
@@ -136,7 +149,7 @@ class Run:
         memory = None  # of which there is but one
         if self.rows.looks_back and place > 0:
             if last is None or last.place != place or not last.fit(sample):
-                raise Declined(f"a sample of another kind, {_of(sample)}")
+                raise Declined("a sample of another kind, {}", _of(sample))
             held, memory = [last] if last in held else [], last
         found = self._with_keys(held, place, generator) if self.philox else next(iter(held), None)
         if found is last and last is not None:
@@ -175,7 +188,7 @@ class Run:
     def _draw(self, buffers, place, output, sample, generator, noise):
         _refuse_transforms()  # of which the kernel would say so only later, as of shapes
         if output.shape != sample.shape:
-            raise Declined(f"a model output {_of(output)} for {_of(sample)}")
+            raise Declined(MISFIT, _of(output), _of(sample))
         if noise is not None:
             buffers.outside(buffers.z).copy_(noise)
             return
@@ -189,7 +202,7 @@ class Run:
         """The model's output and the learned variance, which is its second half of channels."""
         channels = sample.shape[1]
         if output.shape[1] != 2 * channels:
-            raise Declined(f"a model output of {output.shape[1]} channels without a variance")
+            raise Declined("a model output of {} channels without a variance", output.shape[1])
         return output[:, :channels], output[:, channels:]
 
 

@@ -15,7 +15,7 @@ from .schedulers import LEFT, SCHEDULERS
 from .trajectory import Host
 
 #: What fused schedulers add to the attributes.
-OURS = ("_original", "_trajectory", "_on_host", "_said", "_tables", "_raised")
+OURS = ("_original", "_trajectory", "_on_host", "_past", "_said", "_tables", "_raised")
 
 
 def accelerate(obj, *, noise: str = "torch", report: Callable[[str], Any] | None = print):

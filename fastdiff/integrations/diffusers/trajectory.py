@@ -40,7 +40,7 @@ class Trajectory:
     """Rows of a scheduler on their way.
 
     Attributes:
-        run: the rows and their buffers; None: stock steps, for ``reason``.
+        run: the rows and their buffers; None: stock steps, for ``reason``, a ``Declined``.
         begin: the scheduler's count at row 0.
         places, order: timestep -> row, and the row of each timestep, for schedulers that are told
             the timestep; for those that are told it and count, too, only ``order``: the timestep of
@@ -52,7 +52,7 @@ class Trajectory:
     """
 
     def __init__(
-        self, made_from: tuple, run: Run | None, begin=0, places=None, order=(), reason=""
+        self, made_from: tuple, run: Run | None, begin=0, places=None, order=(), reason=None
     ):
         self.made_from, self.run, self.begin = made_from, run, begin
         self.places, self.order, self.reason, self.direct = places, order, reason, None

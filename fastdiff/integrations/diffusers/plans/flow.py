@@ -1,6 +1,7 @@
 """Plans of the schedulers of flow models and of consistency models."""
 
 import numpy as np
+import torch
 
 from ....schedules import EDM, TrigFlow
 from ....solvers import SCM, Consistency, EulerAncestralRF, FlowEuler, FlowHeun, FlowLCM, FlowMap
@@ -27,6 +28,9 @@ def flow_map(scheduler) -> Plan:
 
 
 def minimax_h3(scheduler) -> Plan:
+    told = 1 - scheduler.timesteps
+    if not torch.equal(told, (1 - (1 - scheduler.sigmas))[: len(told)]):
+        raise Unfit("timesteps that are not those of its sigmas")
     return _flow(scheduler, FlowEuler(), turned=True)
 
 

@@ -6,14 +6,14 @@ import numpy as np
 
 from ....solvers import FlowEuler, FlowLCM
 from .lam import unipc
-from .plan import FLOW, Plan, Unfit, sigmas_of, walk
+from .plan import FLOW, Plan, Unfit, counted_sigmas, sigmas_of, walk
 from .quirks import Corrected
 
 CLEAN = 1e-8  # the smallest sigma
 
 
 def helios(scheduler, begin) -> Plan:
-    config, sigmas = scheduler.config, sigmas_of(scheduler, begin)
+    config, sigmas = scheduler.config, counted_sigmas(scheduler, begin)
     if config.scheduler_type == "euler":
         return Plan(FlowEuler(), FLOW, "flow", walk(sigmas.tolist()))
     if config.scheduler_type != "unipc":

@@ -12,16 +12,27 @@ from ....solvers import (
     SASolver,
     UniPC,
 )
-from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, threshold, times_of_rho, walk
+from .plan import (
+    FLOW,
+    VP,
+    Plan,
+    Unfit,
+    counted_sigmas,
+    name_of,
+    sigmas_of,
+    threshold,
+    times_of_rho,
+    walk,
+)
 from .quirks import Known
 from .sigmas import edm_frame
 
 FEW = 15  # steps below which ``lower_order_final`` applies
 
 
-def frame(scheduler, begin) -> dict:
+def frame(scheduler, begin, sigmas=counted_sigmas) -> dict:
     """Schedule, prediction and levels of a scheduler with ``sigmas``."""
-    levels, config = sigmas_of(scheduler, begin), scheduler.config
+    levels, config = sigmas(scheduler, begin), scheduler.config
     prediction = name_of(config)
     if config.use_flow_sigmas:
         if prediction == "v":
@@ -41,10 +52,10 @@ def dpm_solver(scheduler, begin) -> Plan:
     config = scheduler.config
     if is_learned(config):
         raise Unfit(f"variance_type {config.variance_type!r}")
-    solver = _of_order(config, len(scheduler.timesteps))
+    solver = _of_order(scheduler)
     return Plan(
         solver, **frame(scheduler, begin), clip=threshold(config),
-        draws=_every(scheduler, begin, solver.stochastic),
+        draws=_every(scheduler, begin, solver.stochastic), keep=config.solver_order - 1,
     )  # fmt: skip
 
 
@@ -56,18 +67,28 @@ def dpm_solver_inverse(scheduler, begin) -> Plan:
 
 def edm_dpm_solver(scheduler, begin) -> Plan:
     config = scheduler.config
-    solver = _of_order(config, len(scheduler.timesteps))
+    solver, levels = _of_order(scheduler), counted_sigmas(scheduler, begin).tolist()
     return Plan(
-        solver, walks=walk(sigmas_of(scheduler, begin).tolist()), **edm_frame(scheduler),
+        solver, walks=walk(levels), **edm_frame(scheduler),
         clip=threshold(config), draws=_every(scheduler, begin, solver.stochastic),
+        keep=config.solver_order - 1,
     )  # fmt: skip
 
 
-def _of_order(config, steps):
+def endings(config, timesteps) -> dict:
+    """How a scheduler ends, wherever its timesteps do."""
+    to_clean = getattr(config, "final_sigmas_type", None) == "zero"
+    return {
+        "lower_order_final": config.lower_order_final and len(timesteps) < FEW,
+        "euler_at_final": config.euler_at_final or to_clean,
+    }
+
+
+def _of_order(scheduler):
+    config = scheduler.config
     order, kind, algorithm = config.solver_order, config.solver_type, config.algorithm_type
     eta = 1.0 if algorithm.startswith("sde") else 0.0
-    taper = config.lower_order_final and steps < FEW
-    options = {"eta": eta, "lower_order_final": taper, "euler_at_final": config.euler_at_final}
+    options = {"eta": eta, **endings(config, scheduler.timesteps)}
     if order == 3 and eta:
         raise Unfit("solver_order 3 of an SDE, where the last term has the wrong sign")
     if not algorithm.endswith("++"):
@@ -93,8 +114,8 @@ def singlestep(scheduler, begin) -> Plan:
         order, config.solver_type, quantity, config.lower_order_final, eta=eta
     )
     plan = Plan(
-        solver, **frame(scheduler, begin), clip=threshold(config),
-        draws=_every(scheduler, begin, solver.stochastic),
+        solver, **frame(scheduler, begin, sigmas_of), clip=threshold(config),
+        draws=(solver.stochastic,) * (len(scheduler.sigmas) - 1 - begin), keep=order - 1,
     )  # fmt: skip
     wanted = scheduler.order_list[begin:]
     if _orders(plan) != wanted:
@@ -114,7 +135,8 @@ def deis(scheduler, begin) -> Plan:
     config = scheduler.config
     taper = config.lower_order_final and len(scheduler.timesteps) < FEW
     solver = DEIS(config.solver_order, lower_order_final=taper)
-    return Plan(solver, **frame(scheduler, begin), clip=threshold(config))
+    keep = config.solver_order - 1
+    return Plan(solver, **frame(scheduler, begin), clip=threshold(config), keep=keep)
 
 
 def unipc(scheduler, begin) -> Plan:
@@ -127,7 +149,7 @@ def unipc(scheduler, begin) -> Plan:
         tuple(k - begin for k in scheduler.disable_corrector),
     )  # fmt: skip
     clip = threshold(config) if scheduler.predict_x0 else None
-    return Plan(solver, **frame(scheduler, begin), clip=clip)
+    return Plan(solver, **frame(scheduler, begin), clip=clip, keep=config.solver_order)
 
 
 def sa_solver(scheduler, begin) -> Plan:
@@ -146,8 +168,9 @@ def sa_solver(scheduler, begin) -> Plan:
         config.lower_order_final,
     )  # fmt: skip
     draws = _every(scheduler, begin, True)
-    return Plan(solver, **options, clip=threshold(config), draws=draws)
+    keep = max(config.predictor_order, config.corrector_order) - 1
+    return Plan(solver, **options, clip=threshold(config), draws=draws, keep=keep)
 
 
 def _every(scheduler, begin, draws):
-    return (bool(draws),) * (len(scheduler.sigmas) - 1 - begin)
+    return (bool(draws),) * (len(counted_sigmas(scheduler, begin)) - 1)

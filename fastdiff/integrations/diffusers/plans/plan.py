@@ -15,9 +15,10 @@ import torch
 
 from ....grids import Reversed
 from ....parameterization import read
-from ....row import COLUMN, HISTORY, WIDTH
+from ....row import COLUMN, HISTORY, OPERANDS, WIDTH
 from ....schedules import RectifiedFlow, Schedule, VarianceExploding, VPCosine
 from ....solvers import DynamicThreshold, Solver, StepTable
+from ....solvers.lowering import lower
 from ..gradient import Terms
 from .beside import beside
 
@@ -27,6 +28,7 @@ VE = VarianceExploding(VP)
 
 NAMES = {"epsilon": "eps", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
 
+ANCHOR = [COLUMN[f"d_{name}"] for name in OPERANDS]
 NOISE = [COLUMN[name] for name in ("c_z", "d_z", "k_z")]
 
 #: By how much a level that is repeated is put below itself.
@@ -58,6 +60,7 @@ class Plan:
         silent: rows whose noise is drawn, but not added.
         kept_outside: the one thing that rows remember is the second result of the row before, which
             the caller keeps and gives back.
+        keep: how many outputs the scheduler remembers for its next step, used there or not.
     """
 
     solver: Solver
@@ -70,16 +73,19 @@ class Plan:
     turned: bool = False
     silent: tuple[int, ...] = ()
     kept_outside: bool = False
+    keep: int = 0
 
     def tables(self) -> list[StepTable]:
         """One table for each walk."""
         return [
-            self.solver.lower(
+            lower(
+                self.solver,
                 self.schedule,
                 len(walk) - 1,
                 prediction=self.prediction,
                 grid=Reversed(walk[::-1]) if walk[-1] > walk[0] else walk,
                 clip=self.clip,
+                keep=self.keep,
             )
             for walk in self.walks
         ]
@@ -160,9 +166,18 @@ def times_of_rho(rho) -> list[float]:
     return (2 / np.pi * np.arctan2(np.asarray(rho, dtype=np.float64), 1.0)).tolist()
 
 
-def sigmas_of(scheduler, begin: int = 0) -> np.ndarray:
+def sigmas_of(scheduler, begin: int = 0, end: int | None = None) -> np.ndarray:
     """float64 [N + 1 - begin] the sigmas of a scheduler."""
-    return scheduler.sigmas[begin:].double().numpy()
+    sigmas = scheduler.sigmas[begin:end].double().numpy()
+    if len(sigmas) < 2:
+        raise Unfit("a start at the last of its sigmas")
+    return sigmas
+
+
+def counted_sigmas(scheduler, begin: int) -> np.ndarray:
+    """float64 [N + 1 - begin] the sigmas of a scheduler for which the N-th of its timesteps is the
+    last, whatever there are of sigmas."""
+    return sigmas_of(scheduler, begin, len(scheduler.timesteps) + 1)
 
 
 def walk(times) -> tuple[tuple[float, ...]]:
@@ -208,13 +223,13 @@ def rows_of(plan: Plan) -> Rows:
     if len(tables) > 1:
         drawn = (rows[:, NOISE] != 0).any(axis=1)
         rows[:, COLUMN["draw"]] = np.cumsum(drawn) * drawn
-    second = _write_second(rows[:-1], plan, tables)
+    saved = bool((rows[:, ANCHOR] != 0).any()) or any(table.uses_saved for table in tables)
+    second = _write_second(rows[:-1], plan, tables, saved)
     if plan.turned:
         rows[:, [COLUMN[name] for name in ("p_o", "c_o", "d_o", "e_o")]] *= -1
     slots = max(table.history for table in tables)
     if isinstance(second, int):
         slots = max(slots, second + 1)
-    saved = any(table.uses_saved for table in tables)
     rows.setflags(write=False)
     return Rows(
         rows=rows,
@@ -232,20 +247,21 @@ def rows_of(plan: Plan) -> Rows:
     )
 
 
-def _write_second(rows, plan, tables):
-    """Make the rows leave the second result in the anchor, or in the history if that is in use."""
+def _write_second(rows, plan, tables, saved):
+    """Make the rows leave the second result in the anchor, or in the history if that is in use,
+    ``saved``."""
     if plan.second in (None, "anchor"):
         return plan.second and "saved"
-    saved = not plan.kept_outside and not any(table.uses_saved for table in tables)
+    free = not (plan.kept_outside or saved)
     slot = 0 if plan.kept_outside else max(table.history for table in tables)
-    if not saved and slot not in (0, *range(1, HISTORY)):
+    if not free and slot not in (0, *range(1, HISTORY)):
         raise Unfit("no place for a second result")
-    operands = ("x", "m", "o", "z") if saved else ("x", "m", "o")
-    into = [COLUMN[f"{'d' if saved else 'e'}_{name}"] for name in operands]
+    operands = ("x", "m", "o", "z") if free else ("x", "m", "o")
+    into = [COLUMN[f"{'d' if free else 'e'}_{name}"] for name in operands]
     rows[:, into] = _second(rows, plan, tables)[:, : len(operands)]
-    if not saved:
+    if not free:
         rows[:, COLUMN["slot"]] = slot
-    return "saved" if saved else slot
+    return "saved" if free else slot
 
 
 def _second(rows, plan, tables):

@@ -5,8 +5,8 @@ import torch
 
 from ....schedules import EDM, VPLinear
 from ....solvers import DDIM, DPMpp2M, DPMppSDE, EulerMaruyama, ReverseDiffusion
-from .lam import FEW
-from .plan import VP, Plan, Unfit, name_of, pairs, sigmas_of, walk
+from .lam import endings
+from .plan import VP, Plan, Unfit, counted_sigmas, name_of, pairs, walk
 from .quirks import ByHand, Landing
 from .sigmas import _refuse_sample, _two_stage, _walk, edm_frame
 from .timesteps import levels, stride, timesteps_of
@@ -23,18 +23,18 @@ def dpm_solver_sde(scheduler, begin, s_noise=1.0) -> Plan:
 
 
 def cosine_dpm_solver(scheduler, begin) -> Plan:
-    config, sigmas = scheduler.config, sigmas_of(scheduler, begin)
+    config, sigmas = scheduler.config, counted_sigmas(scheduler, begin)
     if scheduler.num_inference_steps is None:
         raise Unfit("timesteps that were not set")
     if config.solver_order not in (1, 2):
         raise Unfit(f"solver_order {config.solver_order}")
-    taper = config.lower_order_final and len(scheduler.timesteps) < FEW
-    options = {"lower_order_final": taper, "euler_at_final": config.euler_at_final}
-    solver = DPMpp2M(config.solver_type, eta=1.0, **options)
+    endings_ = endings(config, scheduler.timesteps)
+    solver = DPMpp2M(config.solver_type, eta=1.0, **endings_)
     if config.solver_order == 1:
         solver = DDIM(1.0)
     draws = tuple((sigmas[1:] > 0).tolist())
-    return Plan(solver, walks=walk(sigmas.tolist()), draws=draws, **edm_frame(scheduler))
+    keep = config.solver_order - 1
+    return Plan(solver, walks=walk(sigmas.tolist()), draws=draws, keep=keep, **edm_frame(scheduler))
 
 
 def cogvideox_dpm(scheduler) -> Plan:

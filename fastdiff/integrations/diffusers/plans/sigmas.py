@@ -59,12 +59,12 @@ def lms(scheduler, begin, order=4) -> Plan:
     if begin > 0:
         raise Unfit("LMS from the middle: it weighs outputs that it has not seen")
     levels = sigmas_of(scheduler)
-    return _walk(LMS(order), name_of(scheduler.config), levels, second="x0")
+    return _walk(LMS(order), name_of(scheduler.config), levels, second="x0", keep=order)
 
 
 def ipndm(scheduler, begin) -> Plan:
     angle = np.arctan2(scheduler.betas.double(), scheduler.alphas.double()).numpy()
-    return Plan(FromNoise(), VE.base, "v", walk((2 / np.pi * angle[begin:]).tolist()))
+    return Plan(FromNoise(), VE.base, "v", walk((2 / np.pi * angle[begin:]).tolist()), keep=3)
 
 
 def edm_frame(scheduler) -> dict:

@@ -11,6 +11,8 @@ from ..trajectory import index_in
 from .plan import VP, Plan, Unfit, name_of, pairs, threshold, times_of_alpha2, walk
 from .quirks import Known, Mixed, Posterior, VelocityPLMS
 
+CUT = "timesteps of which the first ones were cut off"
+
 
 def timesteps_of(scheduler) -> list:
     return scheduler.timesteps.tolist()
@@ -48,8 +50,9 @@ def ddpm(scheduler) -> Plan:
 def unclip(scheduler) -> Plan:
     config, t = scheduler.config, timesteps_of(scheduler)
     clip = config.clip_sample_range if config.clip_sample else None
-    plan = _posterior(scheduler, t, [*t[1:], -1], clip)
-    single = [k for k, after in zip(t, [*t[1:], -1], strict=True) if after == k - 1]
+    ends = [*t[1:], t[-1] - 1]  # to where it goes if it is not told
+    plan = _posterior(scheduler, t, ends, clip)
+    single = [k for k, after in zip(t, ends, strict=True) if after == k - 1]
     betas = scheduler.betas[single].double().tolist()  # not those of alphas_cumprod, in float32
     known = Known(tuple(levels(scheduler, single)), tuple(betas))
     return replace(plan, solver=Mixed(scheduler.variance_type, known))
@@ -118,7 +121,7 @@ def check_first(timestep, timesteps) -> None:
     else:
         first = int(timestep) == int(timesteps[0])
     if not first:
-        raise Unfit("timesteps of which the first ones were cut off")
+        raise Unfit(CUT)
 
 
 def follows(timestep, after, timesteps) -> bool:
@@ -147,12 +150,14 @@ def pndm(scheduler, begin) -> Plan:
     prediction = name_of(scheduler.config)
     if prediction == "x0":
         raise Unfit("prediction_type 'sample'")
+    if not np.array_equal(timesteps_of(scheduler)[:2], scheduler.plms_timesteps[:2]):
+        raise Unfit(CUT)
     t = scheduler._timesteps[::-1].astype(np.int64).tolist()
     ends = [k - stride(scheduler) for k in t]
     if t[1:] != ends[:-1] or ends[-1] >= 0:
         raise Unfit(f"timestep_spacing {scheduler.config.timestep_spacing!r} with so many steps")
     solver = VelocityPLMS() if prediction == "v" else PLMS()
-    return Plan(solver, VP, prediction, walk(levels(scheduler, [*t, ends[-1]])))
+    return Plan(solver, VP, prediction, walk(levels(scheduler, [*t, ends[-1]])), keep=3)
 
 
 def wuerstchen(scheduler) -> Plan:

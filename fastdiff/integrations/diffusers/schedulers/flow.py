@@ -8,7 +8,9 @@ from ..fused import Fused
 from ..habits import PROMOTES, Habits
 from ..noising import ByFlow, BySigma, WithVelocity
 from ..plans import flow as plans
-from .steps import INF, Churned, Noisy, Step, TwoStage
+from ..run import Declined
+from .memory import TwoStage
+from .steps import INF, Churned, Noisy, Step
 
 #: What they return is a blend of the sample and the output, noised in its own dtype.
 BLENDS = Habits("promoted", "promoted", "promoted", hands_on=False)
@@ -26,7 +28,7 @@ class FlowMatchEulerDiscreteScheduler(Fused, ByFlow, stock.FlowMatchEulerDiscret
         if per_token_timesteps is None:
             done = self._advance(model_output, timestep, sample, return_dict, generator)
         else:
-            self._say("per_token_timesteps")
+            self._decline(Declined("per_token_timesteps"))
         if done is None:
             return self._stock_step(
                 "step", model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,
@@ -62,7 +64,7 @@ if hasattr(stock, "FlowMapEulerDiscreteScheduler"):
             if r_timestep is None:
                 done = self._advance(model_output, timestep, sample, return_dict)
             else:
-                self._say("r_timestep")
+                self._decline(Declined("r_timestep"))
             if done is None:
                 return self._stock_step(
                     "step", model_output, timestep, sample, r_timestep, return_dict
@@ -82,7 +84,7 @@ if hasattr(stock, "MiniMaxH3Scheduler"):
 
 
 class CMStochasticIterativeScheduler(Noisy, BySigma, stock.CMStochasticIterativeScheduler):
-    _planner = plans.consistency
+    _planner, _needs_timesteps = plans.consistency, False
     _floating = _scales = True
     _habits = PROMOTES
 
@@ -131,7 +133,7 @@ if hasattr(stock, "RFD4ProteinaScheduler"):
                 generators = list(generators)
             left = sample.new_zeros(()), ~emit_mask[..., None]
             done = None
-            if self._step_index is not None:
+            if self._step_index is not None:  # else the stock step raises
                 done = self._advance(
                     model_output, timestep, sample, return_dict, generators, known=left
                 )

@@ -5,11 +5,13 @@ import diffusers as stock
 from ..fused import Fused
 from ..habits import OF_SAMPLE, Habits
 from ..plans import helios as plans
+from ..run import Declined
+from .memory import Corrected
 
 if hasattr(stock, "HeliosScheduler"):
 
-    class HeliosScheduler(Fused, stock.HeliosScheduler):
-        _planner, _looks_back = plans.helios, True
+    class HeliosScheduler(Corrected, stock.HeliosScheduler):
+        _planner = plans.helios
         _reads = ("predict_x0", "disable_corrector", "solver_p")
 
         @property
@@ -37,9 +39,12 @@ if hasattr(stock, "HeliosScheduler"):
                     "step", model_output, timestep, sample, generator, return_dict
                 )
             if self._is_unipc:
-                sample, self.last_sample = done
-                done = sample, None, self.last_sample, self.this_order
+                sample, last_sample = done
+                done = sample, None, last_sample, self.this_order
             return self._result(*done) if return_dict else done
+
+        def _memory(self, buffers, rows, begin):
+            return super()._memory(buffers, rows, begin) if self._is_unipc else {}
 
         def _count(self, place, sample):
             config, index = self.config, self._step_index
@@ -60,7 +65,7 @@ if hasattr(stock, "HeliosScheduler"):
             tables = dmd_sigmas, dmd_timesteps, all_timesteps
             last = cur_sampling_step + 1 >= len(self.timesteps)
             if reason := self._unlike(model_output, sample, dmd_noisy_tensor, tables, last):
-                self._say(reason)
+                self._decline(Declined(reason))
             else:
                 told = timestep, cur_sampling_step
                 done = self._advance(

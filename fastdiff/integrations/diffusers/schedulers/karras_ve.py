@@ -7,6 +7,7 @@ from ..fused import Fused
 from ..habits import PROMOTES
 from ..noise import normal
 from ..plans import sde as plans
+from ..run import Declined
 from ..trajectory import Host, index_in
 
 
@@ -51,7 +52,7 @@ class KarrasVeScheduler(Fused, Stock):
             levels = sigma_hat, sigma_prev, 1
             done = self._advance(model_output, levels, sample_prev, False)
         else:
-            self._say("samples and derivatives that are not those of the step before")
+            self._decline(Declined("samples and derivatives that are not those of the step before"))
         if done is None:
             return self._stock_step(
                 "step_correct", model_output, sigma_hat, sigma_prev, sample_hat, sample_prev,

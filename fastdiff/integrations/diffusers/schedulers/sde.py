@@ -12,6 +12,8 @@ from ..habits import PROMOTES, Habits
 from ..noise import normal
 from ..noising import BySigma, WithVelocity
 from ..plans import sde as plans
+from ..run import Declined
+from .memory import Midpoint, Multistep
 
 NOISE_OF_SAMPLE = Habits("promoted", "sample", "promoted")
 WIDE = Habits("wide", "sample", "wide")
@@ -68,7 +70,7 @@ class ScoreSdeVeScheduler(Fused, stock.ScoreSdeVeScheduler):
     def step_correct(self, model_output, sample, generator=None, return_dict=True):
         recorded = torch.is_grad_enabled() and (model_output.requires_grad or sample.requires_grad)
         if recorded:
-            self._say("a gradient through step_correct")
+            self._decline(Declined("a gradient through step_correct"))
         if recorded or self.timesteps is None or not self.config.snr > 0:
             return self._stock_step("step_correct", model_output, sample, generator, return_dict)
         dtype = torch.promote_types(sample.dtype, model_output.dtype)
@@ -91,8 +93,8 @@ class ScoreSdeVpScheduler(Fused, StockVp):
 if is_torchsde_available():  # without it there are no stock ones
     from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
 
-    class DPMSolverSDEScheduler(Fused, BySigma, stock.DPMSolverSDEScheduler):
-        _planner, _looks_back = plans.dpm_solver_sde, True
+    class DPMSolverSDEScheduler(Midpoint, BySigma, stock.DPMSolverSDEScheduler):
+        _planner = plans.dpm_solver_sde
         _habits, _second = PROMOTES, True
 
         def step(self, model_output, timestep, sample, return_dict=True, s_noise=1.0):
@@ -132,16 +134,14 @@ if is_torchsde_available():  # without it there are no stock ones
         def _count(self, place, sample):
             index = self._step_index
             first = place % 2 == 0 and self.sigmas[index + 1] > 0
-            self.sample = sample if first else None
-            self.mid_point_sigma = (
-                (self.sigmas[index : index + 2].log().mean()).exp() if first else None
-            )
+            sigma = (self.sigmas[index : index + 2].log().mean()).exp() if first else None
+            self.__dict__.update(sample=sample if first else None, mid_point_sigma=sigma)
             self._step_index = index + 1
 
     class CosineDPMSolverMultistepScheduler(
-        Fused, BySigma, stock.CosineDPMSolverMultistepScheduler
+        Multistep, BySigma, stock.CosineDPMSolverMultistepScheduler
     ):
-        _planner, _looks_back = plans.cosine_dpm_solver, True
+        _planner = plans.cosine_dpm_solver
         _habits = PROMOTES
 
         def step(self, model_output, timestep, sample, generator=None, return_dict=True):

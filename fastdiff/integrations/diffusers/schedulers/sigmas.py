@@ -6,16 +6,18 @@ from ..fused import Fused
 from ..habits import PROMOTES
 from ..noising import BySigma
 from ..plans import sigmas as plans
-from .steps import INF, Churned, Midpoint, Noisy, Step, TwoStage
+from ..run import Declined
+from .memory import Midpoint, Slopes, TwoStage
+from .steps import INF, Churned, Noisy, Step
 
 
 class EulerDiscreteScheduler(Churned, BySigma, stock.EulerDiscreteScheduler):
-    _planner = plans.euler
+    _planner, _needs_timesteps = plans.euler, False
     _second = _floating = _scales = True
 
 
 class EulerAncestralDiscreteScheduler(Noisy, BySigma, stock.EulerAncestralDiscreteScheduler):
-    _planner = plans.euler_ancestral
+    _planner, _needs_timesteps = plans.euler_ancestral, False
     _second = _floating = _scales = True
 
 
@@ -36,8 +38,8 @@ class KDPM2AncestralDiscreteScheduler(
     _habits, _second = PROMOTES, True
 
 
-class LMSDiscreteScheduler(Fused, BySigma, stock.LMSDiscreteScheduler):
-    _planner, _looks_back = plans.lms, True
+class LMSDiscreteScheduler(Slopes, BySigma, stock.LMSDiscreteScheduler):
+    _planner, _stored = plans.lms, ("derivatives",)
     _habits, _second, _scales = PROMOTES, True, True
 
     def step(self, model_output, timestep, sample, order=4, return_dict=True):
@@ -47,9 +49,9 @@ class LMSDiscreteScheduler(Fused, BySigma, stock.LMSDiscreteScheduler):
         return done
 
 
-class IPNDMScheduler(Step, stock.IPNDMScheduler):
-    _planner, _levels, _also, _looks_back = plans.ipndm, "betas", ("alphas",), True
-    _habits = PROMOTES
+class IPNDMScheduler(Slopes, Step, stock.IPNDMScheduler):
+    _planner, _levels, _also = plans.ipndm, "betas", ("alphas",)
+    _habits, _stored = PROMOTES, ("ets",)
 
 
 class EDMEulerScheduler(Fused, BySigma, stock.EDMEulerScheduler):
@@ -65,7 +67,7 @@ class EDMEulerScheduler(Fused, BySigma, stock.EDMEulerScheduler):
             options = (s_churn,) if s_churn else ()
             done = self._advance(model_output, timestep, sample, return_dict, options=options)
         else:
-            self._say("a pred_original_sample that is given")
+            self._decline(Declined("a pred_original_sample that is given"))
         if done is None:
             return self._stock_step(
                 "step", model_output, timestep, sample, s_churn, s_tmin, s_tmax, s_noise, generator,

@@ -65,28 +65,6 @@ class Eta(Fused):
         return eta, clipped
 
 
-class TwoStage(Fused):
-    """Schedulers with two evaluations in a step."""
-
-    _looks_back = True
-
-    def _count(self, place, sample):
-        index = self._step_index
-        first = place % 2 == 0
-        self.dt = self.sigmas[index + 1] - self.sigmas[index] if first else None
-        self._step_index = index + 1
-
-
-class Midpoint(Fused):
-    """Those that keep the sample between the two."""
-
-    _looks_back = True
-
-    def _count(self, place, sample):
-        self.sample = sample if place % 2 == 0 else None
-        self._step_index += 1
-
-
 class Churned(Fused):
     """Steps with the churn of Karras et al."""
 

@@ -6,6 +6,8 @@ from ..fused import Fused
 from ..habits import PROMOTES
 from ..noising import ByTimestep, WithVelocity
 from ..plans import timesteps as plans
+from ..run import Declined
+from .memory import Remembers, items
 from .steps import Eta, Noisy, Step
 
 
@@ -41,7 +43,8 @@ class UnCLIPScheduler(Fused, ByTimestep, stock.UnCLIPScheduler):
         if plans.follows(timestep, prev_timestep, self.timesteps):
             done = self._advance(model_output, timestep, sample, return_dict, generator)
         else:
-            self._say(f"prev_timestep {prev_timestep} after {timestep}")
+            reason = Declined("prev_timestep {} after {}", prev_timestep, timestep)
+            self._decline(reason)
         if done is None:
             return self._stock_step(
                 "step", model_output, timestep, sample, prev_timestep, generator, return_dict
@@ -97,11 +100,18 @@ class RePaintScheduler(Fused, stock.RePaintScheduler):
         return done
 
 
-class PNDMScheduler(Step, ByTimestep, stock.PNDMScheduler):
+class PNDMScheduler(Remembers, Step, ByTimestep, stock.PNDMScheduler):
     _planner, _levels, _counter = plans.pndm, "alphas_cumprod", "counter"
     _reads = ("final_alpha_cumprod", "num_inference_steps")
-    _habits, _looks_back, _told_too = PROMOTES, True, True
+    _habits, _told_too, _stored = PROMOTES, True, ("ets", "cur_sample")
 
     def _planned(self, host, begin, options, timestep):
         plans.check_first(timestep, self.timesteps)
         return plans.pndm(host, begin)
+
+    def _is_fresh(self):
+        return not self.__dict__["ets"]
+
+    def _memory(self, buffers, rows, begin):
+        cur_sample = buffers.remembered() if len(rows) == 1 else None
+        return {"ets": items(buffers, rows, buffers.rows.slots), "cur_sample": cur_sample}

@@ -1,0 +1,203 @@
+"""What schedulers that look back remember.
+
+Fused steps keep it in buffers, stock ones in attributes. Who looks at an attribute in the middle of
+a loop, or sets it, gets what the stock scheduler would have there, and stock steps from there on.
+"""
+
+import torch
+
+from ....row import COLUMN
+from ..fused import Fused
+from ..run import Declined
+
+
+def _attribute(name: str, live: bool) -> property:
+    """An attribute of the stock scheduler's memory; ``live``: fused steps keep it, too."""
+
+    def look(self):
+        if not live:
+            self._hand_over(Declined(f"a loop that looks at {name}"))
+        try:
+            return self.__dict__[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}") from None
+
+    def put(self, value):
+        self._hand_over(Declined(f"a loop that sets {name}"))
+        self.__dict__[name] = value
+
+    return property(look, put)
+
+
+def items(buffers, rows, count: int) -> list:
+    """The last ``count`` things that the rows have remembered, as far as there are any, the latest
+    at the end."""
+    slots = [int(slot) for slot in rows[:, COLUMN["slot"]] if slot >= 0]
+    return [buffers.remembered(slot) for slot in slots[max(0, len(slots) - count) :]]
+
+
+def padded(values: list, length: int) -> list:
+    return [None] * (length - len(values)) + values
+
+
+class Remembers(Fused):
+    """Base.
+
+    Attributes:
+        _stored: the attributes of the stock scheduler; its next step looks at none of them if all
+            are None, 0 or empty.
+        _live: more of them, which fused steps keep, too.
+    """
+
+    _looks_back = True
+    _stored: tuple[str, ...] = ()
+    _live: tuple[str, ...] = ()
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for kind in ("_stored", "_live"):
+            for name in vars(cls).get(kind, ()):
+                setattr(cls, name, _attribute(name, live=kind == "_live"))
+
+    def _is_fresh(self):
+        return not any(self.__dict__.get(name) for name in self._stored)
+
+
+class Multistep(Remembers):
+    """Schedulers that remember converted outputs of the model, the last at the end."""
+
+    _stored = "lower_order_nums", "model_outputs"
+    _drops = 1  # the oldest of the outputs is not used again
+
+    def _is_fresh(self):
+        return not self.__dict__.get("lower_order_nums")
+
+    def _memory(self, buffers, rows, begin):
+        order = self.config.solver_order
+        outputs = items(buffers, rows, order - self._drops)
+        return {
+            "model_outputs": padded(outputs, order),
+            "lower_order_nums": min(len(rows), order),
+        }
+
+
+class Corrected(Multistep):
+    """... and the sample from which the last step was taken."""
+
+    _stored = (*Multistep._stored, "last_sample")
+    _drops = 0
+
+    def _is_fresh(self):
+        return super()._is_fresh() and self.__dict__.get("last_sample") is None
+
+    def _memory(self, buffers, rows, begin):
+        order, done = self.config.solver_order, begin + len(rows)
+        left = len(self.timesteps) - done + 1 if self.config.lower_order_final else order
+        told = list(self.timesteps[max(begin, done - order) : done])
+        return super()._memory(buffers, rows, begin) | {
+            "last_sample": buffers.remembered(),
+            "this_order": min(order, left, len(rows)),
+            "timestep_list": padded(told, order),
+        }
+
+
+class Adams(Remembers):
+    """... and the noise that the last step has added: the SA-Solver."""
+
+    _stored = "lower_order_nums", "model_outputs", "last_sample", "last_noise"
+
+    def _is_fresh(self):
+        return not self.__dict__.get("lower_order_nums") and self.__dict__["last_sample"] is None
+
+    def _memory(self, buffers, rows, begin):
+        config, done = self.config, begin + len(rows)
+        most = max(config.predictor_order, config.corrector_order - 1)
+        left = len(self.timesteps) - done + 1 if config.lower_order_final else most
+        told = list(self.timesteps[max(begin, done - most) : done])
+        last_sample, last_noise = self._last(buffers, rows[-1])
+        return {
+            "model_outputs": padded(items(buffers, rows, most), most),
+            "timestep_list": padded(told, most),
+            "lower_order_nums": min(len(rows), most),
+            "this_predictor_order": min(config.predictor_order, left, len(rows)),
+            "this_corrector_order": min(config.corrector_order, left + 1, len(rows) + 1),
+            "last_sample": last_sample,
+            "last_noise": last_noise,
+        }
+
+    def _last(self, buffers, row):
+        """The sample and the noise of the last step, of which the anchor is a x + b z."""
+        a = float(row[COLUMN["d_s"]] or row[COLUMN["d_x"]])
+        if a == 0 and self._step_index:
+            raise RuntimeError(
+                "SASolverScheduler.step: expected to begin anew after clean data, with "
+                f"set_timesteps, got step {self._step_index}, which corrects a step to them"
+            )
+        anchor = buffers.anchor()
+        # noise that a kernel has drawn can be told from the sample only by drawing it again; for a
+        # corrector of the same step the two are as good as their sum
+        z = anchor.new_zeros(()) if buffers.z is None else buffers.outside(buffers.z)
+        sample = (anchor - float(row[COLUMN["d_z"]]) * z) / (a or torch.nan)
+        return sample.to(buffers.result_dtype), z.to(buffers.drawn_dtype, copy=True)
+
+
+class Stages(Remembers):
+    """Singlestep schedulers: outputs, and the sample from which all stages of a step are taken."""
+
+    _stored = "model_outputs", "sample"
+
+    def _is_fresh(self):
+        return all(output is None for output in self.__dict__["model_outputs"])
+
+    def _memory(self, buffers, rows, begin):
+        order = self.config.solver_order
+        outputs = items(buffers, rows, order - 1)
+        return {"model_outputs": padded(outputs, order), "sample": buffers.remembered()}
+
+
+class Slopes(Remembers):
+    """Linear multistep schedulers: slopes, the last at the end."""
+
+    def _memory(self, buffers, rows, begin):
+        return {self._stored[0]: items(buffers, rows, buffers.rows.slots)}
+
+
+class TwoStage(Remembers):
+    """Schedulers with two evaluations in a step, the second of which looks at the slope at the
+    first."""
+
+    _stored, _live = ("prev_derivative",), ("dt", "sample")
+
+    def _is_fresh(self):
+        return self.__dict__.get("dt") is None
+
+    def _count(self, place, sample):
+        index, first = self._step_index, place % 2 == 0
+        dt = self.sigmas[index + 1] - self.sigmas[index] if first else None
+        self.__dict__.update(dt=dt, sample=sample if first else None, _step_index=index + 1)
+
+    def _memory(self, buffers, rows, begin):
+        if len(rows) % 2 == 0:
+            return {}
+        sample, dt = self.__dict__["sample"], float(self.__dict__["dt"])
+        if rows[-1, COLUMN["d_x"]]:  # the anchor is half a step away along the slope
+            slope = (buffers.anchor() - sample) * (2 / dt)
+        else:  # there is no second evaluation
+            slope = (buffers.outside(buffers.x) - sample) / dt
+        return {"prev_derivative": slope.to(buffers.second_dtype)}
+
+
+class Midpoint(Remembers):
+    """Those that keep the sample between the two, from which the second starts anew."""
+
+    _live = ("sample",)
+
+    def _is_fresh(self):
+        return self.__dict__.get("sample") is None
+
+    def _count(self, place, sample):
+        self.__dict__["sample"] = sample if place % 2 == 0 else None
+        self._step_index += 1
+
+    def _memory(self, buffers, rows, begin):
+        return {}  # the sample is kept in either case
