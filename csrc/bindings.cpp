@@ -71,36 +71,11 @@ TensorView view(py::handle object, const char* argument) {
   return v;
 }
 
-TensorView optional_view(const py::object& object, const char* argument) {
-  return object.is_none() ? TensorView() : view(object, argument);
-}
-
-Executor make_executor(const py::object& x, const py::object& row, const py::object& rows,
-                       const py::object& weights, const py::object& keys, const py::object& saved,
-                       const py::object& history, const py::object& z, const py::object& z_prev,
-                       const py::object& model_input, const py::object& t,
-                       const py::object& second_weights, const py::object& known,
-                       const py::object& mask, const py::object& threshold,
-                       const py::object& tickets, int64_t torch_threads, bool torch_shared) {
-  StepTensors in;
-  in.x = view(x, "x"), in.row = view(row, "row"), in.rows = view(rows, "rows");
-  in.weights = optional_view(weights, "weights"), in.keys = view(keys, "keys");
-  in.saved = optional_view(saved, "saved"), in.history = optional_view(history, "history");
-  in.z = optional_view(z, "z"), in.z_prev = optional_view(z_prev, "z_prev");
-  in.model_input = view(model_input, "model_input"), in.t = view(t, "t");
-  in.second_weights = optional_view(second_weights, "second_weights");
-  in.known = optional_view(known, "known"), in.mask = optional_view(mask, "mask");
-  in.threshold = optional_view(threshold, "threshold");
-  in.tickets = optional_view(tickets, "tickets");
-  in.torch_threads = torch_threads, in.torch_shared = torch_shared;
-  return Executor(in);
-}
-
 /// Work worth handing the interpreter to other threads for, in state elements (about 20 us).
 constexpr int64_t kReleaseGil = 1 << 16;
 
 void run(Executor& self, const TensorView* views, int64_t count, const TensorView& gain) {
-  if (self.elements() < kReleaseGil) return self.step(views, count, gain);
+  if (self.host_elements() < kReleaseGil) return self.step(views, count, gain);
   py::gil_scoped_release release;
   self.step(views, count, gain);
 }
@@ -144,18 +119,11 @@ py::list cpu_clones() {
 PYBIND11_MODULE(_C, m) {
   using namespace fastdiff;
   m.attr("ROW_WIDTH") = kRowWidth;
-  py::class_<Executor>(m, "Executor")
-      .def(py::init(&make_executor), py::arg("x"), py::arg("row"), py::arg("rows"),
-           py::arg("weights"), py::arg("keys"), py::arg("saved"), py::arg("history"), py::arg("z"),
-           py::arg("z_prev"), py::arg("model_input"), py::arg("t"), py::arg("second_weights"),
-           py::arg("known"), py::arg("mask"), py::arg("threshold"), py::arg("tickets") = py::none(),
-           py::arg("torch_threads") = 0, py::arg("torch_shared") = false, py::keep_alive<1, 2>(),
-           py::keep_alive<1, 3>(), py::keep_alive<1, 4>(), py::keep_alive<1, 5>(),
-           py::keep_alive<1, 6>(), py::keep_alive<1, 7>(), py::keep_alive<1, 8>(),
-           py::keep_alive<1, 9>(), py::keep_alive<1, 10>(), py::keep_alive<1, 11>(),
-           py::keep_alive<1, 12>(), py::keep_alive<1, 13>(), py::keep_alive<1, 14>(),
-           py::keep_alive<1, 15>(), py::keep_alive<1, 16>(), py::keep_alive<1, 17>())
-      .def("step", &step, py::arg("out"), py::arg("gain") = py::none());
+  py::class_<Executor>(m, "Executor", "The step with its buffers bound; see fastdiff.ops.bind.")
+      .def(py::init(&take), py::arg("number"))
+      .def("step", &step, py::arg("out"), py::arg("gain") = py::none())
+      .def("moved", &Executor::moved,
+           "Whether the memory of a bound tensor has moved since it was bound.");
   m.def("draw_from_state", &draw_from, py::arg("state"), py::arg("out"),
         "Fills out as torch.randn would from a generator in this state, which is moved on.");
   m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");

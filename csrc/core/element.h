@@ -60,14 +60,23 @@ FD_HD Use use_of(const Row<T>& r) {
   const uint32_t p = (r.p_x != 0 ? +kX : 0) | (r.p_o != 0 ? +kO : 0);
   const uint32_t e = (r.e_x != 0 ? +kX : 0) | (r.e_m != 0 ? +kM : 0) | (r.e_o != 0 ? +kO : 0) |
                      (r.e_u != 0 ? +kU : 0);
+  const uint32_t c = use_of(r.c), d = use_of(r.d);
   return {p,
-          use_of(r.c),
-          use_of(r.d),
+          c,
+          d,
           e,
           r.g_0 != 0 || r.g_1 != 0,
           r.g_1 != 0,
           r.k_known != 0 || r.k_z != 0,
-          r.dynamic > 0};
+          r.dynamic > 0 && ((c | d | e) & kM)};
+}
+
+/// Whether the row's number of the draw can become an unsigned integer, where the kernel draws z
+/// (`fresh`) or the draw before it (`previous`).
+template <class T>
+FD_HD bool has_draw(const Row<T>& r, bool fresh, bool previous) {
+  constexpr T kMost = static_cast<T>(1LL << 53);
+  return !(fresh || previous) || (r.draw >= (previous ? T(1) : T(0)) && r.draw <= kMost);
 }
 
 /// k.x x + k.s s + k.m m + k.o o + k.u u + sum_j k.h[j] h_j + k.z z~ + k.z_prev z_prev; an operand

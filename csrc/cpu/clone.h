@@ -1,6 +1,7 @@
 // The body of a clone: include it once per instruction set, with FD_CLONE its name.
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 
 #include "core/moments.h"
 #include "core/quantile.h"
@@ -48,9 +49,10 @@ template <class T>
 void sample_thresholds(const StepArgs& args, int64_t first, int64_t last) {
   const Row<T>* rows = static_cast<const Row<T>*>(args.rows);
   T* const magnitude = static_cast<T*>(std::malloc((args.numel + 1) * sizeof(T)));
+  if (!magnitude) throw std::bad_alloc();
   for (int64_t sample = first; sample < last; ++sample) {
     const Row<T>& row = rows[args.row[sample]];
-    if (row.live == 0 || !(row.dynamic > 0) || args.numel == 0) continue;
+    if (row.live == 0 || !use_of(row).dynamic || args.numel == 0) continue;
     CpuTile<T> tile(args, row, sample, args.row[sample]);
     for (int64_t begin = 0; begin < args.numel; begin += kTile) {
       const int64_t n = args.numel - begin < kTile ? args.numel - begin : kTile;

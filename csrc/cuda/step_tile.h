@@ -59,7 +59,8 @@ FD_HD bool is_bound(const StepArgs& args, const Row<T>& row, const Use& use) {
   return row.slot >= -1 && row.slot < kHistory && slots <= args.slots &&
          (!use.saved() || args.saved) && (!use.known || (args.known && args.mask)) &&
          (!use.model() || args.out[0].data) && (!use.gain_operand || args.has_gain) &&
-         (!(use.dynamic && use.quantity()) || args.threshold);
+         (!use.dynamic || args.threshold) &&
+         has_draw(row, use.noise() && !args.z, use.previous_noise() && !args.z_prev);
 }
 
 /// Where element `index` of a strided sample lies.

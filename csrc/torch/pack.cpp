@@ -48,20 +48,24 @@ DType float_dtype(const TensorView& v, const char* argument, DType state) {
 struct RowNeeds {
   Use use;
   int slots;
+  bool draw;  // the number of the draw is one, if the row draws
+  bool live;
 };
 
 template <class T>
-RowNeeds needs(const Row<T>& r) {
+RowNeeds needs(const StepArgs& args, const Row<T>& r) {
   const Use use = use_of(r);
   const bool sane = r.slot >= -1 && r.slot < kHistory;  // false for NaN, too
   int slots = sane ? static_cast<int>(r.slot) + 1 : kHistory + 1;
   for (int k = slots; k < kHistory; ++k) slots = use.slot(k) ? k + 1 : slots;
-  return {use, slots};
+  return {use, slots, has_draw(r, use.noise() && !args.z, use.previous_noise() && !args.z_prev),
+          r.live != 0};
 }
 
 RowNeeds needs_of(const StepArgs& args, int64_t row) {
-  return args.state == DType::kFloat32 ? needs(static_cast<const Row<float>*>(args.rows)[row])
-                                       : needs(static_cast<const Row<double>*>(args.rows)[row]);
+  return args.state == DType::kFloat32
+             ? needs(args, static_cast<const Row<float>*>(args.rows)[row])
+             : needs(args, static_cast<const Row<double>*>(args.rows)[row]);
 }
 
 /// The first and one past the last byte that a view can touch.
@@ -92,6 +96,10 @@ void require_no_overlap(const StepArgs& args, const OutputView& view, void* writ
 
 /// Throws unless what this row reads and writes is bound.
 void check_buffers(const StepArgs& args, int64_t row, const RowNeeds& need) {
+  if (!need.draw) {
+    reject("rows", "a number of a draw in `draw`, from 1 on where z_prev is read",
+           "another in row " + std::to_string(row));
+  }
   const auto which = [row] { return " (row " + std::to_string(row) + " uses "; };
   if (need.slots > args.slots || need.slots > kHistory) {
     reject("history", "at least " + std::to_string(need.slots) + " slots" + which() + "them)",
@@ -106,7 +114,7 @@ void check_buffers(const StepArgs& args, int64_t row, const RowNeeds& need) {
   require_bound(need.use.saved(), args.saved, "saved", "like x");
   require_bound(need.use.known, args.known, "known", "like x");
   require_bound(need.use.known, args.mask, "mask", "like x");
-  require_bound(need.use.dynamic && need.use.quantity(), args.threshold, "threshold", "[B]");
+  require_bound(need.use.dynamic, args.threshold, "threshold", "[B]");
 }
 
 /// Throws if this row reads the model's outputs, or the gain of the noise, and they are not there.
@@ -213,15 +221,14 @@ StepArgs pack_step(const StepTensors& in) {
     args.t = in.t.data;
   }
 
-  args.torch_threads = in.torch_threads;
-  args.torch_shared = in.torch_shared;
   args.slots = in.history.defined() ? static_cast<int32_t>(in.history.sizes[0]) : 0;
   return args;
 }
 
 void check_row(const StepArgs& args, int64_t row) { check_buffers(args, row, needs_of(args, row)); }
 
-void check_rows(const StepArgs& args, bool has_outputs, bool has_gain) {
+bool check_rows(const StepArgs& args, bool has_outputs, bool has_gain) {
+  bool unfinished = false;
   for (int64_t b = 0; b < args.batch; ++b) {
     const int64_t row = args.row[b];
     if (row < 0 || row >= args.n_rows) {
@@ -230,13 +237,20 @@ void check_rows(const StepArgs& args, bool has_outputs, bool has_gain) {
     }
     if (b > 0 && row == args.row[b - 1]) continue;
     const RowNeeds need = needs_of(args, row);
+    unfinished = unfinished || need.live;
     check_buffers(args, row, need);
     check_outputs(row, need.use, has_outputs, has_gain);
   }
+  return unfinished;
 }
 
 void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs, int64_t count,
                   const TensorView& gain) {
+  if (count == 0) {
+    for (OutputView& view : args.out) view.data = nullptr;
+    args.has_gain = false;
+    return;
+  }
   const int64_t G = args.n_outputs;
   const bool stacked = count == 1;
   const int64_t leading = stacked ? G * args.batch : args.batch;

@@ -23,12 +23,19 @@ struct Argument {
 };
 using Arguments = std::vector<Argument>;
 
+/// Whether a gradient is wanted, of each of the `count` tensors that are differentiated.
+inline void require_wanted(const Wanted& wanted, size_t count) {
+  if (wanted.size() != count) {
+    reject("wanted", std::to_string(count) + " values", std::to_string(wanted.size()));
+  }
+}
+
 /// A pass being put together. All that it reads has the shape of its first input, any strides (what
 /// cannot be read in place is copied) and, if the first is float64, that dtype.
 class PassBuilder {
  public:
   PassBuilder(Formula formula, const Arguments& inputs)
-      : first_(inputs[0]), like_(view(first_.tensor)) {
+      : first_(inputs[0]), like_(view(first_.tensor, first_.name)) {
     if (like_.dim < 1) reject(first_.name, "[batch, ...]", describe(like_));
     args_.formula = formula;
     const DType dtype = dtype_of(like_, first_.name, kFloats);
@@ -48,7 +55,7 @@ class PassBuilder {
   /// Normals like the inputs, or int64 keys [batch, 2] to draw them from; none: zeros.
   void noise(const char* argument, const MaybeTensor& t) {
     if (!t) return;
-    TensorView v = view(*t);
+    TensorView v = view(*t, argument);
     if (v.dtype != Scalar::kInt64) {
       args_.noise = readable(argument, *t);
       return;
@@ -58,7 +65,7 @@ class PassBuilder {
       reject(argument, keys + " or normals", describe(v));
     }
     require_device(argument, v);
-    if (!v.contiguous()) v = view(keep(torch::stable::contiguous(*t)));
+    if (!v.contiguous()) v = view(keep(torch::stable::contiguous(*t)), argument);
     args_.keys = static_cast<const int64_t*>(v.data);
   }
 
@@ -66,7 +73,7 @@ class PassBuilder {
   /// [batch] itself.
   void numbers(int first, const char* argument, const Tensor& t,
                std::initializer_list<int64_t> columns) {
-    const TensorView v = view(t);
+    const TensorView v = view(t, argument);
     const int64_t count = static_cast<int64_t>(columns.size());
     const DType dtype = dtype_of(v, argument, "float32, float64");
     if (v.dim != (count > 1 ? 2 : 1) || v.sizes[0] != args_.batch ||
@@ -86,7 +93,7 @@ class PassBuilder {
 
   /// Makes the first input rows of logits, along its last dimension, one for each of the levels.
   void rows(const char* argument, const Tensor& levels) {
-    TensorView v = view(levels);
+    TensorView v = view(levels, argument);
     require_device(argument, v);
     bool like = like_.dim >= 2 && v.dtype == Scalar::kInt64 && v.dim == like_.dim - 1;
     for (int64_t d = 0; like && d < v.dim; ++d) like = v.sizes[d] == like_.sizes[d];
@@ -95,7 +102,10 @@ class PassBuilder {
     }
     rows_.classes = like_.sizes[like_.dim - 1];
     if (rows_.classes < 1) reject(first_.name, "at least one class", describe(like_));
-    if (!v.contiguous()) v = view(keep(torch::stable::contiguous(levels)));
+    if (args_.in[0].constant) {  // rows are read one logit after the other
+      args_.in[0] = readable(first_.name, keep(torch::stable::contiguous(first_.tensor)));
+    }
+    if (!v.contiguous()) v = view(keep(torch::stable::contiguous(levels)), argument);
     rows_.level = static_cast<const int64_t*>(v.data);
     args_.numel /= rows_.classes;
     for (int64_t i = 0; args_.device < 0 && i < v.numel(); ++i) {
@@ -106,11 +116,12 @@ class PassBuilder {
     }
   }
 
-  /// Room for output k, of the dtype of `like`.
-  Tensor output(int k, const Tensor& like) {
+  /// Room for output k, of the dtype of `like`, which is this argument.
+  Tensor output(int k, const char* argument, const Tensor& like) {
     const ScalarType dtype = like.scalar_type();
+    const DType made = dtype_of(view(like, argument), argument, kFloats);
     Tensor out = empty_on_device_of(first_.tensor, like_.sizes, like_.dim, dtype);
-    args_.out[k] = {out.data_ptr(), dtype_of(scalar_of(dtype))};
+    args_.out[k] = {out.data_ptr(), made};
     return out;
   }
 
@@ -137,9 +148,9 @@ class PassBuilder {
   Tensors gradients(const Wanted& wanted, const Arguments& of, size_t constants = 0) {
     Tensors made;
     for (size_t k = 0; k < of.size(); ++k) {
-      if (!wanted.at(k)) continue;
+      if (!wanted[k]) continue;
       if (k < constants) reject(of[k].name, "a tensor without gradient", "requires_grad=True");
-      made.push_back(output(static_cast<int>(k - constants), of[k].tensor));
+      made.push_back(output(static_cast<int>(k - constants), of[k].name, of[k].tensor));
     }
     if (!made.empty()) run();
     return made;
@@ -163,7 +174,7 @@ class PassBuilder {
   }
 
   Input readable(const char* argument, const Tensor& t) {
-    TensorView v = view(t);
+    TensorView v = view(t, argument);
     require_device(argument, v);
     bool same = v.dim == like_.dim;
     for (int64_t d = 0; same && d < v.dim; ++d) same = v.sizes[d] == like_.sizes[d];
@@ -181,7 +192,7 @@ class PassBuilder {
       contiguous = contiguous && v.strides[d] == expected;
       expected *= v.sizes[d];
     }
-    if (!constant && !contiguous) v = view(keep(torch::stable::contiguous(t)));
+    if (!constant && !contiguous) v = view(keep(torch::stable::contiguous(t)), argument);
     return {v.data, dtype, v.strides[0], constant};
   }
 

@@ -1,10 +1,13 @@
 // torch.ops.fastdiff.* on the CPU and on CUDA devices, on LibTorch's stable ABI: one binary for
 // every torch >= 2.10. The schemas are defined in fastdiff/ops, next to the reference
 // implementations.
+#include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/moments.h"
+#include "torch/executor.h"
 #include "torch/pack.h"
 #include "torch/run.h"
 #include "torch/stable_view.h"
@@ -26,22 +29,33 @@ void step_(Tensor x, Tensor row, Tensor rows, std::vector<Tensor> outputs,
            std::optional<Tensor> second_weights, std::optional<Tensor> gain,
            std::optional<Tensor> known, std::optional<Tensor> mask,
            std::optional<Tensor> threshold) {
-  StepTensors in;
-  in.x = view(x), in.row = view(row), in.rows = view(rows), in.weights = view(weights);
-  in.keys = view(keys), in.saved = view(saved), in.history = view(history);
-  in.z = view(z), in.z_prev = view(z_prev), in.model_input = view(model_input), in.t = view(t);
-  in.second_weights = view(second_weights), in.threshold = view(threshold);
-  in.known = view(known), in.mask = view(mask);
+  const BoundTensors tensors = {x,       row,  rows,      weights,     keys, saved,
+                                history, z,    z_prev,    model_input, t,    second_weights,
+                                known,   mask, threshold, {}};
+  const StepTensors in = views_of(tensors);
   std::vector<TensorView> out;
-  for (const Tensor& o : outputs) out.push_back(view(o));
+  for (const Tensor& o : outputs) out.push_back(view(o, "outputs"));
   StepArgs args = pack_step(in);
   if (args.device < 0) check_rows(args, !out.empty(), gain.has_value());
-  if (!out.empty()) {
-    bind_outputs(args, in.x, out.data(), static_cast<int64_t>(out.size()), view(gain));
-  }
+  bind_outputs(args, in.x, out.data(), static_cast<int64_t>(out.size()), view(gain, "gain"));
   if (args.device < 0) return run_step(args, nullptr);
   Tensor tickets = zeros_like_rows(row);
   run_step(args, static_cast<int32_t*>(tickets.data_ptr()));
+}
+
+/// The operands of step_ that stay the same, for `take` to make an Executor of.
+int64_t bind(Tensor x, Tensor row, Tensor rows, std::optional<Tensor> weights, Tensor keys,
+             std::optional<Tensor> saved, std::optional<Tensor> history, std::optional<Tensor> z,
+             std::optional<Tensor> z_prev, std::optional<Tensor> model_input,
+             std::optional<Tensor> t, std::optional<Tensor> second_weights,
+             std::optional<Tensor> known, std::optional<Tensor> mask,
+             std::optional<Tensor> threshold, int64_t torch_threads, bool torch_shared) {
+  std::optional<Tensor> tickets;
+  if (!x.is_cpu()) tickets = zeros_like_rows(row);
+  BoundTensors tensors = {x,       row,  rows,      weights,     keys, saved,
+                          history, z,    z_prev,    model_input, t,    second_weights,
+                          known,   mask, threshold, tickets};
+  return leave(std::make_unique<Executor>(std::move(tensors), torch_threads, torch_shared));
 }
 
 void require_keys(const TensorView& keys, int64_t events, const TensorView& out) {
@@ -55,7 +69,8 @@ void require_keys(const TensorView& keys, int64_t events, const TensorView& out)
 
 /// out [K, ...] contiguous, float32 or float64; keys [K, 2].
 void normal_(Tensor out, Tensor keys) {
-  const TensorView o = view(out), k = view(keys);
+  if (!keys.is_contiguous()) keys = torch::stable::contiguous(keys);
+  const TensorView o = view(out, "out"), k = view(keys, "keys");
   NormalArgs args = {};
   args.device = o.device_type == 1 ? -1 : o.device_index;
   args.dtype = dtype_of(o, "out", "float32, float64");
@@ -69,19 +84,25 @@ void normal_(Tensor out, Tensor keys) {
   run_normal(args);
 }
 
-/// out [B, 5] float64; a, b [B, numel] with unit inner stride.
+/// t [B, numel], with its elements next to each other.
+Tensor with_unit_stride(Tensor t) {
+  return t.dim() == 2 && t.stride(1) != 1 ? torch::stable::contiguous(t) : t;
+}
+
+/// out [B, 5] float64; a, b [B, numel].
 void moments_(Tensor out, Tensor a, Tensor b) {
-  const TensorView o = view(out), va = view(a), vb = view(b);
+  a = with_unit_stride(a), b = with_unit_stride(b);
+  const TensorView o = view(out, "out"), va = view(a, "a"), vb = view(b, "b");
   MomentArgs args = {};
   args.device = va.device_type == 1 ? -1 : va.device_index;
   args.dtype = dtype_of(va, "a", "float32, float64, bfloat16, float16");
   if (va.dim != 2 || (va.sizes[1] > 1 && va.strides[1] != 1)) {
-    reject("a", "[batch, numel] with unit inner stride", describe(va));
+    reject("a", "[batch, numel]", describe(va));
   }
   if (vb.device_type != va.device_type || vb.device_index != va.device_index ||
       vb.dtype != va.dtype || vb.dim != 2 || vb.sizes[0] != va.sizes[0] ||
       vb.sizes[1] != va.sizes[1] || (vb.sizes[1] > 1 && vb.strides[1] != 1)) {
-    reject("b", "a tensor like a with unit inner stride",
+    reject("b", "a tensor like a",
            describe(vb) + " while a is " + describe(va));
   }
   if (o.device_type != va.device_type || o.device_index != va.device_index ||
@@ -111,4 +132,17 @@ void moments_(Tensor out, Tensor a, Tensor b) {
 STABLE_TORCH_LIBRARY_IMPL(fastdiff, CPU, m) { FD_IMPLEMENT(m); }
 #ifdef FD_CUDA
 STABLE_TORCH_LIBRARY_IMPL(fastdiff, CUDA, m) { FD_IMPLEMENT(m); }
+#endif
+
+// What fastdiff.ops.bind calls; no operation on tensors, so not among those.
+STABLE_TORCH_LIBRARY(fastdiff_native, m) {
+  m.def(
+      "bind(Tensor x, Tensor row, Tensor rows, Tensor? weights, Tensor keys, Tensor? saved, "
+      "Tensor? history, Tensor? z, Tensor? z_prev, Tensor? model_input, Tensor? t, "
+      "Tensor? second_weights, Tensor? known, Tensor? mask, Tensor? threshold, "
+      "int torch_threads=0, bool torch_shared=False) -> int");
+}
+STABLE_TORCH_LIBRARY_IMPL(fastdiff_native, CPU, m) { m.impl("bind", TORCH_BOX(&fastdiff::bind)); }
+#ifdef FD_CUDA
+STABLE_TORCH_LIBRARY_IMPL(fastdiff_native, CUDA, m) { m.impl("bind", TORCH_BOX(&fastdiff::bind)); }
 #endif

@@ -1,6 +1,7 @@
 // Tensors that came through the dispatcher, as the checks need them.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "torch/stable.h"
@@ -20,7 +21,46 @@ inline Scalar scalar_of(torch::headeronly::ScalarType type) {
   }
 }
 
-inline TensorView view(const torch::stable::Tensor& t) {
+/// Of torch's C functions, without the checks and copies of the classes around them: an executor
+/// asks these of each of its buffers at every step.
+inline const void* data_of(const torch::stable::Tensor& t) {
+  void* data;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_data_ptr(t.get(), &data));
+  return data;
+}
+inline int64_t storage_bytes_of(const torch::stable::Tensor& t) {
+  int64_t bytes;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_storage_size(t.get(), &bytes));
+  return bytes;
+}
+inline bool has_sizes(const torch::stable::Tensor& t, const int64_t* sizes, int64_t dim) {
+  int64_t now, *of_it;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dim(t.get(), &now));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_sizes(t.get(), &of_it));
+  return now == dim && std::equal(sizes, sizes + dim, of_it);
+}
+/// For a tensor of as many dimensions.
+inline bool has_strides(const torch::stable::Tensor& t, const int64_t* strides, int64_t dim) {
+  int64_t* of_it;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_strides(t.get(), &of_it));
+  return std::equal(strides, strides + dim, of_it);
+}
+
+/// A tensor keeps its sizes when its storage is resized or taken away.
+inline void require_storage(const torch::stable::Tensor& t, const TensorView& v,
+                            const char* argument) {
+  if (v.numel() == 0) return;
+  int64_t last = t.storage_offset();
+  for (int64_t d = 0; d < v.dim; ++d) last += (v.sizes[d] - 1) * v.strides[d];
+  const int64_t needed = (last + 1) * static_cast<int64_t>(t.element_size());
+  const int64_t there = storage_bytes_of(t);
+  if (needed > there) {
+    reject(argument, "a tensor within its storage, " + std::to_string(needed) + " bytes of it",
+           describe(v) + " in " + std::to_string(there) + " bytes");
+  }
+}
+
+inline TensorView view(const torch::stable::Tensor& t, const char* argument) {
   TensorView v;
   if (!t.defined()) return v;
   const bool host = t.is_cpu();
@@ -32,12 +72,13 @@ inline TensorView view(const torch::stable::Tensor& t) {
   v.dim = static_cast<int64_t>(sizes.size());
   v.sizes = sizes.data();
   v.strides = t.strides().data();
-  require_memory(v, "tensor");
+  require_memory(v, argument);
+  require_storage(t, v, argument);
   return v;
 }
 
-inline TensorView view(const std::optional<torch::stable::Tensor>& t) {
-  return t ? view(*t) : TensorView();
+inline TensorView view(const std::optional<torch::stable::Tensor>& t, const char* argument) {
+  return t ? view(*t, argument) : TensorView();
 }
 
 /// Memory of this shape, contiguous, on the device of `t`. What the stable ABI has for it goes

@@ -14,7 +14,7 @@ std::tuple<Tensor, Tensor> mix(Tensor x, Tensor mix, Tensor noise) {
   PassBuilder pass(Formula::kMix, {{"x", x}});
   pass.noise("noise", noise);
   pass.numbers(0, "mix", mix, {0, 1, 2, 3});
-  const auto made = std::make_tuple(pass.output(0, x), pass.output(1, x));
+  const auto made = std::make_tuple(pass.output(0, "x", x), pass.output(1, "x", x));
   pass.run();
   return made;
 }
@@ -22,13 +22,14 @@ std::tuple<Tensor, Tensor> mix(Tensor x, Tensor mix, Tensor noise) {
 /// To x and the noise: the transposed mixture of the gradients.
 Tensors mix_grad(MaybeTensor of_first, MaybeTensor of_second, Tensor x, Tensor mix, Tensor noise,
                  Wanted wanted) {
+  require_wanted(wanted, 3);
   Tensors made;
   PassBuilder back(Formula::kMix, {{"x", x}});
   back.input(0, "of_first", of_first);
   back.noise("of_second", of_second);
   back.numbers(0, "mix", mix, {0, 2, 1, 3});
-  if (wanted.at(0)) made.push_back(back.output(0, x));
-  if (wanted.at(1)) {
+  if (wanted[0]) made.push_back(back.output(0, "x", x));
+  if (wanted[1]) {
     PassBuilder sums(Formula::kMixSums, {{"x", x}});
     sums.input(0, "of_first", of_first);
     sums.input(1, "of_second", of_second);
@@ -37,7 +38,7 @@ Tensors mix_grad(MaybeTensor of_first, MaybeTensor of_second, Tensor x, Tensor m
     made.push_back(sums.result(4, mix));
     sums.run();
   }
-  if (wanted.at(2)) made.push_back(back.output(1, noise));
+  if (wanted[2]) made.push_back(back.output(1, "noise", noise));
   if (wanted[0] || wanted[2]) back.run();
   return made;
 }
@@ -56,13 +57,14 @@ Tensor squared_error(Tensor output, Tensor target, Tensor weight, double scale) 
 /// To the weight: the error, with the gradient as its weight.
 Tensors squared_error_grad(Tensor gradient, Tensor output, Tensor target, Tensor weight,
                            double scale, Wanted wanted) {
+  require_wanted(wanted, 3);
   const Arguments inputs = {{"output", output}, {"target", target}};
   PassBuilder pass(Formula::kSquaredErrorGrad, inputs);
   pass.numbers(0, "weight", weight, {0});
   pass.numbers(1, "gradient", gradient, {0});
   pass.parameter(scale);
   Tensors made = pass.gradients(wanted, inputs);
-  if (wanted.at(2)) {
+  if (wanted[2]) {
     PassBuilder error(Formula::kSquaredError, inputs);
     error.numbers(0, "gradient", gradient, {0});
     error.parameter(scale);
@@ -77,13 +79,14 @@ Tensors squared_error_grad(Tensor gradient, Tensor output, Tensor target, Tensor
 std::tuple<Tensor, Tensor> gaussian_sample(Tensor mean, Tensor log_var, Tensor noise) {
   PassBuilder pass(Formula::kGaussianSample, {{"mean", mean}, {"log_var", log_var}});
   pass.noise("noise", noise);
-  const auto made = std::make_tuple(pass.output(0, mean), pass.result());
+  const auto made = std::make_tuple(pass.output(0, "mean", mean), pass.result());
   pass.run();
   return made;
 }
 
 Tensors gaussian_sample_grad(MaybeTensor of_sample, MaybeTensor of_kl, Tensor mean, Tensor log_var,
                              Tensor noise, Wanted wanted) {
+  require_wanted(wanted, 3);
   PassBuilder pass(Formula::kGaussianSampleGrad, {{"mean", mean}, {"log_var", log_var}});
   pass.input(2, "of_sample", of_sample);
   if (of_kl) pass.numbers(0, "of_kl", *of_kl, {0});
@@ -103,6 +106,7 @@ Tensor sum(Formula formula, const Arguments& inputs, double parameter = 0) {
 
 Tensors sum_grad(Formula formula, const Tensor& gradient, const Arguments& inputs,
                  const Wanted& wanted, size_t constants = 0, double parameter = 0) {
+  require_wanted(wanted, inputs.size());
   PassBuilder pass(formula, inputs);
   pass.numbers(0, "gradient", gradient, {0});
   pass.parameter(parameter);
@@ -169,10 +173,11 @@ Tensor categorical(Tensor level, Tensor logits) {
   return log_prob;
 }
 Tensors categorical_grad(Tensor gradient, Tensor level, Tensor logits, Wanted wanted) {
+  require_wanted(wanted, 2);
   PassBuilder pass({}, {{"logits", logits}});
   pass.rows("level", level);
   pass.numbers(0, "gradient", gradient, {0});
-  return pass.gradients({false, wanted.at(1)}, {{"level", level}, {"logits", logits}}, 1);
+  return pass.gradients(wanted, {{"level", level}, {"logits", logits}}, 1);
 }
 
 }  // namespace

@@ -3,9 +3,12 @@
 import torch
 
 from . import triton
+from .arguments import describe, is_within_storage, require_alike
 from .library import native
 from .select import backend_of, operation
 from .step import ARGUMENTS, check, check_outputs
+
+BOUND = [name for name in ARGUMENTS if name not in ("outputs", "gain")]
 
 
 def bind(x, row, rows, *, keys, stream=None, **buffers):
@@ -20,19 +23,15 @@ def bind(x, row, rows, *, keys, stream=None, **buffers):
         A function of the model's output: a tensor [G * B, ...], a sequence of G tensors [B, ...],
         or None for a row that reads none; and of the gain [B, ...] where a row scales its noise.
     """
-    bound = {"x": x, "row": row, "rows": rows, "keys": keys, **buffers}
+    bound = dict.fromkeys(BOUND) | {"x": x, "row": row, "rows": rows, "keys": keys, **buffers}
     which = backend_of(x.device)
-    if which == "cpu":
-        return native.Executor(**bound).step
-    if which == "cuda":
-        tickets = torch.zeros(len(x), dtype=torch.int32, device=x.device)
-        threads, shared = stream or (0, False)
-        executor = native.Executor(
-            **bound, tickets=tickets, torch_threads=threads, torch_shared=shared
-        )
-        return executor.step
+    if which in ("cpu", "cuda"):
+        require_alike(bound, bound.values())
+        number = torch.ops.fastdiff_native.bind(*bound.values(), *(stream or (0, False)))
+        return native.Executor(number).step
     arguments = dict.fromkeys(ARGUMENTS) | bound | {"outputs": []}
     check(**arguments)
+    held = Held(bound)
     if which == "triton":
         run = triton.bind_step(**bound)
     else:
@@ -44,6 +43,7 @@ def bind(x, row, rows, *, keys, stream=None, **buffers):
     count = 1 if arguments["weights"] is None else arguments["weights"].shape[2]
 
     def execute(out, gain=None):
+        held.check()
         outputs = [] if out is None else [out] if isinstance(out, torch.Tensor) else list(out)
         if outputs:
             check_outputs(x, outputs, count)
@@ -52,3 +52,26 @@ def bind(x, row, rows, *, keys, stream=None, **buffers):
         run(outputs, gain)
 
     return execute
+
+
+class Held:
+    """The bound tensors of a backend in Python, which reads their addresses at every step: they may
+    move, but have to be what they were. (``native.Executor`` sees to that itself.)"""
+
+    def __init__(self, bound: dict):
+        self._held = [
+            (name, tensor, tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+            for name, tensor in bound.items()
+            if isinstance(tensor, torch.Tensor)
+        ]
+
+    def check(self) -> None:
+        """Raise RuntimeError, before anything is written, for one that was changed in place."""
+        for name, tensor, *was in self._held:
+            now = [tensor.shape, tensor.stride(), tensor.dtype, tensor.device]
+            if now != was or not is_within_storage(tensor):
+                raise RuntimeError(
+                    f"{name}: expected the tensor that was bound, {was[2]} {list(was[0])} on "
+                    f"{was[3]}, got one that was changed in place: {describe(tensor)} on "
+                    f"{tensor.device} in {tensor.untyped_storage().nbytes()} bytes"
+                )

@@ -9,6 +9,7 @@ import functools
 import torch
 from torch import Tensor
 
+from .arguments import require_tensors
 from .library import native
 
 LEAST = 512  # numbers for which taking the generator's state out and in pays
@@ -24,6 +25,7 @@ def randn_(out: Tensor, generator: torch.Generator | None = None, dtype=None) ->
         out: floating, contiguous.
         dtype: the dtype in which the numbers are drawn; default: that of ``out``.
     """
+    require_tensors(out=out)
     dtype = dtype or out.dtype
     usable = (
         generator is not None

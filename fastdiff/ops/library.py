@@ -4,6 +4,10 @@ import warnings
 
 import torch
 
+from .arguments import refuse_gradient as refuse_gradient
+from .arguments import require_alike, require_storage
+from .arguments import require_memory as require_memory
+
 LIBRARY = torch.library.Library("fastdiff", "DEF")
 # The same operators on one backend whatever the device, for those who choose (select.py).
 REFERENCE = torch.library.Library("fastdiff_reference", "DEF")
@@ -29,28 +33,26 @@ native = _load()
 
 
 def define(schema: str, reference, fake, triton) -> None:
-    """Register an op: schema, reference on every device (native kernels override it), fake."""
-    name = schema.split("(")[0]
+    """Register an op: schema, reference on every device (native kernels override it), fake.
+
+    The native kernels check what they get; for the others it is checked here that all tensors are
+    dense, on one device and, where there is memory, within it.
+    """
+    name, arguments = schema.split(" -> ")[0].rstrip(")").split("(", 1)
+    names = [argument.split("=")[0].split(" ")[-1] for argument in arguments.split(", ")]
+
+    def checked(kernel, *checks):
+        def run(*values):
+            for check in checks:
+                check(names, values)
+            return kernel(*values)
+
+        return run
+
+    both = require_alike, require_storage
     for library, kernel in ((LIBRARY, reference), (REFERENCE, reference), (TRITON, triton)):
         library.define(schema)
-        library.impl(name, kernel, "CompositeExplicitAutograd")
-        torch.library.register_fake(f"{library.ns}::{name}", fake, lib=library)
-
-
-def require_memory(**tensors) -> None:
-    """Raise ValueError for tensors on the meta device."""
-    for name, tensor in tensors.items():
-        if isinstance(tensor, torch.Tensor) and tensor.is_meta:
-            raise ValueError(f"{name}: expected a tensor in memory, got one on meta")
-
-
-def refuse_gradient(**tensors) -> None:
-    """Sampling ops have no autograd formula: raise rather than lose a gradient silently."""
-    if not torch.is_grad_enabled():
-        return
-    for name, tensor in tensors.items():
-        if isinstance(tensor, torch.Tensor) and tensor.requires_grad:
-            raise RuntimeError(
-                f"{name}: expected a tensor without gradient, got requires_grad=True while grad "
-                "mode is on; this operation is not differentiable: use torch.no_grad() or detach()"
-            )
+        library.impl(name, checked(kernel, *both), "CompositeExplicitAutograd")
+        torch.library.register_fake(
+            f"{library.ns}::{name}", checked(fake, require_alike), lib=library
+        )

@@ -3,7 +3,8 @@
 import torch
 
 from . import reference, triton
-from .library import define, refuse_gradient
+from .arguments import refuse_gradient, require_alike, require_tensors
+from .library import define
 from .select import operation
 
 define(
@@ -23,6 +24,8 @@ def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     Args:
         a, b: [B, ...] of one floating dtype and shape.
     """
+    require_tensors(a=a, b=b)
+    require_alike(("a", "b"), (a, b))
     refuse_gradient(a=a, b=b)
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device or a.dim() < 1:
         raise ValueError(
@@ -37,5 +40,4 @@ def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 def moments_(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
     """``moments`` of a, b [B, numel], alike and without gradient, into ``out``."""
-    flat = [v if v.stride(1) == 1 else v.contiguous() for v in (a, b)]
-    operation("moments_", out.device)(out, *flat)
+    operation("moments_", out.device)(out, a, b)

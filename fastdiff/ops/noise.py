@@ -3,6 +3,7 @@
 import torch
 
 from . import reference, triton
+from .arguments import require_alike, require_tensors
 from .library import define
 from .select import operation
 
@@ -25,11 +26,13 @@ def normal(keys: torch.Tensor, shape, *, dtype=torch.float32) -> torch.Tensor:
         shape: shape of one event.
         dtype: float32 or float64; float16 and bfloat16 are the float32 normals, rounded.
     """
+    require_tensors(keys=keys)
+    require_alike(("keys",), (keys,))
     if keys.dtype != torch.int64 or keys.dim() != 2 or keys.shape[1] != 2:
         raise ValueError(f"keys: expected int64 [K, 2], got {keys.dtype} {list(keys.shape)}")
     if dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
         raise ValueError(f"dtype: expected a floating dtype, got {dtype}")
     drawn = dtype if dtype == torch.float64 else torch.float32
     out = torch.empty((len(keys), *shape), dtype=drawn, device=keys.device)
-    operation("normal_", out.device)(out, keys.contiguous())
+    operation("normal_", out.device)(out, keys)
     return out.to(dtype)

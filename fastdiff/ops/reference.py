@@ -158,7 +158,8 @@ def step_(
 
     low, high = column("clip_lo"), column("clip_hi")
     m = _mix([column("p_x"), column("p_o")], [x, o]).expand(x.shape)
-    own = column("dynamic") > 0
+    reads_m = (column("c_m") != 0) | (column("d_m") != 0) | (column("e_m") != 0)
+    own = (column("dynamic") > 0) & reads_m
     divisor = torch.ones_like(high)
     if threshold is not None and own.any():
         bound = _thresholds(m, column("dynamic"), high).to(x.dtype).double()  # as it is stored

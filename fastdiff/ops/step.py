@@ -4,7 +4,8 @@ import torch
 
 from ..row import WIDTH
 from . import reference, triton
-from .library import define, refuse_gradient
+from .arguments import refuse_gradient, require_alike
+from .library import define
 from .select import operation
 
 define(
@@ -13,7 +14,7 @@ define(
     "Tensor(e!)? model_input, Tensor(f!)? t, Tensor? second_weights=None, Tensor? gain=None, "
     "Tensor? known=None, Tensor? mask=None, Tensor(g!)? threshold=None) -> ()",
     reference.step_,
-    lambda *args: _same_device(args),
+    lambda *args: None,
     triton.step_,
 )
 
@@ -21,18 +22,6 @@ ARGUMENTS = (
     "x", "row", "rows", "outputs", "weights", "keys", "saved", "history", "z", "z_prev",
     "model_input", "t", "second_weights", "gain", "known", "mask", "threshold",
 )  # fmt: skip
-
-
-def _same_device(args) -> None:
-    """All that a fake can refuse: tensors of several devices, one of which may be "meta"."""
-    if args[0] is None:
-        raise ValueError("x: expected a tensor, got None")
-    for name, value in zip(ARGUMENTS, args, strict=False):
-        for tensor in value if isinstance(value, (list, tuple)) else [value]:
-            if tensor is not None and tensor.device != args[0].device:
-                raise RuntimeError(
-                    f"{name}: expected a tensor on {args[0].device} like x, got {tensor.device}"
-                )
 
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -119,6 +108,11 @@ def check(
     second_weights, gain, known, mask, threshold,
 ) -> None:  # fmt: skip
     """Shapes, dtypes and devices of ``step_``'s arguments, for every backend alike."""
+    require_alike(
+        ARGUMENTS,
+        (x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
+         second_weights, gain, known, mask, threshold),
+    )  # fmt: skip
     if not isinstance(x, torch.Tensor) or x.dtype not in (torch.float32, torch.float64):
         got = x.dtype if isinstance(x, torch.Tensor) else type(x).__name__
         raise ValueError(f"x: expected a float32 or float64 tensor, got {got}")
@@ -190,6 +184,7 @@ def _length(tensor) -> int:
 def check_float(name: str, tensor: torch.Tensor, x: torch.Tensor) -> None:
     if not isinstance(tensor, torch.Tensor):
         raise ValueError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+    require_alike((name,), (tensor,))
     allowed = FLOATS if x.dtype == torch.float64 else FLOATS[:3]
     if tensor.dtype not in allowed:
         raise ValueError(f"{name}: expected one of {allowed}, got {tensor.dtype}")
@@ -201,8 +196,6 @@ def check_outputs(x: torch.Tensor, outputs, count: int, name: str = "out", dtype
         raise ValueError(f"{name}: expected {count} tensors or one stacked, got {len(outputs)}")
     leading = (count if len(outputs) == 1 else 1) * x.shape[0]
     for out in outputs:
-        if not isinstance(out, torch.Tensor):
-            raise ValueError(f"{name}: expected a tensor, got {type(out).__name__}")
         check_float(name, out, x)
         if out.shape != (leading, *x.shape[1:]) or out.device != x.device:
             raise ValueError(

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from . import training_reference as reference
+from .arguments import describe, refuse_gradient, require_memory
 from .differentiable import differentiable
-from .library import refuse_gradient
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
@@ -161,9 +161,10 @@ def categorical(level: Tensor, logits: Tensor) -> Tensor:
     """
     _check("logits", logits)
     rows = logits.shape[:-1]
-    if not isinstance(level, Tensor) or level.dtype != torch.int64 or level.shape != rows:
+    right = isinstance(level, Tensor) and level.dtype == torch.int64 and not level.is_nested
+    if not right or level.shape != rows:
         raise ValueError(
-            f"level: expected int64 {list(rows)}, one for each row of logits, got {_what(level)}"
+            f"level: expected int64 {list(rows)}, one for each row of logits, got {describe(level)}"
         )
     return _categorical(level, logits)
 
@@ -202,31 +203,33 @@ def _discretised(operation, depth: int, **tensors: Tensor) -> Tensor:
     return operation(x, *parameters, depth)
 
 
+def _is_floating(value) -> bool:
+    """Whether it is a floating tensor that has a shape."""
+    return isinstance(value, Tensor) and value.dtype in FLOATS and not value.is_nested
+
+
 def _check(name: str, value: Tensor) -> None:
-    if not isinstance(value, Tensor) or value.dtype not in FLOATS or value.dim() < 1:
-        raise ValueError(f"{name}: expected a floating tensor [batch, ...], got {_what(value)}")
+    if not _is_floating(value) or value.dim() < 1:
+        raise ValueError(f"{name}: expected a floating tensor [batch, ...], got {describe(value)}")
 
 
 def _require(name: str, value: Tensor, shape) -> None:
-    if not isinstance(value, Tensor) or value.dtype not in FLOATS or value.shape != shape:
-        raise ValueError(f"{name}: expected floats {list(shape)}, got {_what(value)}")
-
-
-def _what(value) -> str:
-    if not isinstance(value, Tensor):
-        return type(value).__name__
-    return f"{value.dtype} {list(value.shape)}"
+    if not _is_floating(value) or value.shape != shape:
+        raise ValueError(f"{name}: expected floats {list(shape)}, got {describe(value)}")
 
 
 def _noise(noise: Tensor, like: Tensor) -> Tensor:
-    if isinstance(noise, Tensor):
+    if isinstance(noise, Tensor) and not noise.is_nested:
         if noise.dtype is torch.int64 and noise.shape == (like.shape[0], 2):
-            return noise if noise.device == like.device else noise.to(like.device)
+            if noise.device != like.device:
+                require_memory(noise=noise)
+                noise = noise.to(like.device)
+            return noise
         if noise.dtype in FLOATS and noise.shape == like.shape:
             return noise
     raise ValueError(
         f"noise: expected {list(like.shape)} normals or int64 keys [{len(like)}, 2], "
-        f"got {_what(noise)}"
+        f"got {describe(noise)}"
     )
 
 
@@ -242,8 +245,8 @@ def _expanded(**tensors: Tensor) -> tuple[Tensor, ...]:
     _check(name, first)
     expanded = [first]
     for name, value in others:
-        if not isinstance(value, Tensor) or value.dtype not in FLOATS:
-            raise ValueError(f"{name}: expected a floating tensor, got {_what(value)}")
+        if not _is_floating(value):
+            raise ValueError(f"{name}: expected a floating tensor, got {describe(value)}")
         if value.shape != first.shape:
             value = _expand(name, value, first)
         expanded.append(value)
@@ -252,11 +255,12 @@ def _expanded(**tensors: Tensor) -> tuple[Tensor, ...]:
 
 def _expand(name: str, value: Tensor, like: Tensor) -> Tensor:
     if value.dim() == 0:
+        require_memory(**{name: value})
         value = value.to(like)
     try:
         return value.expand(like.shape)
     except RuntimeError:
-        message = f"{name}: expected to broadcast to {list(like.shape)}, got {_what(value)}"
+        message = f"{name}: expected to broadcast to {list(like.shape)}, got {describe(value)}"
         raise ValueError(message) from None
 
 

@@ -77,8 +77,9 @@ def total_kernel(out, partial, chunks, PARTIAL_LANES: tl.constexpr):
 
 
 def moments_(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    """out [B, 5] float64 contiguous; a, b [B, numel] of one dtype, with unit inner stride."""
+    """out [B, 5] float64 contiguous; a, b [B, numel] of one dtype."""
     batch, numel = a.shape
+    a, b = (v if v.stride(1) == 1 else v.contiguous() for v in (a, b))
     if batch * numel == 0:
         out.zero_()
         return

@@ -66,6 +66,7 @@ def normal_kernel(out, keys, numel, TILE: tl.constexpr):
 
 def normal_(out: torch.Tensor, keys: torch.Tensor) -> None:
     """out [K, ...] contiguous, float32 or float64; keys [K, 2] int64."""
+    keys = keys.contiguous()
     events, numel = len(out), out[0].numel() if len(out) else 0
     if events * numel == 0:
         return

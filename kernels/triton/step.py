@@ -234,4 +234,6 @@ class Step:
         bound = (low + (high - low) * (place - below)).to(self.x.dtype)
         bound = torch.where(bound > 1, bound, 1.0)
         bound = torch.where(bound > highest, highest, bound)
-        self.threshold.copy_(torch.where((q > 0) & (inside == self.row), bound, self.threshold))
+        reads = current[:, [self.column.c_m, self.column.d_m, self.column.e_m]].any(dim=1)
+        own = (q > 0) & reads & (inside == self.row)
+        self.threshold.copy_(torch.where(own, bound, self.threshold))
