@@ -39,6 +39,20 @@ class Buffers:
                 named[name] = named[name].expand(len(self.rows), len(self.x), -1)
         return named
 
+    def _tensors(self) -> list[torch.Tensor]:
+        values = (getattr(self, field.name) for field in fields(self))
+        return [value for value in values if value is not None]
+
+    def addresses(self) -> list[int]:
+        """Where the tensors lie now."""
+        return [value.data_ptr() for value in self._tensors()]
+
+    def unshare(self) -> None:
+        """Move what came from another process by shared memory into memory of our own."""
+        for value in self._tensors():
+            if value.is_shared():
+                value.data = value.clone()
+
     def structure(self) -> tuple:
         """What has to be equal for the contents of one to take the place of another's."""
         return tuple(

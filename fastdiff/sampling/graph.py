@@ -40,11 +40,12 @@ class StepGraph:
         }
         with state.undrawn():
             for last in (*[False] * (WARM_UP - 1), True):
-                with forbid_waiting(state.x.device if last else None):
+                with forbid_waiting(state.buffers.x.device if last else None):
                     model(state.model_input, state.t, **self.inputs)
         self.replay = (capture or capture_cuda)(
             lambda: state.execute(model(state.model_input, state.t, **self.inputs))
         )
+        self._addresses = state.buffers.addresses()
 
     def acquire(self) -> bool:
         """Keep other runs out until ``release``; False: it serves one already."""
@@ -53,8 +54,10 @@ class StepGraph:
     def release(self) -> None:
         """Let another run have the graph, which will wait on the device for what is enqueued."""
         try:
-            if self.state.x.is_cuda:
-                self._finished = torch.cuda.current_stream(self.state.x.device).record_event()
+            if self.state.buffers.x.is_cuda:
+                self._finished = torch.cuda.current_stream(
+                    self.state.buffers.x.device
+                ).record_event()
         finally:
             self._in_use.release()
 
@@ -65,13 +68,20 @@ class StepGraph:
     def take(self, state, inputs: dict) -> None:
         """Do this run's work from now on."""
         if self._finished is not None:
-            torch.cuda.current_stream(self.state.x.device).wait_event(self._finished)
+            torch.cuda.current_stream(self.state.buffers.x.device).wait_event(self._finished)
         self.state.take(state)
         for name, value in inputs.items():
             if isinstance(value, torch.Tensor):
                 self.inputs[name].copy_(value)
 
     def step(self) -> None:
+        if self.state.buffers.addresses() != self._addresses:
+            raise RuntimeError(
+                "state: expected buffers that stay where they are while a captured graph works in "
+                "them, got one whose memory was moved (share_memory_, resize_, set_, .data = ...); "
+                "sample with graph=False to move them"
+            )
+        self.state.model_input  # noqa: B018  it follows what a callback wrote to the state
         self.state.prepare()
         self.replay()
         self.state.count()

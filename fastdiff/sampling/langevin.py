@@ -133,7 +133,6 @@ def predictor_corrector(
                 z = draw()
                 size = corrector.step_size(score, z, level.sigma, corrector.factor(table, k))
                 state.x.addcmul_(score, size).addcmul_(z, (2 * size).sqrt_())
-                state.model_input.copy_(level.in_scale * state.x)
             out = state.model_input  # something that is not read
             if table.reads_output[k]:
                 out = model(state.model_input, state.t, **cond)

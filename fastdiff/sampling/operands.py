@@ -3,6 +3,7 @@
 import torch
 
 from .. import ops
+from ..ops.arguments import require_alike
 
 
 def check_start(x) -> None:
@@ -39,6 +40,10 @@ def plain(out):
     else:
         got = type(out).__name__
         raise ValueError(f"out: expected a tensor, or a list or tuple of tensors, got {got}")
+    for part in parts:
+        require_alike(("out",), (part,))
+        if part.dtype not in ops.step.FLOATS:
+            raise ValueError(f"out: expected a floating dtype, got {part.dtype}")
     ops.library.refuse_gradient(**{f"out[{g}]": part for g, part in enumerate(parts)})
     parts = [part.resolve_neg() for part in parts]
     return parts if len(parts) > 1 else parts[0]

@@ -96,9 +96,11 @@ def _capture(model, state, inputs, graph):
     """The captured step, or None: the device has no graphs, or the caller wants none."""
     if graph is False or state.done:
         return None
-    if state.x.device.type != "cuda":
+    if state.buffers.x.device.type != "cuda":
         if graph is True:
-            raise ValueError(f"graph: expected a state on cuda to capture, got {state.x.device}")
+            raise ValueError(
+                f"graph: expected a state on cuda to capture, got {state.buffers.x.device}"
+            )
         return None
     return graphs.step_for(model, state, inputs, required=graph is True)
 
@@ -115,7 +117,7 @@ def _evaluate(model, state, conditions, inputs):
     active = state.active
     if len(active) > 1:
         return model(state.model_input, state.t, **inputs)
-    g, batch = active[0], len(state.x)
+    g, batch = active[0], len(state.buffers.x)
     part = slice(g * batch, (g + 1) * batch)
     out = model(state.model_input[part], state.t[part], **conditions[g])
     return [out] * len(conditions)  # those with weight zero are not read

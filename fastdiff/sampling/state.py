@@ -1,5 +1,7 @@
 """The state of a batch of trajectories, and the step that advances it."""
 
+import copy
+import threading
 from contextlib import nullcontext
 
 import numpy as np
@@ -30,10 +32,14 @@ class SamplerState:
             state.step(model(state.model_input, state.t))
         sample = state.x
 
-    Every buffer is allocated here and keeps its address: ``x``, ``model_input``, ``t`` are written
-    in place by ``step``. Samples are independent: their noise, rows and weights do not depend on
-    their batch, so a sample computed alone has the same bits as in any batch. A step has no
-    gradient: the loop belongs under ``torch.no_grad()``.
+    Every buffer is allocated here and stays the same tensor: ``x``, ``model_input``, ``t`` are
+    written in place by ``step``. Samples are independent: their noise, rows and weights do not
+    depend on their batch, so a sample computed alone has the same bits as in any batch. A step has
+    no gradient: the loop belongs under ``torch.no_grad()``. One thread at a time may use a state.
+
+    ``x`` may be written to between steps, in any way: ``model_input``, read after that, follows.
+    What cannot be seen is a write through ``x.data`` or an array of ``x.numpy()`` that were taken
+    before an earlier read of ``model_input``; ``replace`` after such a write.
 
     Args:
         table: a StepTable, or one per sample.
@@ -70,12 +76,20 @@ class SamplerState:
                 f"state), got {model_dtype}"
             )
         ops.library.refuse_gradient(x=x)
+        # Buffers made in inference mode could not be written to outside of it.
+        with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+            self._allocate(table, x, seeds, guidance, model_dtype, noise, known, mask)
+
+    def _allocate(self, table, x, seeds, guidance, model_dtype, noise, known, mask):
+        wide = x.dtype == torch.float64
         device, batch, rest = x.device, len(x), x.shape[1:]
         self.program = Program(table, batch)
         uses = self.program.uses
         self._learned_variance = uses("uses_gain")
-        state = x.to(torch.float64 if wide else torch.float32).clone(
-            memory_format=torch.contiguous_format
+        state = x.to(
+            torch.float64 if wide else torch.float32,
+            copy=True,
+            memory_format=torch.contiguous_format,
         )
         weights, second_weights, self.outputs = self._lower_guidance(guidance, batch)
         adapts, base = getattr(guidance, "adapts", False), weights
@@ -106,15 +120,18 @@ class SamplerState:
         )
         self._adaptive = AdaptiveWeights(guidance, base, self.buffers) if adapts else None
         # the same tensors for good
-        self.model_input, self.t = self.buffers.model_input, self.buffers.t
+        self.t = self.buffers.t
         self.row, self.rows, self.keys = self.buffers.row, self.buffers.rows, self.buffers.keys
         self._set_noise(noise)
         self._plain = not (self._draws or self._stream or self._learned_variance or self._adaptive)
-        self._execute = self._bind()
+        self._handed_out = self._may_be_written = False
+        self._read_at = None  # the steps that were left when the model's input was last asked for
         self._stand_at(self.program.entry)
+        self._bind()
         self._left += not batch  # an empty batch has an entry row to execute, too
         self._drawn = False
         self._advance(None)
+        self._version = state._version
 
     def _lower_guidance(self, guidance, batch):
         """The weights of both mixes, and the number of outputs that are mixed."""
@@ -136,7 +153,7 @@ class SamplerState:
         if isinstance(noise, str) and noise == "philox":
             return
         if isinstance(noise, str) and noise == "brownian":
-            self._draws = BrownianDraws(self.program, self.x, self.keys)
+            self._draws = BrownianDraws(self.program, self.buffers.x, self.keys)
             self.buffers.z, self.buffers.z_prev = self._draws.z, self._draws.z_prev
             return
         self._stream = GeneratorStream.of(noise, self.program, self.buffers)
@@ -144,28 +161,73 @@ class SamplerState:
             return
         needed = max((t.noise_draws for t in self.program.tables), default=0)
         previous = bool(self.program.reads_previous_draw.any())
-        self._draws = Draws(noise, self.x, needed, previous)
+        self._draws = Draws(noise, self.buffers.x, needed, previous)
         self.buffers.z, self.buffers.z_prev = self._draws.z, self._draws.z_prev
 
     def _bind(self):
-        """The function that executes a row, with the buffers bound."""
-        return ops.bind(**self.buffers.named(), stream=self._stream and self._stream.launch)
+        """Make the function that executes a row, with the buffers bound."""
+        stream = self._stream and self._stream.launch
+        self._execute = ops.bind(**self.buffers.named(), stream=stream)
+        self._stepping = threading.Lock()
 
     def __getstate__(self):
-        return {name: value for name, value in vars(self).items() if name != "_execute"}
+        own = ("_execute", "_stepping")
+        return {name: value for name, value in vars(self).items() if name not in own}
 
     def __setstate__(self, values):
         vars(self).update(values)
-        self._execute = self._bind()
+        self.buffers.unshare()
+        self._version = self.buffers.x._version
+        self._bind()
+
+    def __copy__(self):
+        return copy.deepcopy(self)  # two states in the same buffers would undo each other's steps
 
     @property
     def x(self) -> torch.Tensor:
         """[B, ...] the state; after the last step the samples. Assigning is ``replace``."""
+        self._handed_out = self._may_be_written = True
         return self.buffers.x
 
     @x.setter
     def x(self, value: torch.Tensor) -> None:
         self.replace(value)
+
+    @property
+    def model_input(self) -> torch.Tensor:
+        """[G * B, ...] what the model is to be evaluated at: made of ``x`` as it is now."""
+        self._read_at = self._left
+        if self._handed_out and (self._may_be_written or self._is_written()):
+            self._follow()
+        return self.buffers.model_input
+
+    def _is_written(self) -> bool:
+        """Whether torch wrote to the state since the model's input was made of it. (The kernels do
+        not count as writes.)"""
+        return not is_dynamo_compiling() and self.buffers.x._version != self._version
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Make the model's input of the state as it is now, as the last row did."""
+        x = self.buffers.x
+        parts = self.buffers.model_input.chunk(self.outputs) if len(x) else ()
+        if any(part.shape != x.shape for part in parts):
+            raise RuntimeError(
+                f"x: expected the tensor that was bound, {list(parts[0].shape)}, got one that was "
+                f"changed in place into {list(x.shape)}"
+            )
+        traced = is_dynamo_compiling()
+        scale = None if traced else self.program.column("in_scale")[self.place - 1, 0]
+        if not traced and (scale == scale[:1]).all():
+            scaled = x if (scale == 1).all() else x * float(scale[0])
+            for part in parts:
+                part.copy_(scaled)
+        else:  # rows of several tables, or samples that have finished: their input stays
+            each = self.rows[self.row - 1, COLUMN["in_scale"]].reshape(-1, *[1] * (x.dim() - 1))
+            for part in parts:
+                part.copy_(torch.where(each != 0, each * x, part))
+        self._may_be_written = False
+        self._version = None if traced else x._version
 
     @property
     def done(self) -> bool:
@@ -214,27 +276,53 @@ class SamplerState:
                 variance, twice the channels: [.., 2 C, ...].
 
         Raises:
-            RuntimeError: every sample has finished, or a gradient would be lost.
+            RuntimeError: every sample has finished; a gradient would be lost; ``x`` was written to
+                and ``model_input`` has not been read since the step before; another thread is
+                stepping this state; a buffer was changed in place into something else. The state
+                is unchanged.
             ValueError: ``out`` has another shape, dtype or device; the state is unchanged.
         """
         if self._left <= 0:
-            raise RuntimeError(
-                "step: expected an unfinished sample, got a state that is done "
-                f"(all {len(self.x)} samples have executed their last row)"
-            )
+            self._refuse_done()
         traced = is_dynamo_compiling()
         if traced or out.__class__ is not torch.Tensor or out.requires_grad or out.is_neg():
             out = plain(out)
+        if self._handed_out and self._is_written() and self._read_at != self._left:
+            raise RuntimeError(
+                "x: expected model_input to be read after x was written to, as that is when it "
+                "follows, got a step without: read state.model_input before each evaluation of the "
+                "model, or edit the state by replace(x), with which it follows at once"
+            )
         if self._plain and not traced:  # the hot path, without the calls that have nothing to do
-            self._execute(out)
+            self._execute(out)  # which lets one thread in
             self._left -= 1
         else:
-            self._advance(out)
+            self._advance(out) if traced else self._advance_alone(out)
+
+    def _refuse_done(self):
+        raise RuntimeError(
+            "step: expected an unfinished sample, got a state that is done "
+            f"(all {len(self.buffers.x)} samples have executed their last row)"
+        )
 
     def _advance(self, out) -> None:
         self.prepare()
         self.execute(out)
         self.count()
+
+    def _advance_alone(self, out) -> None:
+        """``_advance``, by one thread at a time: before a row is executed its noise is drawn."""
+        if not self._stepping.acquire(blocking=False):
+            raise RuntimeError(
+                "step: expected one thread at a time, got a call while another thread executes a "
+                "step of the same state"
+            )
+        try:
+            if self._left <= 0:
+                self._refuse_done()
+            self._advance(out)
+        finally:
+            self._stepping.release()
 
     def prepare(self) -> None:
         """Draw the noise of the coming row, if it comes from elsewhere than the kernel, or see from
@@ -254,7 +342,7 @@ class SamplerState:
         """The device's part of a step and nothing else: what a graph captures."""
         gain = ()
         if self._learned_variance and out is not None:
-            out, *gain = split_variance(out, self.x, self.outputs)
+            out, *gain = split_variance(out, self.buffers.x, self.outputs)
         if self._adaptive is not None and out is not None:
             self._adaptive.follow(out)
         (self._trace if is_dynamo_compiling() else self._execute)(out, *gain)
@@ -279,7 +367,9 @@ class SamplerState:
         """
         if self.structure() != other.structure():
             raise ValueError("other: expected a state of the same structure")
+        other.model_input  # noqa: B018  it follows what was written to the other's state
         self.buffers.take(other.buffers)
+        self._version = self.buffers.x._version
         for name in ("program", "_reads", "_start", "_total", "_left", "_drawn"):
             setattr(self, name, getattr(other, name))
         if self._adaptive is not None:
@@ -321,21 +411,19 @@ class SamplerState:
 
     def replace(self, x: torch.Tensor) -> None:
         """Replace the state between steps (x [B, ...]); the model's input follows."""
-        require_state(x, self.x.shape)
-        self.x.copy_(x)
-        scale = self._column("in_scale", self.place - 1)
-        for part in self.model_input.chunk(self.outputs):
-            part.copy_(scale * self.x)
+        require_state(x, self.buffers.x.shape)
+        self.buffers.x.copy_(x)
+        self._follow()
 
     def restart(self, sample: int, x: torch.Tensor, *, seed: int = 0) -> None:
         """Put a new trajectory in the place of one sample, at the entry of that sample's table; the
         others go on where they are. ``x`` [...] is its initial state."""
-        if not 0 <= sample < len(self.x):
-            raise IndexError(f"sample: expected 0..{len(self.x) - 1}, got {sample}")
-        require_state(x, self.x.shape[1:])
-        key = noise_.key(seed, device=self.x.device)
+        if not 0 <= sample < len(self.buffers.x):
+            raise IndexError(f"sample: expected 0..{len(self.buffers.x) - 1}, got {sample}")
+        require_state(x, self.buffers.x.shape[1:])
+        key = noise_.key(seed, device=self.buffers.x.device)
         place, entry = self.place, self.program.entry[sample]
-        self.x[sample].copy_(x)
+        self.buffers.x[sample].copy_(x)
         if self._stream is None:  # else its generator goes on
             self.keys[sample] = key
         # the entry row of this sample, while the others stand on END rows and are not touched
@@ -348,7 +436,4 @@ class SamplerState:
         place[sample] = others[sample] = int(entry) + 1
         self.row.copy_(others)
         self._stand_at(place)
-
-    def _column(self, name, place):
-        values = torch.tensor(self.program.rows[place, COLUMN[name]]).to(self.x)
-        return values.reshape(-1, *[1] * (self.x.dim() - 1))
+        self._version = self.buffers.x._version
