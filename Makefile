@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') setup.py pyproject.toml
 
-.PHONY: demo test test-slow bench family lint format clean
+.PHONY: demo test test-slow sanitize bench family lint format clean
 
 demo: $(VENV)/.installed-cli
 	$(BIN)/fastdiff sample samples.png --solver DPMpp2M --steps 20 --scale 2
@@ -19,6 +19,18 @@ test: $(VENV)/.installed-test $(VENV)/.peers
 
 test-slow: $(VENV)/.installed-test $(VENV)/.peers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+
+# The extension itself under sanitizers, in a build of its own: what a test does wrong in memory ends
+# it with a report. The runtimes have to be there before Python, and libstdc++ before them, so that
+# exceptions can be thrown. Python keeps what it allocates until its end, so leaks are not looked for.
+SANITIZED ?= tests/ops/test_strange_tensors.py tests/ops/test_errors.py tests/ops/test_step_special.py \
+  tests/ops/test_fuzz.py tests/noise/test_generator.py tests/sampling/test_buffers.py
+RUNTIMES = $(foreach name,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))
+sanitize: $(VENV)/.installed-test
+	FASTDIFF_SANITIZE=1 $(BIN)/python setup.py -q build --build-base build/sanitize \
+	  --build-lib build/sanitize/lib
+	LD_PRELOAD="$(RUNTIMES)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  PYTHONPATH=$(CURDIR)/build/sanitize/lib $(BIN)/python -m pytest -q -m "not slow" $(SANITIZED)
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/report.py

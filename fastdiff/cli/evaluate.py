@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .device import resolve
-from .errors import one_line
+from .train import _report
 
 
 def evaluate(
@@ -22,22 +22,26 @@ def evaluate(
     """Print what a checkpoint's averaged weights achieve on the test images: bounds and likelihoods
     in bits per dimension, errors, and the Frechet distance of samples."""
 
-    with one_line("train"):
+    def work() -> str:
         from fastdiff.training import load, load_model
         from fastdiff.training.distributed import world
         from fastdiff.training.exam import Exam
+        from fastdiff.training.loop import CHECKPOINT
         from fastdiff.training.rows import row
 
+        path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
         with world(resolve(device)) as (_, chosen):
-            model, config, step = load_model(checkpoint, chosen)
+            model, config, step = load_model(path, chosen)
             train, test = load(data or config.data, config.pad)
             if train.space != model.space:
                 raise ValueError(f"data: expected {model.space}, as trained, got {train.space}")
             found = row(model, config, Exam(train, test, chosen), samples) | {"steps": step}
         if as_json:
-            typer.echo(json.dumps(found))
-        else:
-            _show(found, checkpoint)
+            return json.dumps(found)
+        _show(found, path)
+        return ""
+
+    _report(work)
 
 
 def _show(found: dict, path: Path) -> None:
