@@ -105,6 +105,8 @@ void draw_from(py::handle state, py::handle out) {
   draw_from_state(view(state, "state"), view(out, "out"));
 }
 
+void skip_in(py::handle state, int64_t words) { skip_in_state(view(state, "state"), words); }
+
 py::list cpu_clones() {
   const Backend* clones[3];
   const int n = cpu::available(clones);
@@ -126,6 +128,8 @@ PYBIND11_MODULE(_C, m) {
            "Whether the memory of a bound tensor has moved since it was bound.");
   m.def("draw_from_state", &draw_from, py::arg("state"), py::arg("out"),
         "Fills out as torch.randn would from a generator in this state, which is moved on.");
+  m.def("skip_in_state", &skip_in, py::arg("state"), py::arg("words"),
+        "Moves the state of a generator on by that many words of 32 bits.");
   m.def("cpu_clones", &cpu_clones, "CPU clones that can run here, the fastest first.");
   m.def("cpu_clone", [] { return cpu::backend().name; }, "The CPU clone in use.");
   m.def("select_cpu_clone", &cpu::select, py::arg("name"));

@@ -174,7 +174,7 @@ struct Backend {
   int64_t (*pass_units)(const PassArgs&);
   void (*pass)(const PassArgs&, int64_t first, int64_t last);
   void (*categorical)(const CategoricalArgs&, int64_t first, int64_t last);
-  void (*mersenne_words)(Mersenne&, uint32_t* out, int64_t n);          // host only
+  void (*mersenne_words)(Mersenne&, uint32_t* out, int64_t n);  // host only; out null: passed over
   void (*mersenne_normals)(float* words, int64_t first, int64_t last);  // blocks of 16, in place
 };
 

@@ -27,6 +27,7 @@ void twist(uint32_t* s) {
   s[n - 1] = s[m - 1] ^ mixed(s[n - 1], s[0]);
 }
 
+/// The next n words; without `out` they are passed over.
 void mersenne_words(Mersenne& engine, uint32_t* out, int64_t n) {
   while (n > 0) {
     if (engine.left == 0) {
@@ -35,6 +36,8 @@ void mersenne_words(Mersenne& engine, uint32_t* out, int64_t n) {
     }
     const int count = n < engine.left ? static_cast<int>(n) : engine.left;
     const uint32_t* from = engine.state + engine.next;
+    engine.next += count, engine.left -= count, n -= count;
+    if (out == nullptr) continue;
 #pragma GCC ivdep
     for (int i = 0; i < count; ++i) {
       uint32_t y = from[i];
@@ -43,8 +46,7 @@ void mersenne_words(Mersenne& engine, uint32_t* out, int64_t n) {
       y ^= (y << 15) & 0xefc60000u;
       out[i] = y ^ (y >> 18);
     }
-    engine.next += count, engine.left -= count;
-    out += count, n -= count;
+    out += count;
   }
 }
 

@@ -1,12 +1,15 @@
-// What torch.randn draws on the CPU from a generator, from the bytes of its state.
+// What torch.randn draws on the CPU from a generator, from the bytes of its state: those of
+// torch.Generator.get_state(), which are moved on.
 #pragma once
 
 #include "torch/view.h"
 
 namespace fastdiff {
 
-/// Fills out, contiguous float32 of at least 16 numbers, with normals and moves the state on.
-/// state: the bytes of torch.Generator.get_state().
+/// Fills out, contiguous float32 of at least 16 numbers, with normals.
 void draw_from_state(const TensorView& state, const TensorView& out);
+
+/// Passes that many words over.
+void skip_in_state(const TensorView& state, int64_t words);
 
 }  // namespace fastdiff

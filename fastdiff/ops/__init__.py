@@ -6,6 +6,7 @@ Each is ``torch.ops.fastdiff.<name>`` with a schema, a fake implementation and a
 
 from .bound import bind as bind
 from .generator import randn_ as randn_
+from .generator import skip_like as skip_like
 from .library import native as native
 from .moments import moments as moments
 from .noise import normal as normal

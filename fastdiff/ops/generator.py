@@ -5,6 +5,7 @@ process and dtype, and left to torch where the probe fails.
 """
 
 import functools
+import sys
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from .arguments import require_tensors
 from .library import native
 
 LEAST = 512  # numbers for which taking the generator's state out and in pays
+BLOCK = 16  # normals that torch makes at once
 
 
 def randn_(out: Tensor, generator: torch.Generator | None = None, dtype=None) -> Tensor:
@@ -40,6 +42,56 @@ def randn_(out: Tensor, generator: torch.Generator | None = None, dtype=None) ->
         return _torch(out, generator, dtype)
     _draw(out, generator)
     return out if dtype is torch.float32 else out.copy_(out.to(dtype))
+
+
+def skip_like(x: Tensor, generator: torch.Generator | None = None) -> None:
+    """Move a generator on as ``torch.randn_like(x)`` does, where possible without its numbers.
+
+    Args:
+        x: floating.
+        generator: None for the default one of x's device. While other threads of Python could draw
+            from it, it is moved by one call of torch, which holds its lock.
+    """
+    if x.is_cpu and x.numel() >= LEAST and x.is_contiguous() and skips_alike(x.dtype):
+        words = _words(x.numel(), x.dtype)
+        if generator is not None:
+            return _skip(words, generator)
+        if len(sys._current_frames()) == 1:
+            return _skip(words, torch.default_generator)
+        if words % 2 == 0:
+            return _skip_by_integers(words)
+    torch.empty_like(x).normal_(generator=generator)
+
+
+def _words(n, dtype):
+    """How many words n normals cost: the last block of float32 is drawn twice if it is not whole,
+    in half precision it is filled up."""
+    rest = n % BLOCK
+    return n if rest == 0 else n + BLOCK if dtype is torch.float32 else n - rest + BLOCK
+
+
+def _skip(words, generator):
+    state = generator.get_state()
+    native.skip_in_state(state, words)
+    generator.set_state(state)
+
+
+def _skip_by_integers(words, generator=None):
+    """An even number of words: an integer of 64 bits costs two."""
+    torch.empty(words // 2, dtype=torch.int64).random_(generator=generator)
+
+
+@functools.cache
+def skips_alike(dtype: torch.dtype) -> bool:
+    """Whether both ways to skip leave a generator where this torch's normals leave it."""
+    if native is None or dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        return False
+    *ours, stock = (torch.Generator().manual_seed(20111115) for _ in range(3))
+    for n in (BLOCK * 624, 10006):
+        for skip, generator in zip((_skip, _skip_by_integers), ours, strict=True):
+            skip(_words(n, dtype), generator)
+        torch.randn(n, generator=stock, dtype=dtype)
+    return all(torch.equal(generator.get_state(), stock.get_state()) for generator in ours)
 
 
 def _torch(out, generator, dtype):

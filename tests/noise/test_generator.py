@@ -3,7 +3,7 @@
 import pytest
 import torch
 from helpers import CLONES, cpu_clone, native_only, same_bits, thread_count
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdiff import ops
@@ -75,6 +75,53 @@ def test_the_default_generator():
 
 
 @native_only
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("way", ["native", "integers"])
+@settings(max_examples=25)
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    before=st.integers(0, 2000),
+    sizes=st.lists(st.integers(16, 5000), min_size=1, max_size=2),
+)
+def test_skipping_leaves_the_generator_where_drawing_does(dtype, way, seed, before, sizes):
+    if not native.skips_alike(dtype):
+        pytest.skip(f"torch {torch.__version__} draws other words for {dtype} on this machine")
+    ours, stock = generators(seed)
+    for generator in (ours, stock):
+        torch.randint(10, (before,), generator=generator)
+    for size in sizes:
+        words = native._words(size, dtype)
+        if way == "native":
+            native._skip(words, ours)
+        elif words % 2 == 0:
+            native._skip_by_integers(words, ours)
+        else:
+            continue
+        torch.randn(size, generator=stock, dtype=dtype)
+        assert torch.equal(ours.get_state(), stock.get_state())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", [*FLOATS, torch.float64])
+@pytest.mark.parametrize("shape", [(3,), (1, 16, 7), (2, 3, 16, 16), (5, 401), (0, 4), (13, 77)])
+def test_skip_like(monkeypatch, threads, dtype, shape):
+    """The default generator and others, alone and beside another thread of Python."""
+    monkeypatch.setattr(native.sys, "_current_frames", lambda: dict.fromkeys(range(threads)))
+    plain = torch.empty(shape, dtype=dtype)
+    for x in (plain, plain.movedim(0, -1).contiguous().movedim(-1, 0)):  # and of other strides
+        states = []
+        for draw in (ops.skip_like, torch.randn_like):
+            torch.manual_seed(3)
+            draw(x), draw(x)
+            states.append(torch.get_rng_state())
+        assert torch.equal(*states)
+        ours, stock = generators()
+        ops.skip_like(x, ours)
+        torch.empty_like(x).normal_(generator=stock)
+        assert torch.equal(ours.get_state(), stock.get_state())
+
+
+@native_only
 def test_threads_do_not_matter():
     results = []
     for threads in (1, 2, 3):
@@ -102,6 +149,22 @@ def test_threads_do_not_matter():
 def test_bad_arguments(state, out, message):
     with pytest.raises(ValueError, match=message):
         ops.native.draw_from_state(state, out)
+
+
+@native_only
+@pytest.mark.parametrize(
+    "state,words,message",
+    [
+        (torch.zeros(5056), 16, "^state: expected uint8"),
+        (torch.zeros(5056, dtype=torch.uint8), 16, "^state: expected the place"),
+        (torch.Generator().get_state(), -1, "^words: expected 0 or more, got -1"),
+    ],
+)
+def test_bad_arguments_of_skipping(state, words, message):
+    before = state.clone()
+    with pytest.raises(ValueError, match=message):
+        ops.native.skip_in_state(state, words)
+    assert torch.equal(state, before)
 
 
 def untempered(y):
