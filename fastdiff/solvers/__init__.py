@@ -16,6 +16,7 @@ from .dpm_solver_singlestep import DPMSolverSinglestep as DPMSolverSinglestep
 from .dpmpp_2m import DPMpp2M as DPMpp2M
 from .dpmpp_2m_sde import DPMpp2MSDE as DPMpp2MSDE
 from .dpmpp_2s import DPMpp2S as DPMpp2S
+from .dpmpp_2s_rf import DPMpp2SRF as DPMpp2SRF
 from .dpmpp_3m import DPMpp3M as DPMpp3M
 from .dpmpp_3m_sde import DPMpp3MSDE as DPMpp3MSDE
 from .dpmpp_sde import DPMppSDE as DPMppSDE
@@ -33,6 +34,7 @@ from .inpaint import Inpaint as Inpaint
 from .ipndm import IPNDM as IPNDM
 from .kdpm2 import KDPM2 as KDPM2
 from .kdpm2_ancestral import KDPM2Ancestral as KDPM2Ancestral
+from .kdpm2_ancestral_rf import KDPM2AncestralRF as KDPM2AncestralRF
 from .lcm import LCM as LCM
 from .lms import LMS as LMS
 from .plms import PLMS as PLMS

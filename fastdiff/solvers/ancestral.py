@@ -12,15 +12,17 @@ class Ancestral(Solver):
     """Base class.
 
     Attributes:
-        eta: noise, 0 to 1.
+        eta: noise; 1 for that of the posterior. What more than 1 asks for is limited to the noise
+            of the next level.
         s_noise: factor of the fresh noise; other than 1 the samples keep an error for small steps.
     """
 
     eta: float = 1.0
     s_noise: float = 1.0
+    largest_eta = inf
 
     def __post_init__(self):
-        check_eta(self)
+        check_eta(self, high=self.largest_eta)
         check_range(self, "s_noise", inf)
 
     @property

@@ -7,7 +7,6 @@ from .base import Stage
 from .exponential import Exponential, Step
 from .kappa import first_order, kept
 from .linear import X0, H, M, S, X, Z
-from .options import check_eta
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class DPMFast(Exponential):
 
     Attributes:
         rest: the order of the last step, 1 or 2; with 0 the last two are of order 2 and 1.
-        eta: noise, 0 to 1.
+        eta: noise, 0 or more; see ``Ancestral``.
         s_noise: factor of the fresh noise.
     """
 
@@ -32,7 +31,6 @@ class DPMFast(Exponential):
 
     def __post_init__(self):
         super().__post_init__()
-        check_eta(self)
         self.check_choice("rest", 0, 1, 2)
 
     @property

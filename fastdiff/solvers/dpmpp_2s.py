@@ -1,5 +1,5 @@
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 
 from .base import Stage
 from .exponential import Exponential
@@ -17,22 +17,27 @@ class DPMpp2S(Exponential):
     ``dpmpp_2s_ancestral`` (eta = 1). Steps from or to pure noise and to clean data are Euler's.
 
     Attributes:
-        eta: noise, 0 to 1.
+        eta: noise, 0 or more; see ``Ancestral``.
         s_noise: factor of the fresh noise.
     """
 
     order = 2
+    largest_eta = inf
 
     def __post_init__(self):
         super().__post_init__()
-        check_eta(self)
+        check_eta(self, high=self.largest_eta)
+
+    def kappa(self, t, s):
+        """The fraction of the noise at s that is not fresh."""
+        return kept(self.eta, t, s)
 
     def steps(self, path):
         for _, t, s in path.steps():
-            kappa = kept(self.eta, t, s)
+            kappa = self.kappa(t, s)
             x = first_order(t, s, kappa)
             noise = self.s_noise * s.sigma * sqrt(1 - kappa**2) * Z
-            if self.step(t, s).endless:
+            if self.step(t, s).endless or kappa == 0:
                 yield Stage(x=x + noise, at=s)
                 continue
             middle = path.between(t, s.below(kappa), 1 / 2)

@@ -22,7 +22,7 @@ class DPMppSDE(Exponential):
     pure noise and to clean data are of first order.
 
     Attributes:
-        r: where the second evaluation is, 0 < r < 1.
+        r: where the second evaluation is, 0 < r <= 1.
         eta, s_noise: noise, 0 to 1, and the factor of what is fresh.
         independent: of each other are the draws, or, False, of one path, to the middle and to s.
     """
@@ -36,8 +36,8 @@ class DPMppSDE(Exponential):
         super().__post_init__()
         check_eta(self)
         check_range(self, "r")
-        if self.r in (0, 1):
-            raise ValueError(f"DPMppSDE: r must be in (0, 1), got {self.r!r}")
+        if self.r == 0:
+            raise ValueError(f"DPMppSDE: r must be in (0, 1], got {self.r!r}")
 
     def steps(self, path):
         for _, t, s in path.steps():
@@ -45,7 +45,7 @@ class DPMppSDE(Exponential):
             if self.step(t, s).endless:
                 yield Stage(x=x + noise * Z, at=s)
                 continue
-            middle = path.between(t, s, self.r)
+            middle = path.between(t, s, self.r) if self.r < 1 else s
             half, first = self._euler(t, middle)
             part = 1 / (2 * self.r)
             saved = x["x"] * X + (1 - part) * x["m"] * M

@@ -14,7 +14,7 @@ class EulerAncestral(Ancestral, FirstOrder):
     ``DDPM("fixed_small")``.
 
     Attributes:
-        eta: noise, 0 to 1.
+        eta: noise, 0 or more; see ``Ancestral``.
         s_noise: factor of the fresh noise.
     """
 

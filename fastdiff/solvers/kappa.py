@@ -65,10 +65,25 @@ class Eta(FirstOrder):
 
 
 def kept(eta: float, t: Point, s: Point) -> float:
-    """kappa of DDIM: eta scales the noise of the posterior q(x_s | x_t, x0)."""
+    """kappa of DDIM: eta scales the noise of the posterior q(x_s | x_t, x0). Where an eta above 1
+    asks for more than the whole noise of s, all of it is fresh."""
     if eta == 0:
         return 1.0
-    return decay(t, s) if eta == 1 else sqrt(kept_variance(eta, t, s))
+    return decay(t, s) if eta == 1 else sqrt(max(kept_variance(eta, t, s), 0.0))
+
+
+def kept_rf(eta: float, t: Point, s: Point) -> float:
+    """kappa of the ancestral samplers of rectified flows, in their noise level tau = sigma /
+    (alpha + sigma):
+
+    tau_down = tau_s (1 + eta (tau_s / tau_t - 1)),   rho = tau / (1 - tau) = sigma / alpha
+
+    and the fraction of the noise that is kept is rho_down / rho_s.
+    """
+    if s.is_clean or eta == 0:
+        return 1.0
+    below = eta * (s.tau_rest - t.tau_rest) / t.tau  # 1 - tau_down / tau_s
+    return (1 - below) * s.tau_rest / (s.tau_rest + below * s.tau)
 
 
 def kept_variance(eta: float, t: Point, s: Point):

@@ -16,7 +16,7 @@ class KDPM2Ancestral(Ancestral):
     since adding noise is exact. Steps from pure noise and to clean data are of first order.
 
     Attributes:
-        eta: noise, 0 to 1.
+        eta: noise, 0 or more; see ``Ancestral``.
         s_noise: factor of the fresh noise.
     """
 
@@ -26,7 +26,7 @@ class KDPM2Ancestral(Ancestral):
         for _, t, s in path.steps():
             kappa = kept(self.eta, t, s)
             noise = self.s_noise * s.sigma * sqrt(1 - kappa**2) * Z
-            if s.is_clean or t.is_pure_noise or s.is_pure_noise:
+            if s.is_clean or t.is_pure_noise or s.is_pure_noise or kappa == 0:
                 yield Stage(x=first_order(t, s, kappa) + noise, at=s)
                 continue
             half, x = midpoint(path, t, s, kappa)

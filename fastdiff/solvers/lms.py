@@ -1,9 +1,11 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from ..row import HISTORY
 from .adams import integral
 from .base import Solver, Stage
 from .kappa import first_order
 from .linear import X0, H, M, X
+from .options import check_flag
 
 
 def along(t, s, slope, base=X):
@@ -23,17 +25,21 @@ class LMS(Solver):
 
     x_s / alpha_s = x / alpha_t + sum_j eps_j int l_j(rho) drho,   l_j the Lagrange polynomials
 
-    with the exact integrals, for any spacing. Also the step to clean data extrapolates.
+    with the exact integrals, for any spacing.
 
     Attributes:
-        order: how many outputs are used, 1 to 4; the first steps have as many as there are.
+        order: how many outputs are used, 1 to 5; the first steps have as many as there are.
+        final_denoise: the step to clean data is the model's x0, as in the last step of Karras et
+            al. 2022, algorithm 1; False: it extrapolates, too.
     """
 
     order: int = 4
+    final_denoise: bool = field(default=False, kw_only=True)
     quantity = "eps"
 
     def __post_init__(self):
-        self.check_choice("order", 1, 2, 3, 4)
+        self.check_choice("order", *range(1, HISTORY + 2))
+        check_flag(self, "final_denoise")
 
     @property
     def convergence(self):
@@ -46,7 +52,7 @@ class LMS(Solver):
 
     def steps(self, path):
         for i, t, s in path.steps():
-            if t.is_pure_noise or s.is_pure_noise:
+            if t.is_pure_noise or s.is_pure_noise or (s.is_clean and self.final_denoise):
                 x = first_order(t, s).substitute("m", X0)
             else:
                 order = min(self.order, path.known(i))

@@ -15,6 +15,13 @@ def check_choice(solver, name: str, *allowed) -> None:
     object.__setattr__(solver, name, value)
 
 
+def check_flag(solver, name: str) -> None:
+    """Raise unless the option is True or False."""
+    value = getattr(solver, name)
+    if not isinstance(value, bool):
+        raise ValueError(f"{type(solver).__name__}: {name} must be True or False, got {value!r}")
+
+
 def check_count(solver, name: str) -> None:
     """Raise unless the option is a positive integer."""
     value = _whole(getattr(solver, name))

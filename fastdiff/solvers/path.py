@@ -23,6 +23,17 @@ class Point:
         """sigma / alpha, the noise level of x / alpha (alpha > 0)."""
         return self.sigma / self.alpha
 
+    @property
+    def tau(self) -> float:
+        """sigma / (alpha + sigma), the noise level of x / (alpha + sigma): that of a rectified
+        flow, 1 in pure noise."""
+        return self.sigma / (self.alpha + self.sigma)
+
+    @property
+    def tau_rest(self) -> float:
+        """1 - tau, without the rounding of the difference."""
+        return self.alpha / (self.alpha + self.sigma)
+
     def below(self, kappa: float) -> "Point":
         """The level with the same data and the fraction ``kappa`` > 0 of the noise."""
         return Point(self.t, self.alpha, kappa * self.sigma, self.lam - log(kappa))

@@ -1,9 +1,10 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .base import Solver, Stage
 from .kappa import first_order
 from .linear import X0, H, M, S, X
 from .lms import along, bashforth
+from .options import check_flag
 
 
 @dataclass(frozen=True)
@@ -16,15 +17,18 @@ class PLMS(Solver):
                            prediction, two evaluations, then orders 2 and 3 (Stable Diffusion)
         warm_up = "prk"    three Runge-Kutta steps of four evaluations each (the paper's F-PNDM)
 
-    Steps from or to pure noise are Euler's, and the warm-up comes after.
+    Steps from or to pure noise are Euler's, and the warm-up comes after. ``final_denoise`` is that
+    of ``LMS``.
     """
 
     warm_up: str = "euler"
+    final_denoise: bool = field(default=False, kw_only=True)
     quantity = "eps"
     order = 4
 
     def __post_init__(self):
         self.check_choice("warm_up", "euler", "prk")
+        check_flag(self, "final_denoise")
 
     @property
     def convergence(self):
@@ -33,7 +37,7 @@ class PLMS(Solver):
     def steps(self, path):
         for i, t, s in path.steps():
             known = path.known(i)
-            if t.is_pure_noise or s.is_pure_noise:
+            if t.is_pure_noise or s.is_pure_noise or (s.is_clean and self.final_denoise):
                 yield Stage(x=first_order(t, s).substitute("m", X0), at=s)
             elif self.warm_up == "prk" and known <= 3 and not s.is_clean:
                 yield from _runge_kutta(t, path.at((t.t + s.t) / 2), s)
