@@ -26,6 +26,13 @@ every_case = pytest.mark.parametrize(
     ("name", "options"), [(n, o) for n, many in CASES for o in many], ids=str
 )
 every_name = pytest.mark.parametrize("name", [name for name, _ in CASES])
+SAMPLERS = [*(name for name, _ in CASES), "dpm_fast", "dpm_adaptive"]
+every_sampler = pytest.mark.parametrize("name", SAMPLERS)
+
+
+def arguments(kd, name, steps=5):
+    """What a sampler is given after x."""
+    return {"dpm_fast": (0.1, 10.0, 7), "dpm_adaptive": (0.1, 10.0)}.get(name) or (grid(kd, steps),)
 
 
 def denoiser(y, sigma, shift=0.0):

@@ -100,7 +100,7 @@ X = torch.zeros(2, 3)
             lambda: ours.sample_euler_ancestral(denoiser, X, SIGMAS[[1, 0]]),
             "sigmas: expected to decrease for EulerAncestral",
         ),
-        (ValueError, lambda: ours.sample_lms(denoiser, X, SIGMAS, order=5), "order must be 1, 2"),
+        (ValueError, lambda: ours.sample_lms(denoiser, X, SIGMAS, order=0), "order must be 1, 2"),
         (
             ValueError,
             lambda: ours.sample_dpmpp_2m_sde(denoiser, X, SIGMAS, solver_type="euler"),
@@ -108,7 +108,7 @@ X = torch.zeros(2, 3)
         ),
         (
             ValueError,
-            lambda: ours.sample_euler_ancestral(denoiser, X, SIGMAS, eta=2.0),
+            lambda: ours.sample_dpmpp_sde(denoiser, X, SIGMAS, eta=2.0),
             r"eta must be a number in \[0, 1\], got 2.0",
         ),
         (

@@ -34,6 +34,7 @@ ALLOWED = {
     "guidance.mix._rescaled": "of outputs on the host",
     "k_diffusion.adaptive.WholeBatch._report": "for a callback, if there is one",
     "k_diffusion.adaptive.WholeBatch.noise": "adaptive: every step asks whether it is accepted",
+    "k_diffusion.flow.below_one": "of a number that the model tells",
     "k_diffusion.noise.BrownianTreeNoiseSampler.__call__": "paths are asked for numbers",
     "k_diffusion.noise.BrownianTreeNoiseSampler.__init__": "once",
     "k_diffusion.noise.brownian": "of a number drawn on the host",

@@ -14,13 +14,20 @@ Known differences, other than rounding:
 
 * ``sigmas`` must be strictly monotone, zero at most at the end; increasing ones (from data to
   noise) are for samplers without noise.
-* ``eta`` of the ancestral samplers and ``r`` of ``dpmpp_sde`` are limited to [0, 1] and (0, 1),
-  ``order`` of ``lms`` to 1 .. 4. ``dpm_adaptive`` only goes from sigma_max down to sigma_min.
+* ``eta`` and ``r`` of ``dpmpp_sde`` are limited to [0, 1] and (0, 1], ``order`` of ``lms`` to 5, or
+  to the number of steps. ``dpm_adaptive`` only goes from sigma_max down to sigma_min, and not
+  without any element.
+* Where ``eta`` is so large that ``dpm_2_ancestral`` keeps no noise, the fresh noise is added, which
+  k-diffusion leaves out there.
+* ``extra_args["seed"]``, which the model gets, too, seeds the default noise as ComfyUI does.
+* ``flow=True``, or a model whose object tells it, is for rectified flows. From sigma = 1 a step of
+  ``dpmpp_2s_ancestral`` has one evaluation; ComfyUI's has a second at 0.9999.
 * The multistep SDE samplers also take a single step to sigma = 0.
 * Half-precision samples are kept in float32 between the calls of the model, which gets them in the
   dtype of x; so are the samples that are returned. k-diffusion's become float32 on the way.
 * A model that returns float64 for others than float64 samples has its outputs rounded to float32.
-* ``x`` in what a callback is given is a copy.
+* ``x`` in what a callback is given is a copy: written to it is followed, but the tensor that the
+  sampler was called with stays as it is.
 * ``DPMSolver``, ``PIDStepSizeController``, ``BatchedBrownianTree`` and ``linear_multistep_coeff``,
   of which its samplers are made, are not here.
 * Without torchsde the default noise of the SDE samplers is that of ``noise.PathNoise``: of the same

@@ -4,6 +4,8 @@ import torch
 
 from ...sampling.dpm_adaptive import DPMAdaptive, Run
 from ...schedules import EDM
+from .callback import followed
+from .flow import check_without, is_flow
 from .noise import independent
 from .run import Call, progress
 from .samplers import check_ends
@@ -33,16 +35,19 @@ class WholeBatch(Run):
         self.info["steps"] += 1
         self.info["nfe"] += self.solver.order
         if self.call.callback is not None:
-            self.call.callback(self._report())
+            self._report()
 
     def _report(self):
-        t, x = self.lam[0].to(torch.get_default_dtype()), self.y[0].to(self.call.x.dtype)
-        sigma = torch.exp(-t)
-        return {
+        t, x = self.lam[0].to(torch.get_default_dtype()), self.y[0].to(self.call.x.dtype).clone()
+        sigma, before = torch.exp(-t), x.clone()
+        self.call.callback({
             "sigma": sigma, "sigma_hat": sigma, "x": x, "i": self.info["steps"] - 1, "t": t,
             "t_up": t, "denoised": self.denoised, "error": self.error[0].to(x),
             "h": float(self.h[0]), **self.info,
-        }  # fmt: skip
+        })  # fmt: skip
+        self.y = followed(x, before, self.y[0])[None]
+        if not self.info["n_accept"]:  # the first error is measured where the sample stands
+            self.low = self.y
 
     def _propose(self, error, active):
         self.error = error
@@ -63,7 +68,7 @@ class WholeBatch(Run):
 def sample_dpm_adaptive(
     model, x, sigma_min, sigma_max, extra_args=None, callback=None, disable=None, order=3,
     rtol=0.05, atol=0.0078, h_init=0.05, pcoeff=0.0, icoeff=1.0, dcoeff=0.0, accept_safety=0.81,
-    eta=0.0, s_noise=1.0, noise_sampler=None, return_info=False,
+    eta=0.0, s_noise=1.0, noise_sampler=None, return_info=False, *, flow=None,
 ):  # fmt: skip
     """DPM-Solver-12 and -23 with adaptive steps. Lu et al. 2022, appendix C.
     ``fastdiff.sampling.DPMAdaptive``, which has a step size for each sample, on the whole batch.
@@ -74,7 +79,11 @@ def sample_dpm_adaptive(
     if ends[0] > ends[1]:
         raise ValueError(f"sigma_min: expected less than sigma_max = {ends[1]:g}, got {ends[0]:g}")
     solver = DPMAdaptive(order, rtol, atol, abs(h_init), pcoeff, icoeff, dcoeff, accept_safety, eta)
-    sampler = independent(x) if noise_sampler is None else noise_sampler
+    if is_flow(model, flow):
+        check_without("eta", "dpm_adaptive", eta)
+    if not x.numel():
+        raise ValueError(f"x: expected numbers whose error sets the steps, got {list(x.shape)}")
+    sampler = independent(x, call.seed) if noise_sampler is None else noise_sampler
     with progress(None, disable) as bar:
         run = WholeBatch(solver, call, ends, sampler, s_noise, bar)
         samples = solver.walk(run).x[0].to(x.dtype)

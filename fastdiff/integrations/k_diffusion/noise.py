@@ -3,41 +3,88 @@
 import importlib
 import importlib.util
 import math
+import operator
 
 import torch
 from torch import Tensor
 
-from ... import noise
+from ... import noise, ops
 from ...sampling.brownian import path_at
 
 DEPTH = 32  # sigmas are told apart to 2^-32 of the largest
 
 
-def independent(x: Tensor):
-    """Draws of torch's default generator, in the dtype of x."""
-    return lambda sigma, sigma_next: torch.randn_like(x)
+def independent(x: Tensor, seed: int | None = None):
+    """Independent draws, in the dtype of x, of torch's default generator, or of one of its own.
+
+    On the CPU that one has the seed + 1, as interfaces on top of k-diffusion have it: they draw x
+    itself there from the seed.
+    """
+    return Independent(x, None if seed is None else _whole(seed))
 
 
-def brownian(x: Tensor, sigma_min: float, sigma_max: float):
-    """Increments of a Brownian motion in sigma, over sqrt(sigma - sigma_next). Its seed is the next
-    number of torch's default generator; its path is torchsde's if that is installed."""
-    seed = int(torch.randint(2**63 - 1, ()))
+class Independent:
+    def __init__(self, x: Tensor, seed: int | None):
+        self.x, self.generator = x, None
+        if seed is not None:
+            self.generator = torch.Generator(x.device).manual_seed((seed + x.is_cpu) % 2**64)
+
+    def __call__(self, sigma, sigma_next) -> Tensor:
+        if self.generator is None:
+            return torch.randn_like(self.x)
+        wide = torch.promote_types(self.x.dtype, torch.float32)
+        out = torch.empty(self.x.shape, dtype=wide, device=self.x.device)
+        return ops.randn_(out, self.generator, self.x.dtype)
+
+    def skip(self) -> None:
+        """Leave the generator where a draw would leave it."""
+        if self.generator is None:
+            ops.skip_like(self.x)
+        else:
+            self(0, 0)
+
+
+def brownian(x: Tensor, sigma_min: float, sigma_max: float, seed=None):
+    """Increments of a Brownian motion in sigma, over sqrt(sigma - sigma_next); its path is
+    torchsde's if that is installed.
+
+    Args:
+        seed: of the path, which is on the CPU, as interfaces on top of k-diffusion have it; a list
+            has one for each sample. None: the next number of torch's default generator, and the
+            path is on the device of x.
+    """
+    if isinstance(seed, (list, tuple)):
+        seeds = [_whole(s) for s in seed]
+        return BrownianTreeNoiseSampler(x, sigma_min, sigma_max, seeds)
+    device = x.device if seed is None else "cpu"
+    seed = int(torch.randint(2**63 - 1, ())) if seed is None else _whole(seed)
     if importlib.util.find_spec("torchsde"):
-        return TreeNoise(x, sigma_min, sigma_max, seed)
+        return TreeNoise(x, sigma_min, sigma_max, seed, device)
     return PathNoise(x, sigma_max, seed)
+
+
+def _whole(seed) -> int:
+    try:
+        return operator.index(seed)
+    except TypeError:
+        got = type(seed).__name__
+        raise TypeError(f'extra_args["seed"]: expected an integer, got {got}') from None
 
 
 class TreeNoise:
     """The increments of a ``torchsde.BrownianTree``: the numbers of k-diffusion."""
 
-    def __init__(self, x: Tensor, sigma_min: float, sigma_max: float, seed: int):
+    def __init__(self, x: Tensor, sigma_min: float, sigma_max: float, seed: int, device=None):
         self.x, self.ends, self.seed, self.tree = x, (sigma_min, sigma_max), seed, None
+        self.device = x.device if device is None else device
 
     def __call__(self, sigma: float, sigma_next: float) -> Tensor:
         if self.tree is None:  # there is none of one sigma, from which no noise is asked for
             tree, (low, high) = importlib.import_module("torchsde").BrownianTree, self.ends
-            self.tree = tree(low, torch.zeros_like(self.x), high, entropy=self.seed)
-        return -self.tree(sigma_next, sigma) / math.sqrt(sigma - sigma_next)
+            start = torch.zeros_like(self.x, device=self.device)
+            self.tree = tree(low, start, high, entropy=self.seed)
+        moved = self.tree(sigma_next, sigma).to(self.x.device)
+        return -moved / math.sqrt(sigma - sigma_next)
 
 
 class BrownianTreeNoiseSampler:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from ... import SamplerState, StepTable, grids
-from ...schedules import EDM
+from ...row import COLUMN
+from ...schedules import EDM, RectifiedFlow
+from .callback import report
 
 
 class Call(NamedTuple):
@@ -30,6 +32,12 @@ class Call(NamedTuple):
             x = self.x
             got = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise TypeError(f"x: expected a floating-point tensor [batch, ...], got {got}")
+
+    @property
+    def seed(self):
+        """By which interfaces on top of k-diffusion seed their default noise; the model gets it,
+        too."""
+        return (self.extra_args or {}).get("seed")
 
     def evaluate(self, x: Tensor, sigma: Tensor) -> Tensor:
         return self.model(x, sigma, **(self.extra_args or {}))
@@ -67,7 +75,10 @@ class Feed:
         return self.z
 
 
-def run(call: Call, sigmas, solver, noise: Noise | None = None, levels=None) -> Tensor:
+def run(
+    call: Call, sigmas, solver, noise: Noise | None = None, levels=None, *,
+    slope_first: bool = False, flow: bool = False,
+) -> Tensor:  # fmt: skip
     """Take the steps of a solver.
 
     Args:
@@ -76,6 +87,8 @@ def run(call: Call, sigmas, solver, noise: Noise | None = None, levels=None) -> 
         solver: with all its options.
         noise: None where nothing is drawn.
         levels: ``sigmas`` on the host.
+        slope_first: see ``callback.report``.
+        flow: the levels are those of a rectified flow.
 
     Returns:
         [B, ...] the samples, in the dtype of x.
@@ -84,16 +97,20 @@ def run(call: Call, sigmas, solver, noise: Noise | None = None, levels=None) -> 
     x, levels = call.x, host_levels(sigmas) if levels is None else levels
     if len(levels) < 2:
         return x
-    table = table_of(solver, levels.tobytes())
+    table = table_of(solver, levels.tobytes(), flow)
     asked = noise.rows(table) if noise else np.zeros(table.nfe + 1, dtype=bool)
     step_of = np.searchsorted(table.first_stages, np.arange(table.nfe + 1), side="right") - 1
     like_x, like_sigmas = ({"dtype": t.dtype, "device": t.device} for t in (x, sigmas))
     told = torch.tensor(table.model_t, **like_x)[:, None].repeat(1, len(x))
     hats, reached = (torch.tensor(v, **like_sigmas) for v in (table.model_t, table.sigma[1:]))
     feed = Feed()
+    used = table.rows[:-1, [COLUMN["c_z"], COLUMN["d_z"]]].any(axis=1)
+    skip = getattr(noise and noise.sampler, "skip", None)
 
     def draw(k):
         i = max(int(step_of[k]), 0)
+        if skip is not None and not used[k]:
+            return skip()
         if noise.given:
             feed.z = noise.sampler(sigmas[i], reached[k])
         else:
@@ -107,13 +124,13 @@ def run(call: Call, sigmas, solver, noise: Noise | None = None, levels=None) -> 
             i, point = int(step_of[k]), state.model_input.clone()  # who keeps it may do so
             denoised = call.evaluate(point, told[k - 1])
             if call.callback is not None and step_of[k - 1] < i:
-                call.callback(
-                    {"x": point, "i": i, "sigma": sigmas[i], "sigma_hat": hats[k - 1],
-                     "denoised": denoised}
-                )  # fmt: skip
+                info = {"x": point, "i": i, "sigma": sigmas[i], "sigma_hat": hats[k - 1],
+                        "denoised": denoised}  # fmt: skip
+                denoised = report(call.callback, info, state, slope_first)
             if asked[k]:
                 draw(k)
-            state.step(_narrowed(denoised, x))
+            if x.numel():  # the state of no samples is done from the start
+                state.step(_narrowed(denoised, x))
             if k == table.nfe or step_of[k + 1] > i:
                 bar.update()
     return state.x.to(x.dtype)
@@ -147,12 +164,13 @@ def host_levels(sigmas) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=64)
-def table_of(solver, levels: bytes) -> StepTable:
+def table_of(solver, levels: bytes, flow: bool = False) -> StepTable:
     """The table of a solver on these levels. Of some samplers the last ones are kept."""
     sigmas = np.frombuffer(levels)
     if sigmas[0] < sigmas[-1] and solver.stochastic:
         raise ValueError(f"sigmas: expected to decrease for {solver!r}, got {sigmas[0]:g} first")
-    schedule = EDM(float(sigmas[sigmas > 0].min()), 2 * float(sigmas.max()))  # room for churn
+    edm = EDM(float(sigmas[sigmas > 0].min()), 2 * float(sigmas.max()))  # room for churn
+    schedule = RectifiedFlow() if flow else edm
     rising = sigmas[0] < sigmas[-1]
     grid = grids.Reversed(grids.Explicit(sigmas[::-1])) if rising else grids.Explicit(sigmas)
     return solver.lower(schedule, len(sigmas) - 1, prediction="x0", grid=grid)
