@@ -147,9 +147,10 @@ TARGETS = [
 def make(run: Run, folder: Path, exam: Exam) -> tuple[Member, dict]:
     """Train (or take up a finished run of the folder) and measure."""
     start = time.perf_counter()
-    train(run.config, exam.train, exam.test, folder / run.name, resume=True)
+    begun = (folder / run.name / CHECKPOINT).exists()
+    train(run.config, exam.train, exam.test, folder / run.name, resume=begun)
     trained = time.perf_counter() - start
-    model, config, _ = load_model(folder / run.name / CHECKPOINT)
+    model, config, _ = load_model(folder / run.name)
     numbers = row(model, config, exam)
     return model, numbers | {"steps": config.steps, "seconds": trained, "command": run.command}
 

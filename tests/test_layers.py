@@ -12,7 +12,7 @@ PACKAGE = ROOT / "fastdiff"
 
 # A module may import those of its own entry and of the lines above.
 LAYERS = [
-    {"row", "kernels"},
+    {"row", "kernels", "files"},
     {"schedules"},
     {"parameterization", "grids", "processes", "ops"},
     {"solvers"},
@@ -32,6 +32,7 @@ APART = {"ops": {"schedules"}, "solvers": {"ops"}, "models": {"sampling", "likel
 # What may be imported from outside; the rest may import anything.
 OUTSIDE = {
     "row": set(),
+    "files": set(),
     "schedules": {"numpy"},
     "grids": {"numpy"},
     "parameterization": {"numpy"},

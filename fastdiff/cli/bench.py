@@ -10,9 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .. import SamplerState, guidance, noise
+from .. import SamplerState, files, guidance, noise
 from ..build import build_info
 from .device import clock, resolve
+from .errors import one_line
 from .plain import PlainLoop
 from .tables import lower
 
@@ -30,18 +31,14 @@ def bench(
 ) -> None:
     """Time a step outside of the model: guidance, update, noise and next input, without and with
     fastdiff, in turns. The model's output is one and the same random tensor."""
-    try:
+    with one_line():
         where, sizes = resolve(device), _parse_shape(shape)
         records = [
             _measure(name.strip(), sizes, steps, scale, rounds, where) for name in solver.split(",")
         ]
         if json_ is not None:
-            json_.write_text(
-                json.dumps({"machine": build_info(), "records": records}, indent=1) + "\n"
-            )
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
+            text = json.dumps({"machine": build_info(), "records": records}, indent=1) + "\n"
+            files.write(json_, text.encode())
     _report(records, shape, where)
 
 

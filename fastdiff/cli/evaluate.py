@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .device import resolve
-from .train import _report
+from .errors import one_line
 
 
 def evaluate(
@@ -22,26 +22,22 @@ def evaluate(
     """Print what a checkpoint's averaged weights achieve on the test images: bounds and likelihoods
     in bits per dimension, errors, and the Frechet distance of samples."""
 
-    def work() -> str:
+    with one_line("train"):
         from fastdiff.training import load, load_model
         from fastdiff.training.distributed import world
         from fastdiff.training.exam import Exam
-        from fastdiff.training.loop import CHECKPOINT
         from fastdiff.training.rows import row
 
-        path = checkpoint / CHECKPOINT if checkpoint.is_dir() else checkpoint
         with world(resolve(device)) as (_, chosen):
-            model, config, step = load_model(path, chosen)
+            model, config, step = load_model(checkpoint, chosen)
             train, test = load(data or config.data, config.pad)
             if train.space != model.space:
                 raise ValueError(f"data: expected {model.space}, as trained, got {train.space}")
             found = row(model, config, Exam(train, test, chosen), samples) | {"steps": step}
         if as_json:
-            return json.dumps(found)
-        _show(found, path)
-        return ""
-
-    _report(work)
+            typer.echo(json.dumps(found))
+        else:
+            _show(found, checkpoint)
 
 
 def _show(found: dict, path: Path) -> None:

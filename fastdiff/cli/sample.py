@@ -1,5 +1,7 @@
-"""``fastdiff sample``: draw digits and say where the time went."""
+"""``fastdiff sample``: draw images and say where the time went."""
 
+import time
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -9,35 +11,55 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from .. import SamplerState, guidance, models, noise
+from .. import SamplerState, files, guidance, models, noise
 from .device import clock, resolve
+from .errors import one_line
 from .plain import PlainLoop
 from .tables import lower
+from .tables import solver as solver_of
 
 SUFFIXES = (".png", ".npz", ".safetensors")
-NULL_CLASS = 10
+SOLVER, STEPS, SCALE = "DPMpp2M", 20, 2.0
 
 
 def sample(
     out: Annotated[Path, typer.Argument(help="What to write: .png, .npz or .safetensors")],
-    solver: Annotated[str, typer.Option(help="One of `fastdiff info`'s solvers")] = "DPMpp2M",
-    steps: Annotated[int, typer.Option(min=1, help="Number of steps")] = 20,
-    scale: Annotated[float, typer.Option(help="Guidance scale; 1: conditional")] = 2.0,
-    classes: Annotated[str, typer.Option(help="Digits, such as 7 or 0-9 or 1,3,5")] = "0-9",
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Run's folder, checkpoint or model file; default: the packaged digits"),
+    ] = None,
+    solver: Annotated[
+        str | None, typer.Option(help=f"One of `fastdiff info`'s solvers; default: {SOLVER}")
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, help=f"Number of steps (NCSN: at each level); default: {STEPS}"),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help=f"Guidance scale; 1: conditional; default: {SCALE}")
+    ] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Labels, such as 7 or 0-9 or 1,3,5; default: all")
+    ] = None,
     n: Annotated[int, typer.Option("-n", "--n", min=1, help="Number of samples")] = 80,
     seed: Annotated[int, typer.Option(help="Sample b has seed SEED + b")] = 0,
     device: Annotated[str, typer.Option(help="Where to draw: auto, cpu, cuda, ...")] = "cpu",
-    model: Annotated[Path | None, typer.Option(help="Weights; default: the packaged ones")] = None,
-    compare: Annotated[bool, typer.Option(help="Run the plain PyTorch loop too")] = True,
+    compare: Annotated[
+        bool, typer.Option(help="Run the plain PyTorch loop too (packaged digits, model files)")
+    ] = True,
 ) -> None:
-    """Draw digits with the packaged class-conditional model (or MODEL) and write them to OUT."""
-    try:
+    """Draw from MODEL and write to OUT: from what `fastdiff train` made of any member of the family
+    by the sampler of the member (its own defaults hold), or from a class-conditional UNet."""
+    with one_line():
         _check_out(out)
         where = resolve(device)
         network = models.digits(where) if model is None else models.load(model, where)[0]
-        labels = torch.tensor(_cycle(_parse_classes(classes), n), device=where)
-        table = lower(solver, steps)
-        config = network.config
+        if isinstance(network, models.Member):
+            _sample_member(out, network, solver, steps, scale, classes, n, seed)
+            return
+        scale, config = SCALE if scale is None else scale, network.config
+        labels = _labels(classes, config.classes, n).to(where)
+        table = lower(solver or SOLVER, steps or STEPS)
         shape = (config.channels, config.image_size, config.image_size)
         x = noise.draw(noise.keys(seed, n, device=where), shape)
         cfg = None if scale == 1 else guidance.CFG(scale)
@@ -51,17 +73,40 @@ def sample(
             times["plain PyTorch"] = _run(network, plain, labels, scale, progress=True)
             if not table.stochastic:
                 difference = (plain.x - fused.x).abs().max().item()
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from error
     _report(out, table, n, times, difference)
+
+
+def _sample_member(out, member, solver, steps, scale, classes, n, seed) -> None:
+    """Write what a member of the family draws with those options that are given."""
+    from ..training.draw import draw, takes_labels
+
+    options = {
+        "solver": None if solver is None else solver_of(solver),
+        "repeats" if isinstance(member, models.NCSN) else "steps": steps,
+        "scale": scale,
+    }
+    labels = None
+    if takes_labels(member):
+        labels = _labels(classes, member.space.classes, n).to(next(member.parameters()).device)
+        if scale is None and member.label_dropout:
+            options["scale"] = SCALE
+    elif classes is not None:
+        kind = type(member).__name__
+        raise ValueError(f"classes: expected none for a {kind} trained without, got {classes!r}")
+    start = time.perf_counter()
+    chosen = {name: value for name, value in options.items() if value is not None}
+    images = draw(member, n, seed, labels, **chosen)
+    _save(out, images, labels)
+    took = time.perf_counter() - start
+    typer.echo(f"{out}: {n} samples of a {type(member).__name__} in {took:.2f} s")
 
 
 def _run(network, state, labels, scale, progress) -> tuple[float, float]:
     """Advance a state to its end; seconds inside and outside of the model."""
     from tqdm.auto import tqdm
 
-    y = labels if scale == 1 else torch.cat([torch.full_like(labels, NULL_CLASS), labels])
+    null = torch.full_like(labels, network.config.classes)
+    y = labels if scale == 1 else torch.cat([null, labels])
     now = clock(labels.device)
     inside = 0.0
     with torch.no_grad():
@@ -102,45 +147,55 @@ def _check_out(out: Path) -> None:
         raise ValueError(f"out: expected an existing folder, got {str(out.parent)!r}")
 
 
-def _parse_classes(text: str) -> list[int]:
+def _labels(text: str | None, count: int, n: int) -> torch.Tensor:
+    """[n] labels below ``count``: those that the text names, over and over."""
+    chosen = range(count) if text is None else _parse_classes(text, count)
+    return torch.tensor(chosen).repeat(-(-n // len(chosen)))[:n]
+
+
+def _parse_classes(text: str, count: int) -> list[int]:
     chosen = []
     for part in text.split(","):
         low, _, high = part.strip().partition("-")
-        if not low.isdecimal() or (high and not high.isdecimal()):
-            raise ValueError(f"classes: expected digits such as 7, 0-9 or 1,3,5, got {text!r}")
-        chosen += range(int(low), int(high or low) + 1)
-    if not chosen or max(chosen) > 9:
-        raise ValueError(f"classes: expected digits from 0 to 9, got {text!r}")
+        high = high or low
+        if not low.isdecimal() or not high.isdecimal() or int(high) < int(low):
+            raise ValueError(f"classes: expected labels such as 7, 0-9 or 1,3,5, got {text!r}")
+        if int(high) >= count:
+            raise ValueError(f"classes: expected labels from 0 to {count - 1}, got {text!r}")
+        chosen += range(int(low), int(high) + 1)
     return chosen
 
 
-def _cycle(values: list[int], n: int) -> list[int]:
-    return [values[i % len(values)] for i in range(n)]
-
-
-def _save(out: Path, x: torch.Tensor, labels: torch.Tensor) -> None:
-    """The samples [n, 1, H, W] in [-1, 1]: as a picture, or as float32 with their labels."""
-    images = x.float().cpu().contiguous()
+def _save(out: Path, x: torch.Tensor, labels: torch.Tensor | None) -> None:
+    """The samples [n, C, H, W] in [-1, 1]: as a picture, or as float32 with their labels."""
+    arrays = {"images": x.float().cpu().contiguous()}
+    if labels is not None:
+        arrays["labels"] = labels.cpu()
+    buffer = BytesIO()
     if out.suffix == ".npz":
-        np.savez_compressed(out, images=images.numpy(), labels=labels.cpu().numpy())
+        np.savez_compressed(buffer, **{name: array.numpy() for name, array in arrays.items()})
     elif out.suffix == ".safetensors":
-        from safetensors.torch import save_file
+        import safetensors.torch
 
-        save_file({"images": images, "labels": labels.cpu()}, out)
+        buffer.write(safetensors.torch.save(arrays))
     else:
-        _contact_sheet(images).save(out)
+        _contact_sheet(arrays["images"]).save(buffer, "png")
+    files.write(out, buffer.getvalue())
 
 
 def _contact_sheet(images: torch.Tensor, columns: int = 10, zoom: int = 2):
-    """A PIL image of the samples, row by row."""
+    """A PIL image of the samples, row by row: in colour if they have three channels, else of the
+    first one."""
     from PIL import Image
 
-    pixels = ((images[:, 0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-    count, height, width = pixels.shape
+    channels = 3 if images.shape[1] == 3 else 1
+    pixels = ((images[:, :channels].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    count, _, height, width = pixels.shape
     columns = min(columns, count)
     rows = -(-count // columns)
-    sheet = torch.zeros(rows * columns, height, width, dtype=torch.uint8)
+    sheet = torch.zeros(rows * columns, channels, height, width, dtype=torch.uint8)
     sheet[:count] = pixels
-    sheet = sheet.reshape(rows, columns, height, width).transpose(1, 2)
-    picture = Image.fromarray(sheet.reshape(rows * height, columns * width).numpy())
+    sheet = sheet.reshape(rows, columns, channels, height, width).permute(0, 3, 1, 4, 2)
+    sheet = sheet.reshape(rows * height, columns * width, channels)
+    picture = Image.fromarray(sheet.squeeze(-1).numpy())
     return picture.resize((columns * width * zoom, rows * height * zoom), Image.Resampling.NEAREST)

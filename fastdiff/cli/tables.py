@@ -19,6 +19,12 @@ def lower(name: str, steps: int):
     return table
 
 
+def solver(name: str):
+    """The solver called ``name``, one that :func:`lower` takes."""
+    lower(name, 2)
+    return _find(name)
+
+
 def _find(name: str):
     known = {n.lower(): n for n in solvers.names()}
     if name.lower() not in known:

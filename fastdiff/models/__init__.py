@@ -1,5 +1,6 @@
 """Networks and the family of models: a UNet, and VAE to score SDE, each defined in one file."""
 
+from .catalogue import FAMILY, find
 from .classifier import Classifier, Guided
 from .ddpm import DDPM
 from .family import Batch, Member, Space
@@ -11,24 +12,6 @@ from .sde import ScoreSDE
 from .unet import UNet, UNetConfig
 from .vae import VAE
 from .vdm import VDM
-
-FAMILY: dict[str, type[Member]] = {
-    "vae": VAE,
-    "hvae": HVAE,
-    "vdm": VDM,
-    "ddpm": DDPM,
-    "ncsn": NCSN,
-    "sde": ScoreSDE,
-    "classifier": Classifier,
-}
-
-
-def find(name: str) -> type[Member]:
-    """The member of the family called ``name``."""
-    if name not in FAMILY:
-        raise ValueError(f"family: expected one of {', '.join(FAMILY)}, got {name!r}")
-    return FAMILY[name]
-
 
 __all__ = [
     "DDPM",

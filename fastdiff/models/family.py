@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
@@ -114,6 +114,15 @@ def require(config, least: float, *names: str, below: float = math.inf) -> None:
         if not least <= value < below:  # NaN is not
             what = f"at least {least:g}" + (f" and below {below:g}" if below < math.inf else "")
             raise ValueError(f"{name}: expected {what}, got {value}")
+
+
+def settings_from(kind: type, values: dict):
+    """A dataclass of settings from all of its fields: a file that lacks one is refused, or a
+    default of today would stand for what a model was made with."""
+    missing = [f.name for f in fields(kind) if f.name not in values]
+    if missing:
+        raise ValueError(f"{missing[0]}: expected a value of this setting, got none")
+    return kind(**values)
 
 
 def check_size(option: str, space: Space, outputs: int, hidden: int, hint: str) -> None:

@@ -7,26 +7,18 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from types import ModuleType
 
 import torch
 from torch import Tensor
 
+from .. import files
+from . import run, tensor_file
+from .family import Member
 from .unet import UNet, UNetConfig
 
-FORMAT = "fastdiff-unet-1"
-
-
-def _safetensors() -> ModuleType:
-    # An optional dependency: the network itself must be importable without it.
-    try:
-        import safetensors.torch
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "fastdiff.models: expected the package safetensors, which reads and writes model "
-            f'files, got: {error}; run: pip install "fastdiff[cli]"'
-        ) from error
-    return safetensors
+FORMAT = "fastdiff-unet-2"
+FORMATS = {FORMAT: True, "fastdiff-unet-1": False}
+EXPECTED = "a model file"
 
 
 def save(
@@ -36,7 +28,7 @@ def save(
     meta: Mapping[str, object] | None = None,
     dtype: torch.dtype = torch.bfloat16,
 ) -> None:
-    """Write a model file.
+    """Write a model file, whole or not at all, with a checksum.
 
     Args:
         path: the file to write.
@@ -46,54 +38,51 @@ def save(
         dtype: storage type of the weights.
 
     Raises:
+        OSError: the file cannot be written; the one that was there stays as it is.
         ModuleNotFoundError: if safetensors is not installed.
     """
-    tensors = {name: value.detach().cpu().to(dtype).contiguous() for name, value in state.items()}
     header = {
         "format": FORMAT,
         "config": json.dumps(asdict(config)),
         "meta": json.dumps(dict(meta or {})),
     }
-    _safetensors().torch.save_file(tensors, str(path), metadata=header)
+    tensor_file.write(path, {name: value.to(dtype) for name, value in state.items()}, header)
 
 
 def load(
     path: str | Path,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> tuple[UNet, dict]:
-    """Read a model file written by :func:`save`.
+) -> tuple[UNet | Member, dict]:
+    """Read a model file written by :func:`save`, or what ``fastdiff train`` made.
 
     Args:
-        path: the file.
+        path: the file; or the folder of a run, or its ``checkpoint.safetensors``: then the model is
+            a member of the family (``fastdiff.models.FAMILY``) with its averaged weights.
         device: where the model goes.
         dtype: type of the parameters in memory, whatever the file stores.
 
     Returns:
-        the model in eval mode, and the ``meta`` it was saved with.
+        the model in eval mode, and the ``meta`` it was saved with; of a run a dict of its
+        ``steps`` so far and its settings, ``training``.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the file is not a fastdiff model.
+        ValueError: if the file is damaged, or not a fastdiff model.
         ModuleNotFoundError: if safetensors is not installed.
     """
-    safetensors, path = _safetensors(), Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"path: expected a model file, got {str(path)!r}: no such file")
-    try:
-        with safetensors.safe_open(str(path), framework="pt", device="cpu") as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"path: expected a safetensors file, got {str(path)!r}: {error}") from None
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"path: expected a model file of format {FORMAT!r}, "
-            f"got {header.get('format')!r} in {str(path)!r}"
-        )
-    model = UNet(UNetConfig(**json.loads(header["config"])))
-    model.load_state_dict(tensors)
-    return model.to(device=device, dtype=dtype).eval(), json.loads(header["meta"])
+    path = run.checkpoint_of(path)
+    tensors, header = tensor_file.read(path, EXPECTED, FORMATS | run.FORMATS)
+    model: UNet | Member
+    if header["format"] in run.FORMATS:
+        found = run.unpack(path, tensors, header)
+        model, meta = found.model(), {"steps": found.step, "training": found.config}
+    else:
+        with files.contents(path, EXPECTED):
+            model = UNet(UNetConfig(**json.loads(header["config"])))
+            meta = json.loads(header["meta"])
+            model.load_state_dict(tensors)
+    return model.to(device=device, dtype=dtype).eval(), meta
 
 
 def digits(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> UNet:

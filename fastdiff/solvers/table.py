@@ -1,19 +1,15 @@
 """The table a solver is lowered to: float64 numbers known before the first model call."""
 
-import json
-import zipfile
 from dataclasses import dataclass, fields
 from functools import cached_property
-from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 
+from .. import files
 from ..row import COLUMN, FIELDS
+from . import table_file
 from .check import LEVEL as LEVEL
 from .check import OUTPUT, check_point_mass, check_structure
-
-FORMAT, VERSION = "fastdiff.StepTable", 2
 
 _Z = [COLUMN[name] for name in ("c_z", "d_z", "k_z")]
 
@@ -176,10 +172,12 @@ class StepTable:
         return hash((self.rows.tobytes(), self.solver, self.schedule, self.prediction))
 
     def save(self, path) -> None:
-        """Write the table to ``path`` (an .npz archive, whatever its suffix)."""
-        meta = {"format": FORMAT, "version": VERSION, **self._meta()}
-        with open(path, "wb") as file:
-            np.savez(file, rows=self.rows, levels=self.levels, meta=np.array(json.dumps(meta)))
+        """Write the table to ``path`` (an .npz archive, whatever its suffix), whole or not at all.
+
+        Raises:
+            OSError: the file cannot be written; the one that was there stays as it is.
+        """
+        table_file.write(path, self.rows, self.levels, self._meta())
 
     @classmethod
     def load(cls, path) -> "StepTable":
@@ -190,32 +188,9 @@ class StepTable:
             ValueError: the file is not a table, of another version, damaged, or its rows fail the
                 check.
         """
-        data = Path(path).read_bytes()  # read errors are the caller's business, content errors ours
-        try:
-            rows, levels, meta = _unpack(data)
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            OSError,
-            NotImplementedError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise ValueError(
-                f"{path}: expected a saved StepTable, got a damaged or foreign file ({error})"
-            ) from error
-        if meta.pop("format", None) != FORMAT:
-            raise ValueError(f"{path}: expected a saved StepTable, got a file of another format")
-        version = meta.pop("version", None)
-        if version != VERSION:
-            raise ValueError(
-                f"{path}: expected StepTable version {VERSION}, got version {version!r}"
-            )
-        try:
+        rows, levels, meta = table_file.read(path)
+        with files.contents(path, "a valid StepTable"):
             return cls(rows=rows, levels=levels, **meta)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: the saved StepTable is not valid: {error}") from error
 
     def __repr__(self):
         what = f"{self.solver}, {self.schedule}, prediction={self.prediction!r}"
@@ -252,13 +227,3 @@ class StepTable:
 def _terms(row, prefix):
     names = (name for name in FIELDS if name.startswith(f"{prefix}_"))
     return " ".join(f"{row[COLUMN[name]]:+.6g} {name[2:]}" for name in names if row[COLUMN[name]])
-
-
-def _unpack(data):
-    with np.load(BytesIO(data), allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("a single array")
-        meta = json.loads(str(archive["meta"][()]))
-        if not isinstance(meta, dict):
-            raise TypeError("metadata that is not a mapping")
-        return archive["rows"], archive["levels"], meta

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
-import zlib
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from fastdiff.models import Member, Space, find
+from fastdiff import files
+from fastdiff.models import Member, tensor_file
+from fastdiff.models.run import EXPECTED, FORMAT, read_run
+from fastdiff.models.tensor_file import not_finite
 
 from .config import TrainConfig
 
-FORMAT = "fastdiff-training-3"
 LONGER = (
     ": the learning rate falls to zero over all steps, so its past would have been another one; "
     "for a longer or shorter run begin a new one"
@@ -30,12 +27,21 @@ LONGER = (
 @dataclass
 class TrainState:
     """What changes from step to step. Each step seeds its own random numbers (``batch_seed``), so
-    no generator is part of it."""
+    no generator is part of it.
+
+    Attributes:
+        model: with the weights of the last step.
+        ema: with their average.
+        optimizer: AdamW over the model's parameters.
+        step: steps made.
+        recent: of each step since the last row of the log, what ``train_step`` returned.
+    """
 
     model: Member
     ema: AveragedModel
     optimizer: Optimizer
     step: int = 0
+    recent: list[Tensor] = field(default_factory=list)
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
@@ -64,6 +70,7 @@ def tensors_of(state: TrainState) -> dict[str, Tensor]:
         "model": state.model.state_dict(),
         "ema": state.ema.state_dict(),
         "optimizer": _optimizer_tensors(state.optimizer),
+        "recent": {"losses": torch.stack(state.recent)} if state.recent else {},
     }
     return {
         f"{part}/{name}": value.detach()
@@ -72,100 +79,23 @@ def tensors_of(state: TrainState) -> dict[str, Tensor]:
     }
 
 
-def not_finite(tensors: dict[str, Tensor]) -> str | None:
-    """The name of the first tensor with a number that is not finite."""
-    floats = {name: v for name, v in tensors.items() if v.is_floating_point()}
-    # One look at the device for all of them.
-    fine = torch.stack([v.isfinite().all() for v in floats.values()]).tolist() if floats else []
-    return next((name for name, ok in zip(floats, fine, strict=True) if not ok), None)
-
-
 def save_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) -> None:
-    """Write ``state`` and ``config`` to ``path``, atomically.
+    """Write ``state`` and ``config`` to the file ``path``, whole or not at all, with a checksum.
 
     Raises:
         ValueError: if a number of the state is not finite; a file that is there stays as it is.
+        OSError: if the file cannot be written; likewise.
     """
     tensors = tensors_of(state)
     if bad := not_finite(tensors):
         raise ValueError(f"state: expected finite numbers, got others in {bad!r}; not saved")
-    tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
     header = {
         "format": FORMAT,
         "config": json.dumps(config.to_dict()),
         "space": json.dumps(asdict(state.model.space)),
         "step": str(state.step),
     }
-    header["crc32"] = _checksum(header, tensors)
-    # Replaced in one move: a run killed while it writes keeps its previous checkpoint.
-    partial = Path(f"{path}.partial")
-    save_file(tensors, str(partial), metadata=header)
-    os.replace(partial, path)
-
-
-def _checksum(header: dict[str, str], tensors: dict[str, Tensor]) -> str:
-    """Of all that is written: safetensors notices a file cut short, but no changed numbers."""
-    value = 0
-    for name in ("config", "space", "step"):
-        value = zlib.crc32(header[name].encode(), value)
-    for name in sorted(tensors):
-        value = zlib.crc32(name.encode(), value)
-        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), value)
-    return f"{value:08x}"
-
-
-@dataclass(frozen=True)
-class _File:
-    """What a checkpoint holds, read and looked over."""
-
-    config: dict
-    space: dict
-    step: int
-    parts: dict[str, dict[str, Tensor]]
-
-
-@contextmanager
-def _damage(path: str | Path):
-    """Turn whatever a file that is not as it was written makes fail into one error naming it."""
-    try:
-        yield
-    except SafetensorError as error:
-        what = str(error)
-    except KeyError as error:
-        what = f"no {error} in it"
-    except (ValueError, TypeError, RuntimeError) as error:  # JSON, tensors of other shapes
-        what = " ".join(str(error).split())
-    else:
-        return
-    raise ValueError(
-        f"path: expected a checkpoint, got a damaged or foreign file {str(path)!r}: {what[:300]}"
-    ) from None
-
-
-def _read(path: str | Path) -> _File:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"path: expected a checkpoint, got {str(path)!r}: no such file")
-    with _damage(path), safe_open(str(path), framework="pt", device="cpu") as file:
-        header = file.metadata() or {}
-        format = header.get("format")
-        if format == FORMAT:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
-            if header["crc32"] != _checksum(header, tensors):
-                raise ValueError("its numbers are not those that were written (checksum)")
-            parts: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
-            for key, value in tensors.items():
-                part, _, name = key.partition("/")
-                if part not in parts or not name:
-                    raise ValueError(f"a tensor {key!r} in it")
-                parts[part][name] = value
-            read = _File(*(json.loads(header[k]) for k in ("config", "space", "step")), parts)
-    if format != FORMAT:
-        raise ValueError(
-            f"path: expected a checkpoint of format {FORMAT!r}, got {format!r} in {str(path)!r}"
-        )
-    if bad := not_finite(tensors):
-        raise ValueError(f"path: expected finite weights, got others in {bad!r} of {str(path)!r}")
-    return read
+    tensor_file.write(path, tensors, header)
 
 
 def load_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) -> None:
@@ -173,17 +103,21 @@ def load_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
 
     A run continued on the same device gives bitwise the weights of one never interrupted.
 
+    Args:
+        path: the file, or the folder of a run.
+        state: of a new run with these settings and data.
+        config: its settings.
+
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged, no checkpoint, or one of a run with another config.
     """
-    file = _read(path)
-    with _damage(path):
-        saved = TrainConfig.from_dict(file.config).to_dict()
-        space = Space(**file.space)
-    if space != state.model.space:
+    run = read_run(path)
+    with files.contents(run.path, EXPECTED):
+        saved = TrainConfig.from_dict(run.config).to_dict()
+    if run.space != state.model.space:
         raise ValueError(
-            f"data: expected {space}, as the run in {str(path)!r} was begun with, "
+            f"data: expected {run.space}, as the run in {str(run.path)!r} was begun with, "
             f"got {state.model.space}"
         )
     for name, given in config.to_dict().items():
@@ -193,29 +127,39 @@ def load_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
                 f"config: expected the checkpoint's {name}={saved[name]!r}, "
                 f"got {name}={given!r}{why}"
             )
-    with _damage(path):
-        state.model.load_state_dict(file.parts["model"])
-        state.ema.load_state_dict(file.parts["ema"])
-        _restore_optimizer(state.optimizer, file.parts["optimizer"], begun=file.step > 0)
-    state.step = file.step
+    with files.contents(run.path, EXPECTED):
+        state.model.load_state_dict(run.parts["model"])
+        state.ema.load_state_dict(run.parts["ema"])
+        _restore_optimizer(state.optimizer, run.parts["optimizer"], begun=run.step > 0)
+        device = next(state.model.parameters()).device
+        state.recent = [losses.to(device) for losses in _losses(run.parts["recent"])]
+    state.step = run.step
+
+
+def _losses(tensors: dict[str, Tensor]) -> list[Tensor]:
+    losses = tensors.get("losses", torch.zeros(0, 2))
+    if losses.ndim != 2 or losses.shape[1] != 2:
+        raise ValueError(f"losses of shape {list(losses.shape)}")
+    return list(losses)
 
 
 def load_model(
     path: str | Path, device: torch.device | str = "cpu"
 ) -> tuple[Member, TrainConfig, int]:
-    """The averaged model of a checkpoint in eval mode, the run's settings and its step.
+    """What ``fastdiff train`` made, ready for use.
+
+    Args:
+        path: the folder of a run, or its ``checkpoint.safetensors``.
+        device: where the model goes.
+
+    Returns:
+        the model with its averaged weights in eval mode, the run's settings, and its step.
 
     Raises:
-        FileNotFoundError, ValueError: see ``load_checkpoint``.
+        FileNotFoundError: if there is no checkpoint.
+        ValueError: if it is damaged, or of another format.
     """
-    file = _read(path)
-    with _damage(path):
-        config = TrainConfig.from_dict(file.config)
-        model = find(config.family)(config.model, Space(**file.space))
-        weights = {
-            name.removeprefix("module."): value
-            for name, value in file.parts["ema"].items()
-            if name != "n_averaged"
-        }
-        model.load_state_dict(weights)
-    return model.to(device).eval(), config, file.step
+    run = read_run(path)
+    with files.contents(run.path, EXPECTED):
+        config = TrainConfig.from_dict(run.config)
+    return run.model().to(device), config, run.step

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fastdiff.models import find
-from fastdiff.models.family import require
+from fastdiff.models.family import require, settings_from
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,9 @@ class TrainConfig:
 
     @classmethod
     def from_dict(cls, values: dict) -> TrainConfig:
-        """The config of :meth:`to_dict`; every setting has to be there, or a default of today would
-        stand for what a run was made with."""
-        model = _complete(find(values["family"]).Config, values["model"])
-        return _complete(cls, {**values, "model": model})
-
-
-def _complete(kind: type, values: dict):
-    missing = [f.name for f in fields(kind) if f.name not in values]
-    if missing:
-        raise ValueError(f"{missing[0]}: expected a value of this setting, got none")
-    return kind(**values)
+        """The config of :meth:`to_dict`; every setting has to be there."""
+        model = settings_from(find(values["family"]).Config, values["model"])
+        return settings_from(cls, {**values, "model": model})
 
 
 # Where a family does better with other settings than the defaults, on two cores and 8x8 digits.

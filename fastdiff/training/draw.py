@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,23 +20,59 @@ def draw(model: Member, count: int, seed: int = 0, y: Tensor | None = None, **op
         model: any member but a classifier, in eval mode.
         count: how many.
         seed: sample b has seed ``seed + b``.
-        y: [count] labels, for models that take them; default: none.
-        options: of the sampler of the member: ``steps`` (VDM, ScoreSDE), ``repeats`` (NCSN),
-            ``solver`` (ScoreSDE), ``scale`` of the guidance (with ``y``).
+        y: [count] labels, for models that take them (:func:`takes_labels`); default: none.
+        options: of the sampler of the member (:func:`options_of`): ``steps`` (VDM, DDPM, ScoreSDE),
+            ``repeats`` (NCSN: steps at each level), ``solver`` (DDPM, ScoreSDE), ``scale`` of the
+            guidance (with ``y``).
+
+    Raises:
+        TypeError: the model is not a generative member.
+        ValueError: it has no such option, or takes no labels.
     """
+    sampler, accepted, kind = _sampler(model), options_of(model), type(model).__name__
+    for name, value in options.items():
+        if name not in accepted:
+            those = ", ".join(accepted) or "none"
+            raise ValueError(f"{name}: expected none for a {kind} (options: {those}), got {value}")
+    if y is not None and not takes_labels(model):
+        raise ValueError(f"y: expected none for a {kind} that was trained without labels")
+    if options.get("scale", 1) != 1 and (y is None or not model.label_dropout):
+        lacks = "without labels y" if y is None else f"for a {kind} that was never without labels"
+        raise ValueError(f"scale: expected 1 {lacks}, got {options['scale']}")
+    device = next(model.parameters()).device
+    keys = fd.noise.keys(seed, count, device=device)
+    each = max(1, LOGITS // _numbers(model))
+    labels = [None] * -(-count // each) if y is None else y.split(each)
+    with torch.no_grad():
+        parts = [
+            sampler(model, some, y=own, **options)
+            for some, own in zip(keys.split(each), labels, strict=True)
+        ]
+    return torch.cat(parts).clamp(-1, 1)
+
+
+def options_of(model: Member) -> tuple[str, ...]:
+    """The options that :func:`draw` has for a member.
+
+    Raises:
+        TypeError: the model is not a generative member.
+    """
+    return tuple(inspect.signature(_sampler(model)).parameters)[3:]
+
+
+def takes_labels(model: Member) -> bool:
+    """Whether a member was trained with labels."""
+    return getattr(model, "label_dropout", 1) < 1
+
+
+def _sampler(model: Member):
     for member, sampler in SAMPLERS.items():
         if isinstance(model, member):
-            device = next(model.parameters()).device
-            keys = fd.noise.keys(seed, count, device=device)
-            each = max(1, LOGITS // _numbers(model))
-            labels = [None] * -(-count // each) if y is None else y.split(each)
-            with torch.no_grad():
-                parts = [
-                    sampler(model, some, y=own, **options)
-                    for some, own in zip(keys.split(each), labels, strict=True)
-                ]
-            return torch.cat(parts).clamp(-1, 1)
-    raise TypeError(f"model: expected a generative member, got {type(model).__name__}")
+            return sampler
+    raise TypeError(
+        f"model: expected a generative member, got {type(model).__name__} (a classifier guides "
+        "another one: fastdiff.models.Guided)"
+    )
 
 
 def _numbers(model: Member) -> int:
@@ -63,11 +101,14 @@ def _vdm(model: VDM, keys: Tensor, y=None, steps: int = 100) -> Tensor:
     return model.values[model.space.levels(z / alpha)]
 
 
-def _ddpm(model: DDPM, keys: Tensor, y=None, scale: float = 1.0) -> Tensor:
-    """All timesteps, with the large variance or the learned one."""
+def _ddpm(model: DDPM, keys: Tensor, y=None, scale: float = 1.0, steps=None, solver=None):
+    """All timesteps, with the large variance or the learned one, unless asked for others."""
     learned = model.config.variance == "learned"
-    table = fd.solvers.DDPM("learned_range" if learned else "fixed_large").lower(
-        model.schedule, model.config.timesteps, prediction=model.prediction, clip=1.0
+    if learned and solver is not None:
+        raise ValueError(f"solver: expected none, as the variance is learned, got {solver!r}")
+    solver = solver or fd.solvers.DDPM("learned_range" if learned else "fixed_large")
+    table = solver.lower(
+        model.schedule, steps or model.config.timesteps, prediction=model.prediction, clip=1.0
     )
     return _guided(model, model, keys, table, y, scale)
 

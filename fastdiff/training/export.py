@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
-from fastdiff.models import Member, UNet, load, save
+from fastdiff.models import Member, UNet, save
 
 from .checkpoint import TrainState
 from .config import TrainConfig
@@ -42,7 +41,6 @@ def export(
     net = getattr(model, "net", None)
     if not isinstance(net, UNet):
         raise ValueError(f"state: expected a model with a UNet, got {type(net).__name__}")
-    path = Path(path)
     meta = {
         "command": command,
         "seed": config.seed,
@@ -54,15 +52,13 @@ def export(
         "weights": f"EMA, decay {config.ema}",
         "training": config.to_dict(),
     }
-    # Rounding to bfloat16 moves the losses a little, so they are measured on the file itself.
-    partial = path.with_name(path.name + ".partial")
-    save(partial, net.config, net.state_dict())
+    # Rounding to bfloat16 moves the losses a little, so they are measured on the rounded weights.
+    rounded = {name: value.bfloat16() for name, value in net.state_dict().items()}
     stored = type(model)(replace(config.model), model.space)
-    stored.net = load(partial)[0]
+    stored.net.load_state_dict(rounded)
     meta |= {
         "train_loss": evaluate(stored, data, config),
         "test_loss": evaluate(stored, test, config),
     }
-    save(partial, net.config, net.state_dict(), meta)
-    os.replace(partial, path)
+    save(path, net.config, rounded, meta)
     return meta

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from fastdiff.models import Space
+from fastdiff import files
+from fastdiff.models import Space, tensor_file
 
 from .data import Images
 
 BATCH = 100
+FORMAT = "fastdiff-judge-1"
+FORMATS = {FORMAT: True, None: False}  # None: of before there was a format
 
 
 class CNN(nn.Module):
@@ -137,17 +139,22 @@ def judge(
         features: number of penultimate features.
         cache: a file to read its weights from, or to write them to if there is none yet. The
             file does not record the other arguments.
+
+    Raises:
+        ValueError: the file of ``cache`` is damaged, or of another judge.
     """
     device = torch.device(device)
     if cache is not None and Path(cache).is_file():
         network = CNN(train.space, features).to(device)
-        network.load_state_dict(load_file(str(cache)))
+        weights = tensor_file.read(cache, "a judge's weights", FORMATS)[0]
+        with files.contents(cache, "a judge's weights"):
+            network.load_state_dict(weights)
         network.eval()
     else:
         with torch.random.fork_rng(), torch.enable_grad():
             network = fit(train, device, seed, epochs, features)
         if cache is not None:
-            save_file(network.state_dict(), str(cache))
+            tensor_file.write(cache, network.state_dict(), {"format": FORMAT})
     unscored = Judge(network, float("nan"), device)
     accuracy = (unscored.classify(test.images) == test.labels).double().mean().item()
     return Judge(network, accuracy, device)

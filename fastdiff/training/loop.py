@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import torch
@@ -10,7 +11,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from fastdiff import files
 from fastdiff.models import Batch, Member, find
+from fastdiff.models.run import CHECKPOINT
 
 from .batch import batch_seed, make_batch, part, whole
 from .checkpoint import TrainState, load_checkpoint, not_finite, save_checkpoint, tensors_of
@@ -20,7 +23,7 @@ from .distributed import World
 from .ema import make_ema
 from .log import Log
 
-CHECKPOINT = "checkpoint.safetensors"
+SHARE = 50  # time trains this many times as long as writing a checkpoint took before the next one
 
 
 class Diverged(RuntimeError):
@@ -119,56 +122,65 @@ def train(
     every: int = 250,
     world: World | None = None,
     progress: bool = True,
+    seconds: float = 60.0,
 ) -> TrainState:
-    """Train, with a checkpoint and a point of the loss curve every ``every`` steps.
+    """Train, with a point of the loss curve and a checkpoint every ``every`` steps.
+
+    A row is on the disk before the checkpoint that contains its steps: a run that was killed and
+    resumed ends with the weights and the rows of one never interrupted.
 
     Args:
         config: the run.
         data: training images.
         test: images of the test loss, never trained on.
-        out: folder of ``checkpoint.safetensors``, ``loss.csv`` and ``loss.png``; created.
+        out: folder of ``checkpoint.safetensors``, ``loss.csv`` and ``loss.png``; created. No other
+            process may write there.
         device: where the network runs.
-        resume: continue from the folder's checkpoint, if it has one.
-        every: steps between checkpoints.
+        resume: continue from the folder's checkpoint.
+        every: steps between rows of ``loss.csv``, each followed by a checkpoint.
         world: of several processes; the first one writes.
         progress: show a progress bar.
+        seconds: a checkpoint is also written where the last one, or the start, is longer ago, but
+            not so often that it would take more than 2 % of the time.
 
     Returns:
         the final state.
 
     Raises:
         FileExistsError: if the folder has a checkpoint and ``resume`` is not set.
+        FileNotFoundError: if it has none and ``resume`` is set.
+        OSError: if a file cannot be written; the checkpoint is the one before.
         Diverged: if the loss, its gradient or the weights are no longer finite; the checkpoint is
             older.
     """
     world, out = world or World(), Path(out)
     path = out / CHECKPOINT
-    if path.exists() and not resume:
-        raise FileExistsError(
-            f"out: expected a folder without a run, got {str(path)!r}; continue it with resume, "
-            "or choose another folder"
-        )
+    if every < 1:
+        raise ValueError(f"every: expected at least 1, got {every}")
+    _check_folder(path, resume)
     state = new_state(config, data, device)
-    if path.exists():
+    if resume:
         load_checkpoint(path, state, config)
     module: nn.Module = _Loss(state.model)
     if world.size > 1:
         module = DistributedDataParallel(module)
-    out.mkdir(parents=True, exist_ok=True)
-    log = Log(out, until=state.step) if world.first else None
-    recent: list[Tensor] = []
+    log, saved = None, _Saver(path, seconds)
+    if world.first:
+        out.mkdir(parents=True, exist_ok=True)
+        files.sweep(path)
+        log = Log(out, until=state.step)
     shown = progress and world.first
     with (
         tqdm(total=config.steps, initial=state.step, unit="step", disable=not shown) as bar,
         torch.random.fork_rng(),
     ):
         while state.step < config.steps:
-            recent.append(train_step(state, data, config, device, world, module))
+            state.recent.append(train_step(state, data, config, device, world, module))
             bar.update()
             due = state.step % every == 0 or state.step == config.steps
             # Elsewhere than on the CPU a look at each loss would wait for the device.
             if due or torch.device(device).type == "cpu":
-                _check(recent, state, config, path)
+                _check(state, config, path)
             # The losses are of before the update. Every process looks, so that all of them stop.
             if due and (bad := not_finite(tensors_of(state))):
                 raise _diverged(state.step - 1, f"weights that are not ({bad!r})", config, path)
@@ -176,30 +188,63 @@ def train(
                 row = {
                     "step": state.step,
                     "lr": learning_rate(state.step - 1, config),
-                    "train_loss": torch.stack(recent)[:, 0].mean().item(),
+                    "train_loss": torch.stack(state.recent)[:, 0].mean().item(),
                     "test_loss": evaluate(state.ema.module, test, config, device),
                 }
                 if not math.isfinite(row["test_loss"]):
                     found = f"test loss {row['test_loss']:g}"
                     raise _diverged(state.step - 1, found, config, path)
-                save_checkpoint(path, state, config)
                 log.add(**row)
                 bar.set_postfix(train=row["train_loss"], test=row["test_loss"])
             if due:
-                recent.clear()
+                state.recent.clear()
+            if log is not None and (due or saved.long_ago and not not_finite(tensors_of(state))):
+                saved.save(state, config)
     if log is not None:
         log.close()
     return state
 
 
-def _check(recent: list[Tensor], state: TrainState, config: TrainConfig, path: Path) -> None:
+class _Saver:
+    """Writes checkpoints, and says when the last one is long ago."""
+
+    def __init__(self, path: Path, seconds: float):
+        self.path, self.pause, self.seconds = path, seconds, seconds
+        self.at = time.monotonic()
+
+    @property
+    def long_ago(self) -> bool:
+        return time.monotonic() - self.at > self.pause
+
+    def save(self, state: TrainState, config: TrainConfig) -> None:
+        start = time.monotonic()
+        save_checkpoint(self.path, state, config)
+        self.at = time.monotonic()
+        self.pause = max(self.seconds, SHARE * (self.at - start))
+
+
+def _check_folder(path: Path, resume: bool) -> None:
+    """Raise unless there is a checkpoint to continue, or none in the way of a new run."""
+    if path.exists() and not resume:
+        raise FileExistsError(
+            f"out: expected a folder without a run, got {str(path)!r}; continue it with resume, "
+            "or choose another folder"
+        )
+    if resume and not path.exists():
+        raise FileNotFoundError(
+            f"resume: expected a run to continue in {str(path.parent)!r}, got a folder without "
+            f"{path.name}; begin the run without resume"
+        )
+
+
+def _check(state: TrainState, config: TrainConfig, path: Path) -> None:
     """Raise if any of the recent losses or gradients is not finite."""
-    numbers = torch.stack(recent)
+    numbers = torch.stack(state.recent)
     bad = (~numbers.isfinite().all(1)).nonzero()
     if not len(bad):
         return
     first = int(bad[0])
-    step = state.step - len(recent) + first
+    step = state.step - len(state.recent) + first
     loss, norm = numbers[first].tolist()
     raise _diverged(step, f"loss {loss:g} and gradient norm {norm:g}", config, path)
 

@@ -20,7 +20,7 @@ from fastdiff.models import DDPM, HVAE, NCSN, VAE, VDM, Classifier, Member, Scor
 from fastdiff.sampling import RK45
 
 from .config import TrainConfig
-from .draw import draw
+from .draw import draw, takes_labels
 from .exam import MOST, SAMPLES, Exam
 
 SCALES = (0.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 5.0, 8.0)
@@ -49,7 +49,7 @@ def row(
 
 
 def _labels(model: Member, device) -> Tensor | None:
-    if getattr(model, "label_dropout", 1) == 1:
+    if not takes_labels(model):
         return None
     return (torch.arange(SAMPLES) % model.space.classes).to(device)
 

@@ -79,7 +79,7 @@ def test_load_refuses_what_is_no_model(tmp_path):
     with pytest.raises(FileNotFoundError, match="path: expected a model file"):
         load(tmp_path / "absent.safetensors")
     (tmp_path / "text").write_text("text")
-    with pytest.raises(ValueError, match="path: expected a safetensors file"):
+    with pytest.raises(ValueError, match="path: expected a model file, got a damaged or .*text"):
         load(tmp_path / "text")
     save_file({"a": torch.zeros(1)}, str(tmp_path / "other"))
     with pytest.raises(ValueError, match="path: expected a model file of format"):

@@ -2,10 +2,9 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
+import zlib
 
 import pytest
 import torch
@@ -13,11 +12,10 @@ from runs import config, data, same
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from fastdiff.models import FAMILY
+from fastdiff.models import FAMILY, tensor_file
 from fastdiff.training import (
     Diverged,
     batch_seed,
-    checkpoint,
     load_checkpoint,
     load_model,
     new_state,
@@ -71,39 +69,94 @@ def test_train_writes_the_folder_and_resumes(tmp_path):
     assert load_model(tmp_path / "checkpoint.safetensors")[2] == 4  # nothing was lost
 
 
-KILLED = """
-import sys
-sys.path.insert(0, {folder!r})
-from runs import config, data
-from fastdiff.training import train
-train(config(steps=100000, model={{"dropout": 0.2}}), data(), data(), sys.argv[1], every=7)
-"""
-
-
-def test_a_killed_run_loses_at_most_the_steps_since_its_checkpoint(tmp_path):
-    """kill -9 while it trains and writes; what is on the disk is whole and goes on exactly."""
-    code = KILLED.format(folder=os.path.dirname(__file__))
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+@pytest.mark.parametrize("kills", [3, pytest.param(50, marks=pytest.mark.slow)])
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path, kills):
+    """kill -9 at random points: the log has every row that the checkpoint contains, and weights and
+    log end bit for bit as those of a run that nothing happens to."""
+    script = os.path.join(os.path.dirname(__file__), "kills.py")
+    done = subprocess.run(
+        [sys.executable, script, str(tmp_path), str(kills), "0"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
     )
-    try:
-        deadline = time.monotonic() + 60
-        while len(read_log(tmp_path / "loss.csv")) < 3 and time.monotonic() < deadline:
-            time.sleep(0.01)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    long = config(steps=100_000, model={"dropout": 0.2})
-    state = new_state(long, DATA)
-    load_checkpoint(tmp_path / "checkpoint.safetensors", state, long)
-    logged = read_log(tmp_path / "loss.csv")[-1]["step"]
-    assert state.step % 7 == 0 and logged <= state.step <= logged + 7
-    through = new_state(long, DATA)
-    for _ in range(state.step):
-        train_step(through, DATA, long)
-    assert same(through.model, state.model) and same(through.ema, state.ema)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_log_row_is_on_the_disk_before_the_checkpoint_that_contains_it(tmp_path, monkeypatch):
+    found, usual = [], training_loop.save_checkpoint
+
+    def save(path, state, settings):
+        found.append((state.step, [row["step"] for row in read_log(tmp_path / "loss.csv")]))
+        usual(path, state, settings)
+
+    monkeypatch.setattr(training_loop, "save_checkpoint", save)
+    train(config(steps=5), DATA, DATA, tmp_path, every=2, progress=False)
+    assert found == [(2, [2]), (4, [2, 4]), (5, [2, 4, 5])]
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_checkpoints_in_time_keep_the_losses_that_wait_for_their_row(tmp_path, monkeypatch, stop):
+    """With a checkpoint after every step, a run that stops between two rows of the log writes the
+    same log when it goes on, and ends with the same weights."""
+    settings = config(steps=6, model={"dropout": 0.2})
+    whole = train(settings, DATA, DATA, tmp_path / "whole", every=3, progress=False)
+    usual = training_loop.train_step
+
+    def step(state, *arguments):
+        if state.step == stop:
+            raise KeyboardInterrupt
+        return usual(state, *arguments)
+
+    out, options = tmp_path / "stopped", {"every": 3, "progress": False, "seconds": 0}
+    with monkeypatch.context() as stopping, pytest.raises(KeyboardInterrupt):
+        stopping.setattr(training_loop, "SHARE", 0)
+        stopping.setattr(training_loop, "train_step", step)
+        train(settings, DATA, DATA, out, **options)
+    assert load_model(out)[2] == stop
+    again = train(settings, DATA, DATA, out, resume=True, **options)
+    assert same(again.model, whole.model) and same(again.ema, whole.ema)
+    assert (out / "loss.csv").read_bytes() == (tmp_path / "whole" / "loss.csv").read_bytes()
+
+
+def test_checkpoints_are_not_written_all_the_time(tmp_path, monkeypatch):
+    """Not sooner than asked, and for at most a fiftieth of the time."""
+    now, took, saved = [0.0], 0.4, []
+    monkeypatch.setattr(training_loop.time, "monotonic", lambda: now[0])
+
+    def save(path, state, settings):
+        saved.append(state)
+        now[0] += took
+
+    monkeypatch.setattr(training_loop, "save_checkpoint", save)
+    saver = training_loop._Saver(tmp_path / "c", 15)
+    now[0] = 15
+    assert not saver.long_ago
+    now[0] = 15.01
+    assert saver.long_ago
+    saver.save(1, None)
+    now[0] += 19.9
+    assert not saver.long_ago
+    now[0] += 0.2
+    assert saver.long_ago and saved == [1]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_what_a_folder_must_have(tmp_path, resume):
+    """A new run none, one that goes on a run of its own: else an error, and nothing is written."""
+    if not resume:
+        train(config(steps=1), DATA, DATA, tmp_path, progress=False)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(FileNotFoundError if resume else FileExistsError) as error:
+        train(config(steps=1), DATA, DATA, tmp_path, resume=resume, progress=False)
+    assert str(tmp_path) in str(error.value)
+    assert str(error.value).startswith("resume: expected" if resume else "out: expected")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_steps_between_rows_are_named(tmp_path):
+    with pytest.raises(ValueError, match="every: expected at least 1, got 0"):
+        train(config(), DATA, DATA, tmp_path, every=0)
 
 
 def test_a_log_forgets_what_came_after_the_checkpoint(tmp_path):
@@ -138,10 +191,7 @@ def rewrite(path, header=lambda h: h, tensors=lambda t: t):
     """The file with other contents and a checksum that is right."""
     with safe_open(str(path), framework="pt") as file:
         old, kept = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
-    new, kept = header(dict(old)), tensors(kept)
-    if {"config", "space", "step"} <= new.keys():
-        new["crc32"] = checkpoint._checksum(new, kept)
-    save_file(kept, str(path), metadata=new)
+    tensor_file.write(path, tensors(kept), header(dict(old)))
 
 
 def without(*names):
@@ -190,17 +240,29 @@ def test_a_checkpoint_that_lacks_something_is_named(tmp_path, change, message):
             load_model(path)
 
 
-def test_flipped_bits_are_noticed(tmp_path):
+def test_a_checkpoint_of_the_format_before_is_read_and_checked(tmp_path):
+    """Its checksum was of the settings and the tensors, one after the other."""
     settings, path = config(), tmp_path / "c.safetensors"
-    save_checkpoint(path, new_state(settings, DATA), settings)
-    whole = bytearray(path.read_bytes())
-    for place in (whole.index(b'\\"seed\\": 0') + 10, len(whole) // 2, len(whole) - 1):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1
-        path.write_bytes(damaged)
-        for read in (load_model, lambda p: load_checkpoint(p, new_state(settings, DATA), settings)):
-            with pytest.raises(ValueError, match="damaged .*c.safetensors'.*checksum"):
-                read(path)
+    state = new_state(settings, DATA)
+    train_step(state, DATA, settings)
+    save_checkpoint(path, state, settings)
+    with safe_open(str(path), framework="pt") as file:
+        header, tensors = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}
+    header.pop("checksum")
+    written = b"".join(header[name].encode() for name in ("config", "space", "step"))
+    for name in sorted(tensors):
+        written += name.encode() + tensors[name].numpy().tobytes()
+    header |= {"format": "fastdiff-training-3", "crc32": f"{zlib.crc32(written):08x}"}
+    save_file(tensors, str(path), metadata=header)
+    again = new_state(settings, DATA)
+    load_checkpoint(path, again, settings)
+    assert again.step == 1 and same(again.model, state.model) and same(again.ema, state.ema)
+    damaged = bytearray(path.read_bytes())
+    damaged[-1] ^= 1
+    path.write_bytes(damaged)
+    for read in (load_model, lambda p: load_checkpoint(p, again, settings)):
+        with pytest.raises(ValueError, match="damaged .*c.safetensors'.*checksum"):
+            read(path)
 
 
 def test_a_run_is_not_continued_on_images_of_another_size(tmp_path):
@@ -297,7 +359,7 @@ def test_a_dead_state_is_neither_saved_nor_read(tmp_path, monkeypatch):
         save_checkpoint(path, state, settings)
     assert path.read_bytes() == before
     with monkeypatch.context() as unguarded:
-        unguarded.setattr(checkpoint, "not_finite", lambda tensors: None)
+        unguarded.setattr("fastdiff.training.checkpoint.not_finite", lambda tensors: None)
         save_checkpoint(path, state, settings)
     for read in (load_model, lambda p: load_checkpoint(p, new_state(settings, DATA), settings)):
         with pytest.raises(ValueError, match="path: expected finite weights, got .*'model/.*c.saf"):

@@ -2,13 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 import typer
+from PIL import Image
 from runs import data
 from typer.testing import CliRunner
 
 import fastdiff.training as training
+from fastdiff import models
 from fastdiff.cli.app import app
 from fastdiff.cli.device import resolve
 from fastdiff.models import FAMILY
@@ -52,6 +55,103 @@ def test_train_and_evaluate(tmp_path, family):
     assert all(isinstance(v, str) or v == v for v in numbers.values())
 
 
+# Options of the training, options of the sampling, and whether there are labels.
+DRAWN = [
+    ("vae", [], [], False),
+    ("hvae", [], [], False),
+    ("vdm", [], ["--steps", 3], False),
+    ("ddpm", ["--timesteps", 5], [], False),
+    ("ddpm", ["--timesteps", 9], ["--steps", 3, "--solver", "UniPC"], False),
+    ("ddpm", ["--timesteps", 5, "--variance", "learned", "--label-dropout", 0.1], [], True),
+    ("ncsn", ["--levels", 3], ["--steps", 2], False),
+    ("sde", [], ["--steps", 3, "--solver", "ddim"], False),
+    ("sde", ["--label-dropout", 0.1], ["--steps", 3, "--classes", "3,7-8"], True),
+    ("sde", ["--label-dropout", 0.0], ["--steps", 3, "--scale", 1], True),
+]
+
+
+@pytest.mark.parametrize(("family", "made", "drawn", "labelled"), DRAWN)
+def test_sample_draws_from_a_run(tmp_path, family, made, drawn, labelled):
+    run, out = tmp_path / "run", tmp_path / "s.npz"
+    options = ["--steps", 1, "--batch", 4, "--hidden", 8, *made]
+    assert invoke("train", family, "--out", run, *options).exit_code == 0
+    result = invoke("sample", out, "--model", run, "-n", 12, "--seed", 5, *drawn)
+    assert result.exit_code == 0, result.output
+    with np.load(out) as file:
+        found = dict(file)
+    assert found["images"].shape == (12, 1, 8, 8) and np.isfinite(found["images"]).all()
+    assert ("labels" in found) == labelled
+    asked = [3, 7, 8] if "--classes" in drawn else range(10)
+    expected = [asked[i % len(asked)] for i in range(12)]
+    assert not labelled or found["labels"].tolist() == expected
+    # A sample is a matter of its own seed and label.
+    checkpoint, one = run / "checkpoint.safetensors", tmp_path / "one.npz"
+    label = ["--classes", expected[2]] if labelled else []
+    arguments = ["--model", checkpoint, "-n", 1, "--seed", 7, *drawn, *label]
+    assert invoke("sample", one, *arguments).exit_code == 0
+    with np.load(one) as file:
+        np.testing.assert_allclose(file["images"][0], found["images"][2], rtol=1e-4, atol=1e-4)
+
+
+def test_every_generative_member_is_drawn_from():
+    assert {family for family, *_ in DRAWN} == set(FAMILY) - {"classifier"}
+
+
+@pytest.mark.parametrize(
+    ("family", "made", "drawn", "words"),
+    [
+        ("classifier", [], [], "model: expected a generative member, got Classifier"),
+        ("vae", [], ["--steps", 3], "steps: expected none for a VAE (options: none), got 3"),
+        ("vae", [], ["--solver", "rk9"], "solver: expected one of"),
+        ("vdm", [], ["--solver", "DDIM"], "solver: expected none for a VDM (options: steps)"),
+        ("sde", [], ["--classes", "3"], "classes: expected none for a ScoreSDE trained without"),
+        ("sde", [], ["--scale", 2], "scale: expected 1 without labels y, got 2.0"),
+        ("sde", ["--label-dropout", 0], ["--scale", 2], "scale: expected 1 for a ScoreSDE that"),
+        ("sde", ["--label-dropout", 0.5], ["--classes", "3-10"], "labels from 0 to 9, got '3-10'"),
+        ("sde", [], ["--solver", "DDIMInverse"], "solver: expected one that goes from noise"),
+        ("ddpm", ["--variance", "learned"], ["--solver", "DDIM"], "solver: expected none, as the"),
+    ],
+)
+def test_sample_refuses_what_a_run_has_no_use_for(tmp_path, family, made, drawn, words):
+    run, out = tmp_path / "run", tmp_path / "s.npz"
+    options = ["--steps", 1, "--batch", 4, "--hidden", 8, *made]
+    assert invoke("train", family, "--out", run, *options).exit_code == 0
+    result = invoke("sample", out, "--model", run, "-n", 2, *drawn)
+    assert result.exit_code == 1 and words in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and not out.exists()
+
+
+@pytest.mark.parametrize("family", FAMILY)
+def test_a_run_is_loaded_by_its_folder(tmp_path, family):
+    options = ["--steps", 1, "--batch", 4, "--hidden", 8]
+    assert invoke("train", family, "--out", tmp_path, *options).exit_code == 0
+    trained, config, step = load_model(tmp_path)
+    settings = json.loads(json.dumps(config.to_dict()))
+    for path in (tmp_path, tmp_path / "checkpoint.safetensors", str(tmp_path)):
+        model, meta = models.load(path)
+        assert type(model) is FAMILY[family] and not model.training
+        assert meta == {"steps": 1, "training": settings} and step == 1
+        kept = trained.state_dict()
+        for name, value in model.state_dict().items():
+            assert torch.equal(value, kept[name]) and value.dtype == kept[name].dtype
+
+
+def test_a_picture_of_colour_images(tmp_path):
+    rng, folder = np.random.default_rng(0), tmp_path / "images"
+    folder.mkdir()
+    for i in range(12):
+        Image.fromarray(rng.integers(0, 256, (6, 4, 3), np.uint8)).save(folder / f"{i}.png")
+    options = ["--steps", 1, "--batch", 4, "--hidden", 8, "--data", folder]
+    assert invoke("train", "sde", "--out", tmp_path / "run", *options).exit_code == 0
+    for name in ("s.png", "s.npz"):
+        arguments = ["--model", tmp_path / "run", "-n", 3, "--steps", 2]
+        assert invoke("sample", tmp_path / name, *arguments).exit_code == 0
+    with Image.open(tmp_path / "s.png") as picture, np.load(tmp_path / "s.npz") as file:
+        pixels = np.asarray(picture)[::2, ::2]
+        wanted = np.concatenate(list(file["images"]), axis=2)  # [C, H, 3 W]
+    np.testing.assert_array_equal(pixels, np.round((wanted + 1) * 127.5).transpose(1, 2, 0))
+
+
 def test_evaluate_prints_a_table_and_takes_a_file(tmp_path):
     invoke("train", "vae", "--out", tmp_path, "--steps", 1, "--batch", 4, "--hidden", 8)
     result = invoke("evaluate", tmp_path / "checkpoint.safetensors", "--no-samples")
@@ -67,6 +167,10 @@ def test_options_of_tuples(tmp_path):
 
 def test_resume(tmp_path):
     options = ["train", "ddpm", "--out", tmp_path, "--steps", 2, "--batch", 4, "--hidden", 8]
+    nothing = invoke(*options, "--resume")
+    assert nothing.exit_code == 1 and not any(tmp_path.iterdir())
+    words = f"error: resume: expected a run to continue in '{tmp_path}', got a folder without "
+    assert nothing.stderr.startswith(words) and len(nothing.stderr.splitlines()) == 1
     assert invoke(*options).exit_code == 0
     again = invoke(*options)
     assert again.exit_code == 1 and "out: expected a folder without a run" in again.output

@@ -136,8 +136,8 @@ def test_tensorboard_is_written_where_it_is_installed(tmp_path, monkeypatch):
     written = []
 
     class SummaryWriter:
-        def __init__(self, folder):
-            written.append(folder)
+        def __init__(self, folder, purge_step):
+            written.append((folder, purge_step))
 
         def add_scalar(self, name, value, step):
             written.append((name, step))
@@ -152,7 +152,7 @@ def test_tensorboard_is_written_where_it_is_installed(tmp_path, monkeypatch):
     module.SummaryWriter = SummaryWriter
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
     train(config(steps=2), DATA, DATA, tmp_path, every=2, progress=False)
-    assert written[0] == str(tmp_path / "tensorboard") and written[-1] == "closed"
+    assert written[0] == (str(tmp_path / "tensorboard"), 1) and written[-1] == "closed"
     assert ("test_loss", 2) in written and ("train_loss", 2) in written
 
 
