@@ -27,10 +27,9 @@ SANITIZED ?= tests/ops/test_strange_tensors.py tests/ops/test_errors.py tests/op
   tests/ops/test_fuzz.py tests/noise/test_generator.py tests/sampling/test_buffers.py
 RUNTIMES = $(foreach name,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -print-file-name=$(name)))
 sanitize: $(VENV)/.installed-test
-	FASTDIFF_SANITIZE=1 $(BIN)/python setup.py -q build --build-base build/sanitize \
-	  --build-lib build/sanitize/lib
+	FASTDIFF_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib build/sanitize
 	LD_PRELOAD="$(RUNTIMES)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	  PYTHONPATH=$(CURDIR)/build/sanitize/lib $(BIN)/python -m pytest -q -m "not slow" $(SANITIZED)
+	  PYTHONPATH=$(CURDIR)/build/sanitize $(BIN)/python -m pytest -q -m "not slow" $(SANITIZED)
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/report.py

@@ -64,9 +64,16 @@ def native_extension():
     class Build(BuildExtension):
         """BuildExtension takes .cu only beside a torch with CUDA: nvcc is run here."""
 
+        def finalize_options(self):
+            chosen = self.build_temp
+            super().finalize_options()
+            if chosen is None:
+                self.build_temp = str(object_folder(self.plat_name))
+
         def build_extension(self, ext):
             if nvcc:
-                with ThreadPoolExecutor() as pool:
+                jobs = int(os.environ.get("MAX_JOBS") or os.cpu_count() or 1)
+                with ThreadPoolExecutor(jobs) as pool:
                     compiled = pool.map(lambda s: compile_cuda(nvcc, s, self.build_temp, headers),
                                         CUDA_SOURCES)  # fmt: skip
                     ext.extra_objects = list(compiled)
@@ -76,6 +83,13 @@ def native_extension():
             super().build_extension(ext)
 
     return [extension], {"build_ext": Build}
+
+
+def object_folder(platform):
+    """Where objects are kept. The folder that pip would have for them is new at every install, an
+    editable one included, and everything would be compiled again."""
+    kind = "sanitize" if SANITIZE else "objects"
+    return ROOT / "build" / f"{kind}.{platform}-{sys.implementation.cache_tag}"
 
 
 def find_nvcc():
