@@ -1,14 +1,14 @@
 """Loops that are not gone through once from beginning to end: the count of steps is moved, the
 timesteps are replaced, the batch changes. The stock scheduler goes on with what it remembers."""
 
-import warnings
+import copy
 
 import pytest
 import torch
-from loops import model_for, set_steps, takes
+from loops import set_steps
 from loops import start as start_of
-from step_calls import CALLS, plainly
-from twins import NAMES, TOLERANCE, distance, in_single, pair, plain, smooth, values_of, widened
+from moves import counter_of, gap, middle_of, outcome, stock_steps
+from twins import NAMES, TOLERANCE, in_single, pair, plain, smooth, values_of, widened
 
 import fastdiff.integrations.diffusers as fused
 
@@ -19,61 +19,6 @@ pytestmark = [
 ]
 
 STEPS = 6
-every = pytest.mark.parametrize("name", NAMES)
-
-
-def counter_of(scheduler):
-    """The attribute in which a scheduler counts its steps, or None."""
-    return fused.SCHEDULERS[type(scheduler).__name__]._counter
-
-
-def middle_of(scheduler):
-    return min(3, len(scheduler.timesteps) - 1)
-
-
-class Loop:
-    """Steps of a scheduler, one by one, until there is an error.
-
-    Attributes:
-        x: the sample.
-        results: of the steps.
-        error: the type of the error, or None.
-    """
-
-    def __init__(self, scheduler, x):
-        self.scheduler, self.x, self.results, self.error = scheduler, x, [], None
-        self.model, self.generator = model_for(scheduler), torch.Generator().manual_seed(3)
-        self.handed = []  # the results of which the caller keeps something
-
-    def step(self, t, after=None):
-        """A step from timestep t; ``after``: the one to which it goes, if it is to be told."""
-        scheduler, name = self.scheduler, type(self.scheduler).__name__
-        if self.error is not None:
-            return
-        options = {"generator": self.generator} if takes(scheduler, "generator") else {}
-        if name == "UnCLIPScheduler":
-            options["prev_timestep"] = after
-        scale = getattr(scheduler, "scale_model_input", lambda sample, t: sample)
-        every = scheduler.timesteps
-        told = t
-        if name == "DDPMWuerstchenScheduler" and isinstance(t, torch.Tensor):
-            told = t.expand(len(self.x))
-        try:
-            out = self.model(scale(self.x, t), float(t))
-            call = CALLS.get(name, plainly)
-            result = call(scheduler, out, told, self.x, self.handed, every, options)
-        except Exception as error:
-            self.error = type(error)
-            return
-        self.x = result["prev_sample"] if hasattr(result, "prev_sample") else result[0]
-        self.results.append(result)
-        self.handed.append(result)
-
-    def steps(self, first=0, last=None):
-        every = self.scheduler.timesteps
-        last = len(every) if last is None else last
-        for k in range(first, last):
-            self.step(every[k], every[k + 1] if k + 1 < len(every) else None)
 
 
 def moved_by(by):
@@ -194,71 +139,61 @@ CHANGES = [
     shrunk,
     grown,
 ]
+SHORT, SLOW = ("back", "again", "shrunk", "last_ones_cut"), pytest.mark.slow
 IDS = ["back", "to the first", "forward", *(change.__name__ for change in CHANGES[3:])]
 
 
-def outcome(scheduler, x, change):
-    """The loop, and the warnings about stock steps."""
-    torch.manual_seed(0)  # for schedulers that draw without a generator
-    loop = Loop(scheduler, x)
-    with warnings.catch_warnings(record=True) as seen:
-        warnings.simplefilter("always")
-        change(loop)
-    return loop, [str(w.message) for w in seen if w.category is fused.StockStepWarning]
+def cases():
+    """All classes and changes; in a short run those that remember most."""
+    for name in NAMES:
+        for case, change in zip(IDS, CHANGES, strict=True):
+            often = fused.SCHEDULERS[name]._looks_back and case in SHORT
+            yield pytest.param(name, change, id=f"{name}-{case}", marks=() if often else SLOW)
 
 
-def gap(results, others):
-    """The greatest distance of two lists of results, by the size of the state; infinite where one
-    is finite and the other is not."""
-    largest = 0.0
-    for one, other in zip(results, others, strict=True):
-        for a, b in zip(*map(values_of, (one, other)), strict=True):
-            assert a.shape == b.shape
-            finite = torch.isfinite(a) & torch.isfinite(b)
-            if not torch.equal(torch.isfinite(a), torch.isfinite(b)):
-                return float("inf")
-            if finite.any():
-                size = max(1.0, float(b[finite].double().square().mean().sqrt()))
-                largest = max(largest, distance(a[finite], b[finite]) / size)
-    return largest
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=IDS)
-@every
+@pytest.mark.parametrize(("name", "change"), list(cases()))
 def test_the_stock_scheduler_does_the_same(monkeypatch, name, change):
     smooth(monkeypatch)
     stock, ours = pair(name, plain(name), STEPS)
     exact, x = widened(stock), start_of(stock)
     with stock_steps(ours) as left:
-        mine, said = outcome(ours, x, change)
-    theirs, _ = outcome(stock, x, change)
+        mine, said, _ = outcome(ours, x, change)
+    theirs, *_ = outcome(stock, x, change)
     assert mine.error is theirs.error
     assert len(said) == bool(left), (said, left)
     if gap(mine.results, theirs.results) > TOLERANCE:
         in_single(monkeypatch, exact)
-        truth, _ = outcome(exact, x.double(), change)
+        truth, *_ = outcome(exact, x.double(), change)
         if truth.error is theirs.error:
             assert gap(mine.results, truth.results) <= 1.2 * gap(theirs.results, truth.results)
         else:
             raise AssertionError(gap(mine.results, theirs.results))
 
 
-class stock_steps:
-    """Counts the stock steps that a fused scheduler has done."""
+LOOK_BACK = [name for name in NAMES if fused.SCHEDULERS[name]._looks_back]
 
-    def __init__(self, scheduler):
-        self.scheduler, self.done = scheduler, []
 
-    def __enter__(self):
-        step = self.scheduler._stock_step
+def swapped_by(swap):
+    def change(loop):
+        middle = middle_of(loop.scheduler)
+        loop.steps(last=middle)
+        loop.scheduler = swap(loop.scheduler)
+        loop.steps(middle)
 
-        def counted(*args, **kwargs):
-            result = step(*args, **kwargs)
-            self.done.append(args[0])
-            return result
+    return change
 
-        self.scheduler._stock_step = counted
-        return self.done
 
-    def __exit__(self, *_):
-        del self.scheduler._stock_step
+@pytest.mark.parametrize("name", LOOK_BACK)
+def test_swaps_in_the_middle_of_a_loop(monkeypatch, name):
+    """Neither restored nor accelerated schedulers forget what came before."""
+    smooth(monkeypatch)
+    stock, ours = pair(name, plain(name), STEPS)
+    x = start_of(stock)
+    if hasattr(ours, "_increment"):
+        pytest.skip("torchsde's paths cannot be copied, nor can those of the stock scheduler")
+    begun, *_ = outcome(ours, x, swapped_by(fused.restore))
+    theirs, *_ = outcome(copy.deepcopy(stock), x, lambda loop: loop.steps())
+    ended, *_ = outcome(stock, x, swapped_by(lambda s: fused.accelerate(s, report=None)))
+    for loop in (begun, ended):
+        assert loop.error is None
+        assert gap(loop.results, theirs.results) <= 5 * TOLERANCE

@@ -24,6 +24,7 @@ ALLOWED = {
     "noise._seed": "of a number drawn on the host",
     "noising.LooksUp._sigmas_of": "of timesteps on the host",
     "noising._places": "when timesteps are new; they are on the host",
+    "repeated.Repeated._warn_of_the_second": "of timesteps on the host, when a loop begins",
     "schedulers.karras_ve.KarrasVeScheduler.add_noise_to_input": "of levels on the host",
     "schedulers.karras_ve._index": "of levels on the host",
     "schedulers.memory.Adams._last": "of a row on the host",

@@ -13,13 +13,13 @@ from diffusers.utils import logging
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
-from .fallback import Fallback
 from .habits import Habits
 from .methods import NOISING, STEPS, like, own_helpers
 from .output import builder, field_names, result_class
 from .plans.plan import NO_ROWS, rows_of
+from .repeated import Repeated
 from .run import TRANSFORM, Declined, Run, is_transformed
-from .trajectory import Host, Trajectory, index_in, is_same, look_of, on_host
+from .trajectory import Host, Trajectory, index_in, is_same, look_of, on_host, places_of
 
 logger = logging.get_logger("diffusers.schedulers.fastdiff")
 
@@ -37,7 +37,7 @@ MOVED = Declined("a count of steps that was moved in the middle of a loop")
 REPLACED = Declined("timesteps, levels or options that were replaced in the middle of a loop")
 
 
-class Fused(Fallback):
+class Fused(Repeated):
     """Base of the fused schedulers, before the stock class.
 
     Attributes:
@@ -60,8 +60,6 @@ class Fused(Fallback):
     _astray = ""  # what to say of a call for which there is no row
     _floating = False  # it refuses integers as timesteps
     _scales = False  # it expects scale_model_input to be called
-
-    _trajectory: Trajectory | None = None
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
@@ -121,6 +119,8 @@ class Fused(Fallback):
         else:
             host = Host(self).timesteps
             self._step_index = self.index_for_timestep(host[k], host)  # the second one, of two
+        if self.begin_index is None and self._step_index:
+            self._warn_of_the_second(timestep)
 
     def _advance(
         self, output, timestep, sample, return_dict, generator=None, noise=None, options=(),
@@ -159,6 +159,7 @@ class Fused(Fallback):
         if self._floating and not _is_floating(timestep):  # the stock step mostly refuses it
             if self._looks_back:
                 self._hand_over(INTEGER)
+                attributes["_past"] = INTEGER
             return self._decline(INTEGER)
         try:
             if place is None:
@@ -256,10 +257,12 @@ class Fused(Fallback):
         timesteps = host.timesteps.tolist()
         if self._told_too:
             return Trajectory(made_from, run, begin, order=timesteps[begin:])
-        places = {t: k for k, t in enumerate(self._keys(timesteps))}
-        made = Trajectory(made_from, run, 0, places, [places.get(t) for t in timesteps])
-        if self._counter is None and type(self)._place is Fused._place:
-            made.direct = places
+        made = Trajectory(made_from, run, 0, *places_of(self._keys(timesteps), timesteps))
+        in_turn = type(self)._place is Fused._place
+        if made.repeated and in_turn:
+            self._warn_of_turns(made.repeated, rows.rows)
+        elif self._counter is None and in_turn:
+            made.direct = made.places
         return made
 
     def _planned(self, host, begin, options, timestep):
@@ -269,34 +272,6 @@ class Fused(Fallback):
     def _keys(self, timesteps):
         """The timestep of each row."""
         return timesteps
-
-    def _leave(self, now, reason):
-        """Leave this step of a scheduler that looks back, and those after it, to the stock one.
-        Returns whether fused steps can begin anew instead: there is nothing to remember."""
-        if now.run.place > 0:
-            self._hand_over(reason)
-            return self._is_fresh()
-        now.run, now.reason = None, reason
-        now.made_from = ()  # the next trajectory may be another
-        return False
-
-    def _hand_over(self, reason: Declined) -> None:
-        """Let the stock scheduler remember what the fused steps of an unfinished loop have: its
-        own steps go on as if there had been no others."""
-        now = self._trajectory
-        run = None if now is None else now.run
-        if run is None or run.place <= 0 or not run.idle:
-            return
-        memory = self._memory(run.idle[-1], run.rows.rows[: run.place], now.begin)
-        self.__dict__.update(memory, _trajectory=None, _past=reason)
-
-    def _memory(self, buffers, rows, begin) -> dict:
-        """What the stock scheduler remembers after these rows, by the names of its attributes."""
-        raise NotImplementedError
-
-    def _is_fresh(self) -> bool:
-        """Whether the stock scheduler remembers nothing that its next step would look at."""
-        return True
 
     def __getstate__(self):
         return dict(vars(self))  # another thread may begin to step while this one copies

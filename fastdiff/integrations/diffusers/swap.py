@@ -11,6 +11,7 @@ from .fused import NOISE, Fused
 from .methods import own_code
 from .places import Unchangeable, places_in
 from .plans.plan import NO_ROWS, Plan, rows_of
+from .run import Declined
 from .schedulers import LEFT, SCHEDULERS
 from .trajectory import Host
 
@@ -171,9 +172,13 @@ def _unfit(scheduler) -> str:
     return reason
 
 
+RESTORED = Declined("a loop in the middle of which the stock scheduler was restored")
+
+
 def _stock(scheduler):
     if not isinstance(scheduler, Fused):
         return scheduler
+    scheduler._hand_over(RESTORED)
     stock = vars(scheduler).get("_original")
     if stock is None:
         stock = scheduler.stock.__new__(scheduler.stock)

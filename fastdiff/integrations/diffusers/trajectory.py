@@ -45,6 +45,7 @@ class Trajectory:
         places, order: timestep -> row, and the row of each timestep, for schedulers that are told
             the timestep; for those that are told it and count, too, only ``order``: the timestep of
             each row.
+        repeated: timestep -> rows, of those that have several.
         direct: ``places`` where nothing else says which row it is, or None.
         made_from: what would make another one.
         timesteps, levels, config, options: those of the scheduler; a step that sees others begins
@@ -52,10 +53,18 @@ class Trajectory:
     """
 
     def __init__(
-        self, made_from: tuple, run: Run | None, begin=0, places=None, order=(), reason=None
+        self,
+        made_from: tuple,
+        run: Run | None,
+        begin=0,
+        places=None,
+        order=(),
+        repeated=None,
+        reason=None,
     ):
         self.made_from, self.run, self.begin = made_from, run, begin
         self.places, self.order, self.reason, self.direct = places, order, reason, None
+        self.repeated = repeated or {}
 
     def see(self, attributes: dict, levels: str, options: tuple, look: tuple) -> None:
         """Remember what the scheduler looks like, to notice when something is replaced."""
@@ -88,15 +97,31 @@ class Trajectory:
         memory: nothing is read back."""
         if not isinstance(timestep, Tensor):
             try:
-                return self.places.get(timestep)
+                return self._next_of(timestep)
             except TypeError:  # an array
-                return self.places.get(np.asarray(timestep).item())
+                return self._next_of(np.asarray(timestep).item())
         if timestep.is_cpu:
             if timestep.dim():
                 timestep = _the_one(timestep)
-            return None if timestep is None else self.places.get(timestep.tolist())
+            return None if timestep is None else self._next_of(timestep.tolist())
         k = index_in(timestep, self.timesteps)
         return None if k is None else self.order[k]
+
+    def _next_of(self, timestep) -> int | None:
+        """The row of a timestep; of several the one that comes next, or the first."""
+        rows = self.repeated.get(timestep, ())
+        return self.run.place if self.run.place in rows else self.places.get(timestep)
+
+
+def places_of(keys: list, timesteps: list) -> tuple[dict, list, dict]:
+    """``places``, ``order`` and ``repeated`` of rows with these timesteps."""
+    rows: dict = {}
+    for k, t in enumerate(keys):
+        rows.setdefault(t, []).append(k)
+    places = {t: found[0] for t, found in rows.items()}
+    repeated = {t: found for t, found in rows.items() if len(found) > 1}
+    order = list(range(len(keys))) if keys is timesteps else [places.get(t) for t in timesteps]
+    return places, order, repeated
 
 
 def index_in(part: Tensor, whole: Tensor) -> int | None:

@@ -150,8 +150,9 @@ def pndm(scheduler, begin) -> Plan:
     prediction = name_of(scheduler.config)
     if prediction == "x0":
         raise Unfit("prediction_type 'sample'")
-    if not np.array_equal(timesteps_of(scheduler)[:2], scheduler.plms_timesteps[:2]):
-        raise Unfit(CUT)
+    told = timesteps_of(scheduler)
+    if told != scheduler.plms_timesteps[: len(told)].tolist():
+        raise Unfit("timesteps that are not the ones set, from the first on")
     t = scheduler._timesteps[::-1].astype(np.int64).tolist()
     ends = [k - stride(scheduler) for k in t]
     if t[1:] != ends[:-1] or ends[-1] >= 0:

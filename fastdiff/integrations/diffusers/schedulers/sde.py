@@ -31,8 +31,12 @@ class CogVideoXDPMScheduler(Fused, WithVelocity, stock.CogVideoXDPMScheduler):
     ):  # fmt: skip
         # it ignores eta, use_clipped_model_output and variance_noise
         old = old_pred_original_sample
-        told = timestep, timestep_back, old is not None
-        done = self._advance(model_output, told, sample, False, generator, before=old)
+        done = None
+        if isinstance(timestep, torch.Tensor) and timestep.dim():
+            self._decline(Declined("a timestep with dimensions"))
+        else:
+            told = timestep, timestep_back, old is not None
+            done = self._advance(model_output, told, sample, False, generator, before=old)
         if done is None:
             return self._stock_step(
                 "step", model_output, old, timestep, timestep_back, sample, eta,
