@@ -1,7 +1,5 @@
 """fastdiff: fast, exact and reproducible sampling from diffusion models."""
 
-import importlib
-
 from . import elbo as elbo
 from . import grids as grids
 from . import guidance as guidance
@@ -13,6 +11,7 @@ from . import ops as ops
 from . import processes as processes
 from . import schedules as schedules
 from . import solvers as solvers
+from .arguments import attributes
 from .build import build_info as build_info
 from .ops import backend as backend
 from .ops import backend_of as backend_of
@@ -22,9 +21,5 @@ from .solvers import StepTable as StepTable
 
 __version__ = "0.1.0"
 
-
-def __getattr__(name: str):
-    # Training needs the packages of an extra: imported when asked for.
-    if name == "training":
-        return importlib.import_module(".training", __name__)
-    raise AttributeError(f"module 'fastdiff' has no attribute {name!r}")
+# Training needs the packages of an extra, and integrations those of others.
+__getattr__ = attributes(__name__, lazy=("training", "integrations"))

@@ -14,14 +14,21 @@ from collections.abc import Sequence
 import torch
 
 from . import ops
+from .arguments import attributes, describe, instance, tensor, whole
+from .arguments import device as device_of
 from .ops.reference import MASK, philox
+
+MOST_SAMPLES = 2**28  # whose keys fit into memory
 
 
 def _bits(value: int, name: str) -> int:
     """The int64 with the bits of an unsigned 64-bit number."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name}: expected an int, got {type(value).__name__}")
-    value = operator.index(value)
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        value = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an int, got {describe(value)}") from None
     if not -(2**63) <= value < 2**64:
         raise ValueError(f"{name}: expected an integer of 64 bits, got {value}")
     return value - 2**64 if value >= 2**63 else value
@@ -30,7 +37,9 @@ def _bits(value: int, name: str) -> int:
 def _require_keys(name: str, keys, *dims: int) -> None:
     """Raise unless ``keys`` are int64 [..., 2], of so many dimensions."""
     if not isinstance(keys, torch.Tensor):
-        raise TypeError(f"{name}: expected an int64 tensor of keys, got {type(keys).__name__}")
+        raise TypeError(f"{name}: expected an int64 tensor of keys, got {describe(keys)}")
+    tensor(name, keys, floating=False)
+    ops.library.require_memory(**{name: keys})
     well = keys.dim() in dims if dims else keys.dim() >= 1
     if keys.dtype != torch.int64 or not well or keys.shape[-1] != 2:
         raise ValueError(
@@ -40,17 +49,18 @@ def _require_keys(name: str, keys, *dims: int) -> None:
 
 def _sizes(shape) -> tuple[int, ...]:
     try:
-        sizes = tuple(map(operator.index, shape))
-    except TypeError:
+        sizes = (-1,) if isinstance(shape, (str, bytes)) else tuple(map(operator.index, shape))
+    except (TypeError, RuntimeError):
         sizes = (-1,)
-    if min(sizes, default=0) < 0:
-        raise ValueError(f"shape: expected a sequence of sizes, got {shape!r}")
+    if min(sizes, default=0) < 0 or math.prod(sizes) >= 2**48:
+        raise ValueError(f"shape: expected a sequence of sizes, got {describe(shape)}")
     return sizes
 
 
 def key(seed: int, offset: int = 0, *, device="cpu") -> torch.Tensor:
     """[2] int64: the stream ``seed``, from block ``offset`` on."""
-    return torch.tensor([_bits(seed, "seed"), _bits(offset, "offset")], device=device)
+    bits = [_bits(seed, "seed"), _bits(offset, "offset")]
+    return torch.tensor(bits, device=device_of("device", device))
 
 
 def keys(seeds: int | Sequence[int] | torch.Tensor, batch: int, *, device="cpu") -> torch.Tensor:
@@ -60,9 +70,11 @@ def keys(seeds: int | Sequence[int] | torch.Tensor, batch: int, *, device="cpu")
         seeds: one int: sample b gets seed ``seeds + b`` (so sample b of seed s is sample 0 of seed
             s + b); or ``batch`` ints; or an int64 tensor of seeds [batch] or of keys [batch, 2].
     """
+    batch, device = whole("batch", batch, least=0, most=MOST_SAMPLES), device_of("device", device)
     if not isinstance(seeds, torch.Tensor) and hasattr(seeds, "tolist"):  # of numpy
         seeds = seeds.tolist()
     if isinstance(seeds, torch.Tensor):
+        tensor("seeds", seeds, floating=False)
         ops.library.require_memory(seeds=seeds)
         if seeds.dtype != torch.int64 or seeds.shape not in ((batch,), (batch, 2)):
             raise ValueError(
@@ -77,8 +89,9 @@ def keys(seeds: int | Sequence[int] | torch.Tensor, batch: int, *, device="cpu")
             raise ValueError(f"seeds: expected {batch} (one per sample), got {len(seeds)}")
         values = [_bits(s, f"seeds[{b}]") for b, s in enumerate(seeds)]
     else:
-        first = _bits(seeds, "seeds") % 2**64
-        values = [_bits((first + b) % 2**64, "seeds") for b in range(batch)]
+        first = _bits(seeds, "seeds")
+        values = (torch.arange(batch) + first)[:, None]  # wraps around, as the bits do
+        return torch.cat((values, torch.zeros_like(values)), dim=1).to(device)
     return torch.tensor([[v, 0] for v in values], dtype=torch.int64, device=device).reshape(-1, 2)
 
 
@@ -105,6 +118,7 @@ def split(key: torch.Tensor, count: int) -> torch.Tensor:
     _require_keys("key", key)
     if key.dim() != 1:
         raise ValueError(f"key: expected one key [2], got {list(key.shape)}")
+    count = whole("count", count, least=0, most=MOST_SAMPLES)
     first = torch.stack((key[0].expand(count), key[1] + torch.arange(count, device=key.device)), 1)
     return fold_in(first, 0)
 
@@ -113,9 +127,9 @@ def draw(keys: torch.Tensor, shape, number: int = 0) -> torch.Tensor:
     """[B, *shape] float32: draw ``number`` of each sample's trajectory (0: the initial state)."""
     _require_keys("keys", keys, 2)
     if not isinstance(number, int) or number < 0:
-        raise ValueError(f"number: expected an integer from 0 on, got {number!r}")
+        raise ValueError(f"number: expected an integer from 0 on, got {describe(number)}")
     keys = keys.clone()
-    keys[..., 1] += number * -(-math.prod(_sizes(shape)) // 4)
+    keys[..., 1] += _bits(number * -(-math.prod(_sizes(shape)) // 4) % 2**64, "number")
     return ops.normal(keys, shape)
 
 
@@ -130,7 +144,11 @@ def normal(keys: torch.Tensor, shape, *, dtype=torch.float32, device=None) -> to
     """
     _require_keys("keys", keys, 1, 2)
     shape = _sizes(shape)
-    keys = keys if device is None else keys.to(device)
+    instance("dtype", dtype, torch.dtype, "a floating dtype")
+    keys = keys if device is None else keys.to(device_of("device", device))
     if keys.dim() == 1:
         return ops.normal(keys[None], shape, dtype=dtype)[0]
     return ops.normal(keys, shape, dtype=dtype)
+
+
+__getattr__ = attributes(__name__)

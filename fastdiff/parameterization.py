@@ -24,10 +24,17 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .arguments import attributes, close, describe, did_you_mean
 from .schedules import EDM, Schedule
-from .schedules.base import namespace
+from .schedules.base import check_schedule, namespace
 
 PREDICTIONS = ("eps", "x0", "v", "score", "flow")
+
+#: What others call them: diffusers' ``prediction_type``, k-diffusion, papers.
+FOREIGN = {
+    "epsilon": "eps", "noise": "eps", "sample": "x0", "x_start": "x0", "denoised": "x0",
+    "v_prediction": "v", "velocity": "v", "flow_prediction": "flow", "trigflow": "flow",
+}  # fmt: skip
 
 
 class Reading(NamedTuple):
@@ -118,8 +125,9 @@ def output_at(prediction: str, schedule: Schedule, t, alpha, sigma):
 
 def check_prediction(prediction, schedule):
     """Raise unless ``prediction`` is known and has a meaning on this schedule."""
-    if not isinstance(schedule, Schedule):
-        raise TypeError(f"schedule must be a fastdiff schedule, got {schedule!r}")
+    check_schedule(schedule)
+    if not isinstance(prediction, str):
+        raise TypeError(f'prediction: expected a name such as "eps", got {describe(prediction)}')
     preconditioned = isinstance(schedule, EDM) and schedule.precondition
     if prediction in ("edm", "consistency"):
         if not preconditioned:
@@ -127,8 +135,10 @@ def check_prediction(prediction, schedule):
                 f'prediction "{prediction}" needs schedule EDM(precondition=True), got {schedule!r}'
             )
     elif prediction not in PREDICTIONS:
+        meant = FOREIGN.get(prediction) or close(prediction, PREDICTIONS)
         raise ValueError(
-            f"prediction must be one of {', '.join(map(repr, PREDICTIONS))}, got {prediction!r}"
+            f"prediction must be one of {', '.join(map(repr, PREDICTIONS))}, "
+            f"got {prediction!r}{did_you_mean(meant)}"
         )
     elif prediction == "flow" and np.any(schedule.input_scale(schedule.t_smallest) != 1):
         raise ValueError(
@@ -167,3 +177,6 @@ def _check_defined(prediction, schedule, alpha, t):
 
 def _first(t, mask):
     return np.asarray(t)[mask].flat[0]
+
+
+__getattr__ = attributes(__name__)

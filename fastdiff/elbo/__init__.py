@@ -1,5 +1,6 @@
 """The evidence lower bound and its relatives, term by term, in nats."""
 
+from ..arguments import attributes
 from .bits import bits_per_dim as bits_per_dim
 from .diffusion import Bound as Bound
 from .diffusion import Estimate as Estimate
@@ -20,3 +21,5 @@ from .posterior import Optimal as Optimal
 from .posterior import Posterior as Posterior
 from .posterior import Small as Small
 from .posterior import posterior as posterior
+
+__getattr__ = attributes(__name__)

@@ -15,11 +15,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..arguments import alike, function, instance, number, on_device, sequence, tensor, whole
 from ..losses.batch import per_sample, standard_normal
 from ..noise import fold_in
 from ..ops import discretised_gaussian, gaussian_kl
-from ..parameterization import read
+from ..parameterization import check_prediction, read
 from ..schedules import Schedule
+from ..schedules.base import check_schedule
 from .bits import bits_per_dim
 from .posterior import Chain, Posterior
 
@@ -65,6 +67,9 @@ class Bound:
 
 def prior_kl(x0: Tensor, schedule: Schedule, t: Tensor) -> Tensor:
     """KL(q(x_t | x0) || N(0, I)), [B]; ``t`` is a scalar tensor."""
+    tensor("x0", x0, dims=1)
+    check_schedule(schedule)
+    tensor("t", t, shape=())
     log_var = 2 * torch.log(schedule.sigma(t))
     return gaussian_kl(schedule.alpha(t) * x0, log_var, torch.zeros(()), torch.zeros(()))
 
@@ -75,6 +80,12 @@ def denoising_kl(x0: Tensor, x0_hat: Tensor, q: Posterior, log_var: Tensor) -> T
     1/2 sum[log(tau^2 / var) + var / tau^2 - 1 + b^2 (x0 - x0_hat)^2 / tau^2]; with tau^2 = var it
     is 1/2 (SNR_s - SNR_t) ||x0 - x0_hat||^2. The means differ in b x0 alone.
     """
+    tensor("x0", x0, dims=1)
+    instance("q", q, Posterior, "a Posterior such as posterior(schedule, t, s)")
+    tensor("log_var", log_var)
+    if log_var.is_meta:
+        on_device("log_var", log_var, "x0", x0)
+    alike("x0_hat", x0_hat, "x0", x0)
     b, log_q, log_p = (per_sample(v, x0) for v in (q.b, torch.log(q.var), log_var))
     return gaussian_kl(b * x0, log_q, b * x0_hat, log_p)
 
@@ -89,10 +100,15 @@ def estimator(model, schedule: Schedule, prediction: str, clip=None, **cond) -> 
         clip: a bound on |x0_hat|, or None.
         cond: its conditions.
     """
+    function("model", model)
+    check_prediction(prediction, schedule)
+    if clip is not None:
+        number("clip", clip, above=0)
 
     def denoise(x: Tensor, t: Tensor) -> Estimate:
         scale = per_sample(schedule.input_scale(t).to(x.dtype), x)
         out, fraction = model(scale * x, schedule.model_time(t), **cond), None
+        tensor("model", out, dims=2)
         if out.shape[1] == 2 * x.shape[1]:
             out, signed = out.chunk(2, dim=1)
             fraction = (signed + 1) / 2
@@ -105,6 +121,7 @@ def estimator(model, schedule: Schedule, prediction: str, clip=None, **cond) -> 
 
 def levels_decoder(depth: int) -> Decoder:
     """log p(x0 | x_1) of grey levels in [-1, 1]: a Gaussian cut into bins (Ho et al., eq. 13)."""
+    whole("depth", depth, least=2)
 
     def decode(x0: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
         return discretised_gaussian(x0, mean, log_var.to(x0), depth)
@@ -134,9 +151,12 @@ def bound(
         decoder: log p(x0 | x_1) from (x0, mean, log_var), such as ``levels_decoder``.
     """
     chain, kls = Chain(schedule, times), []
+    for name, value in {"variance": variance, "decoder": decoder}.items():
+        function(name, value)
     for i, estimate in enumerate(_estimates(denoise, x0, chain, noise)):
         q = chain.step(i)
         log_var = variance(q, i, estimate.fraction)
+        tensor("variance", log_var)
         if i == 0:
             reconstruction = -decoder(x0, estimate.x0, log_var)
         else:
@@ -155,8 +175,17 @@ def mean_squared_errors(
 
 def _estimates(denoise, x0, chain, noise):
     """The model at a noisy x0 on each level of the chain, the cleanest first."""
+    function("denoise", denoise)
+    tensor("x0", x0, dims=1)
+    keys = isinstance(noise, Tensor) and not noise.is_floating_point()
+    if keys:
+        tensor("noise", noise, floating=False)
+    else:
+        expected = f"int64 keys [{len(x0)}, 2] or {len(chain)} tensors of x0's shape"
+        sequence("noise", noise, expected, len(chain))
     for i in range(len(chain)):
-        keys = isinstance(noise, Tensor) and not noise.is_floating_point()
         eps = standard_normal(fold_in(noise, i) if keys else noise[i], x0)
         x_t = chain.alpha(i) * x0 + chain.sigma(i) * eps
-        yield denoise(x_t, chain.time(i, x0))
+        estimate = denoise(x_t, chain.time(i, x0))
+        instance("denoise", estimate, Estimate, "a function that returns an Estimate")
+        yield estimate

@@ -17,9 +17,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..arguments import describe, function, instance, sequence, tensor
 from ..ops import gaussian_log_prob, gaussian_sample_kl
 from ..schedules import Schedule
-from .diffusion import Decoder, Denoiser
+from .diffusion import Decoder, Denoiser, Estimate
 from .posterior import Chain
 
 Conditional = Callable[[Tensor], tuple[Tensor, Tensor]]  # z -> mean, log-variance
@@ -62,6 +63,12 @@ def markov_bound(
         likelihood: log p(x | z_1) from z_1, [B].
         noise: T entries, each normals of the latent's shape or keys [B, 2].
     """
+    tensor("x", x, dims=1)
+    for name, value in {"encoders": encoders, "decoders": decoders, "noise": noise}.items():
+        sequence(name, value, "a sequence, with an entry for each latent")
+    function("likelihood", likelihood)
+    if not len(encoders):
+        raise ValueError("encoders: expected at least one, got none")
     if len(decoders) != len(encoders) - 1 or len(noise) != len(encoders):
         raise ValueError(
             f"encoders, decoders, noise: expected T, T - 1 and T, "
@@ -69,18 +76,30 @@ def markov_bound(
         )
     z, latents, log_q = x, [], []
     for encode, eps in zip(encoders[:-1], noise[:-1], strict=True):
-        mean, log_var = encode(z)
+        mean, log_var = _conditional("encoders", encode, z)
         z, _ = gaussian_sample_kl(mean, log_var, eps)
         latents.append(z)
         log_q.append(gaussian_log_prob(z, mean, log_var))
-    top, prior = gaussian_sample_kl(*encoders[-1](z), noise[-1])
+    top, prior = gaussian_sample_kl(*_conditional("encoders", encoders[-1], z), noise[-1])
     latents.append(top)
     ratios = [
-        log_q[t] - gaussian_log_prob(latents[t], *decode(latents[t + 1]))
+        log_q[t] - gaussian_log_prob(latents[t], *_conditional("decoders", decode, latents[t + 1]))
         for t, decode in enumerate(decoders)
     ]
     consistency = torch.stack(ratios, 1) if ratios else x.new_zeros(len(x), 0)
-    return MarkovBound(-likelihood(latents[0]), consistency, prior)
+    reconstruction = likelihood(latents[0])
+    tensor("likelihood", reconstruction, shape=(len(x),))
+    return MarkovBound(-reconstruction, consistency, prior)
+
+
+def _conditional(name: str, conditional: Conditional, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and log-variance."""
+    function(name, conditional)
+    made = conditional(z)
+    if not isinstance(made, (tuple, list)) or len(made) != 2:
+        expected = "functions that return (mean, log-variance)"
+        raise TypeError(f"{name}: expected {expected}, got {describe(made)}")
+    return made
 
 
 def diffusion_as_markov(
@@ -102,6 +121,14 @@ def diffusion_as_markov(
     or T entries of keys.
     """
     chain = Chain(schedule, times)
+    tensor("x0", x0, dims=1)
+    for name, value in {"denoise": denoise, "variance": variance, "decoder": decoder}.items():
+        function(name, value)
+    sequence("noise", noise, f"{len(chain)} entries, one for each latent", len(chain))
+
+    def estimated(x: Tensor, i: int) -> Estimate:
+        estimate = denoise(x, chain.time(i, x))
+        return instance("denoise", estimate, Estimate, "a function that returns an Estimate")
 
     def diffuse(i: int) -> Conditional:
         below = chain.alpha(i - 1) if i else 1.0
@@ -112,14 +139,15 @@ def diffusion_as_markov(
         q = chain.step(i)
 
         def conditional(x: Tensor) -> tuple[Tensor, Tensor]:
-            estimate = denoise(x, chain.time(i, x))
+            estimate = estimated(x, i)
             log_var = variance(q, i, estimate.fraction)
+            tensor("variance", log_var)
             return q.a * x + q.b * estimate.x0, log_var.to(x).expand_as(x)
 
         return conditional
 
     def likelihood(x: Tensor) -> Tensor:
-        estimate = denoise(x, chain.time(0, x))
+        estimate = estimated(x, 0)
         return decoder(x0, estimate.x0, variance(chain.step(0), 0, estimate.fraction))
 
     levels = range(len(chain))
@@ -136,4 +164,8 @@ def importance_weighted(log_weights: Tensor) -> Tensor:
     Args:
         log_weights: log p(x, z_k) - log q(z_k | x), [K, B].
     """
+    tensor("log_weights", log_weights)
+    if log_weights.dim() != 2 or not len(log_weights):
+        expected = "a tensor [K, B] with K > 0"
+        raise ValueError(f"log_weights: expected {expected}, got {describe(log_weights)}")
     return log_weights.logsumexp(0) - math.log(len(log_weights))

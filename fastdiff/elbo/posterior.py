@@ -8,7 +8,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..arguments import alike, describe, tensor
+from ..ops.library import require_memory
 from ..schedules import Schedule
+from ..schedules.base import check_schedule, reals
 
 
 class Posterior(NamedTuple):
@@ -30,6 +33,9 @@ def posterior(schedule: Schedule, t: Tensor, s: Tensor) -> Posterior:
     With e^-h = alpha_t sigma_s / (alpha_s sigma_t): a = (sigma_s / sigma_t) e^-h,
     b = alpha_s (1 - e^-2h), var = sigma_s^2 (1 - e^-2h). Finite at alpha_t = 0 and sigma_s = 0.
     """
+    check_schedule(schedule)
+    tensor("t", t)
+    alike("s", s, "t", t)
     alpha_t, sigma_t = schedule.alpha(t), schedule.sigma(t)
     alpha_s, sigma_s = schedule.alpha(s), schedule.sigma(s)
     decay = alpha_t * sigma_s / (alpha_s * sigma_t)
@@ -55,9 +61,13 @@ class Chain:
     times: Tensor
 
     def __post_init__(self) -> None:
-        times = torch.as_tensor(self.times, dtype=torch.float64, device="cpu")
+        check_schedule(self.schedule)
+        times = _on_host(self.times)
         if times.dim() != 1 or not len(times) or not bool((times[1:] > times[:-1]).all()):
             raise ValueError(f"times: expected a [T] tensor of increasing times, got {times}")
+        low, high = self.schedule.t_min, self.schedule.t_limit
+        if not bool(((times >= low) & (times <= high)).all()):
+            raise ValueError(f"times: expected them in [{low:g}, {high:g}], got {times}")
         if not bool((self.schedule.sigma(times) > 0).all()):
             raise ValueError(f"times: expected sigma > 0 at each of them, got {times}")
         object.__setattr__(self, "times", times)
@@ -88,6 +98,14 @@ class Chain:
         var = self.step(1).var if len(self) > 1 else forward
         one = torch.ones_like(forward)
         return Posterior(a=0 * one, b=one, var=var, forward_var=forward)
+
+
+def _on_host(times) -> Tensor:
+    if not isinstance(times, Tensor):
+        return torch.as_tensor(reals("times", times))
+    tensor("times", times, floating=False)
+    require_memory(times=times)
+    return times.detach().to("cpu", torch.float64)
 
 
 # The variance tau^2 of the model p(x_s | x_t): each is called with q, the level that the step
@@ -132,6 +150,11 @@ class Optimal:
     """
 
     mse: Tensor
+
+    def __post_init__(self) -> None:
+        tensor("mse", self.mse)
+        if self.mse.dim() != 1:
+            raise ValueError(f"mse: expected a tensor [T], got {describe(self.mse)}")
 
     def __call__(self, q: Posterior, level: int, fraction: Tensor | None = None) -> Tensor:
         own = q.var if level > 0 else 0  # clean data have none of their own

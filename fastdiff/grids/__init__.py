@@ -6,7 +6,9 @@ than times have a switch ``parity``: True rounds the levels to float32, as the c
 for the same samples to the last digits; False keeps float64.
 """
 
+from ..arguments import attributes
 from ..schedules import EDM, VE, DiscreteBetas, DiscreteSigmas, Schedule, VarianceExploding
+from ..schedules.base import check_schedule
 from .ays import AYS as AYS
 from .base import Explicit as Explicit
 from .base import Grid as Grid
@@ -32,8 +34,12 @@ from .timesteps import Trailing as Trailing
 
 def default(schedule: Schedule) -> Grid:
     """The customary grid: Trailing for discrete timesteps, Karras for VE and EDM, else Uniform."""
+    check_schedule(schedule)
     if isinstance(schedule, VarianceExploding):
         return default(schedule.base)
     if isinstance(schedule, (DiscreteBetas, DiscreteSigmas)):
         return Trailing()
     return Karras() if isinstance(schedule, (VE, EDM)) else Uniform()
+
+
+__getattr__ = attributes(__name__)

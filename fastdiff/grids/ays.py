@@ -38,7 +38,7 @@ class AYS(Grid):
 
     def __post_init__(self):
         check_final(self)
-        if self.model not in _LEVELS:
+        if not isinstance(self.model, str) or self.model not in _LEVELS:
             raise ValueError(
                 f"AYS: model must be one of {', '.join(map(repr, _LEVELS))}, got {self.model!r}"
             )

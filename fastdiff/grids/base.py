@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments import close, describe, did_you_mean, flag, whole
 from ..schedules import Schedule
-from ..schedules.base import number
+from ..schedules.base import check_schedule, number, reals
+
+MOST_STEPS = 10**7  # of a table that fits into memory
 
 
 class Grid:
@@ -19,8 +22,11 @@ class Grid:
         name = type(self).__name__
         if not isinstance(schedule, Schedule):
             raise TypeError(f"{name}: schedule must be a fastdiff schedule, got {schedule!r}")
-        if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-            raise ValueError(f"{name}: steps must be a positive integer, got {steps!r}")
+        right = isinstance(steps, (int, np.integer)) and not isinstance(steps, bool)
+        if not right or steps < 1:
+            raise ValueError(f"{name}: steps must be a positive integer, got {describe(steps)}")
+        if steps > MOST_STEPS:
+            raise ValueError(f"{name}: steps must be <= {MOST_STEPS:,}, got {describe(steps)}")
         return check_times(name, schedule, self.times(schedule, int(steps)), self.increasing)
 
     def times(self, schedule, steps):
@@ -32,13 +38,14 @@ def check_times(name, schedule, times, increasing=False):
 
     With ``increasing`` they must grow instead.
     """
-    times = np.array(times, dtype=np.float64)
+    check_schedule(schedule)
+    times = np.array(reals("times", times))
     if times.ndim != 1 or times.size < 2:
         raise ValueError(
             f"{name}: times must be a 1-D array of at least 2 times, got shape {times.shape}"
         )
     low, high = schedule.t_min, schedule.t_max
-    clean = 0 if increasing else -1
+    clean = 0 if flag("increasing", increasing) else -1
     outside = ~((times >= low) & (times <= high))
     outside[clean] &= times[clean] != schedule.t_clean  # which may lie outside (VE: -inf)
     if outside.any():
@@ -59,7 +66,7 @@ def check_times(name, schedule, times, increasing=False):
 
 def check_final(grid):
     """Raise unless ``grid.final`` is one of the two ends there are."""
-    if grid.final not in ("clean", "min"):
+    if not isinstance(grid.final, str) or grid.final not in ("clean", "min"):
         raise ValueError(
             f'{type(grid).__name__}: final must be "clean" or "min", got {grid.final!r}'
         )
@@ -79,9 +86,25 @@ def as_grid(name, grid) -> Grid:
     """``grid``, or the grid of an array of times."""
     if isinstance(grid, Grid):
         return grid
-    if callable(grid) or grid is None or isinstance(grid, str):
-        raise TypeError(f"{name}: grid must be a fastdiff grid or an array of times, got {grid!r}")
+    refuse_grid(f"{name}: grid", grid)
     return Explicit(grid)
+
+
+def refuse_grid(name, grid) -> None:
+    """Raise TypeError, with a hint, for what is neither a grid nor an array of times."""
+    expected = f"{name} must be a fastdiff grid or an array of times"
+    if isinstance(grid, type) and issubclass(grid, Grid):
+        raise TypeError(f"{expected}, got the class {grid.__name__}; write {grid.__name__}()")
+    if isinstance(grid, str):
+        meant = close(grid, [kind.__name__ for kind in _below(Grid)])
+        hint = did_you_mean(meant and f"fastdiff.grids.{meant}()").replace("'", "")
+        raise TypeError(f"{expected}, got {grid!r}{hint}")
+    if callable(grid) or grid is None:
+        raise TypeError(f"{expected}, got {describe(grid)}")
+
+
+def _below(kind):
+    return [sub for child in kind.__subclasses__() for sub in (child, *_below(child))]
 
 
 @dataclass(frozen=True)
@@ -127,9 +150,7 @@ class Explicit(Grid):
     points: tuple
 
     def __post_init__(self):
-        object.__setattr__(
-            self, "points", tuple(np.asarray(self.points, np.float64).ravel().tolist())
-        )
+        object.__setattr__(self, "points", tuple(reals("points", self.points).ravel().tolist()))
 
     def times(self, schedule, steps):
         if steps != len(self.points) - 1:
@@ -176,6 +197,8 @@ class Thinned(Grid):
 
     def __post_init__(self):
         object.__setattr__(self, "grid", as_grid("Thinned", self.grid))
+        object.__setattr__(self, "of", whole("of", self.of, least=1, most=MOST_STEPS))
+        object.__setattr__(self, "whole", flag("whole", self.whole))
 
     def times(self, schedule, steps):
         if steps > self.of:

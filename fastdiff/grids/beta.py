@@ -4,9 +4,15 @@ from math import lgamma
 
 import numpy as np
 
+from ..arguments import number
+from ..schedules.base import reals
+
 
 def beta_quantile(p, a, b):
     """Quantile function of the Beta(a, b) distribution, by bisection on the series of its CDF."""
+    p = reals("p", p)
+    # beyond these the series loses its digits
+    a, b = number("a", a, least=1e-6, most=100), number("b", b, least=1e-6, most=100)
     low, high = np.zeros_like(p), np.ones_like(p)
     for _ in range(60):
         middle = 0.5 * (low + high)

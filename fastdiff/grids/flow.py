@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..arguments import number as number_of
+from ..arguments import sequence
 from ..schedules.base import number, positive
 from .base import Grid, append_clean
 from .sigmas import Sigmas
@@ -70,5 +72,17 @@ def dynamic_shift(
         tokens: length of the model's sequence of image tokens.
         base, high: (tokens, mu) at two sizes.
     """
+    tokens = number_of("tokens", tokens, above=0)
+    base, high = _pair("base", base), _pair("high", high)
+    if not base[0] < high[0]:
+        raise ValueError(f"high: expected more tokens than base = {base}, got {high}")
     slope = (high[1] - base[1]) / (high[0] - base[0])
-    return float(np.exp(base[1] + slope * (tokens - base[0])))
+    mu = base[1] + slope * (tokens - base[0])
+    if not abs(mu) < 700:
+        raise ValueError(f"tokens: expected a size of which e^mu is a number, got mu = {mu:g}")
+    return float(np.exp(mu))
+
+
+def _pair(name, pair) -> tuple[float, float]:
+    first, second = sequence(name, pair, "a pair (tokens, mu)", 2)
+    return number_of(f"{name}[0]", first), number_of(f"{name}[1]", second)

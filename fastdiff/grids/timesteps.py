@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arguments import flag, whole
 from .base import Grid, check_final
 
 
@@ -36,6 +37,10 @@ class Leading(_Timesteps):
 
     steps_offset: int = 0
 
+    def __post_init__(self):
+        super().__post_init__()
+        whole("steps_offset", self.steps_offset)
+
     def timesteps(self, T, steps):
         return np.arange(steps)[::-1] * (T // steps) + self.steps_offset
 
@@ -53,6 +58,10 @@ class Linspace(_Timesteps):
     """From T - 1 to 0 evenly; ``rounded`` to timesteps, or not (ComfyUI's "normal")."""
 
     rounded: bool = True
+
+    def __post_init__(self):
+        super().__post_init__()
+        flag("rounded", self.rounded)
 
     def timesteps(self, T, steps):
         if steps == 1:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
+from ..arguments import MOST, describe, tensor
 from ..ops.library import refuse_gradient, require_memory
+from ..schedules.base import reals
 from .sums import gain
 
 Scale = float | Sequence[float] | torch.Tensor
@@ -29,9 +31,10 @@ class Windowed:
     def __post_init__(self):
         for name, scale in self._scales().items():
             values = numbers(name, scale)
-            if values.ndim > 1 or not np.all(np.abs(values) <= np.finfo(np.float32).max):
+            if values.ndim > 1 or not np.all(np.abs(values) <= MOST):
                 raise ValueError(
-                    f"{name}: expected a finite number or one per sample, got {scale!r}"
+                    f"{name}: expected a finite number or one per sample, of a size up to "
+                    f"{MOST:g}, got {describe(scale)}"
                 )
         if self.interval is not None:
             _check_interval(self.interval)
@@ -80,16 +83,18 @@ def numbers(name: str, scale: Scale) -> np.ndarray:
     if isinstance(scale, torch.Tensor):
         refuse_gradient(**{name: scale})
         require_memory(**{name: scale})
+        tensor(name, scale, floating=False)
         return scale.detach().double().cpu().numpy()
     try:
-        return np.asarray(scale, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a number or one per sample, got {scale!r}") from None
+        return reals(name, scale)
+    except TypeError:
+        expected = "a number or one per sample"
+        raise TypeError(f"{name}: expected {expected}, got {describe(scale)}") from None
 
 
 def _check_interval(interval) -> None:
     try:
-        low, high = map(float, interval)
+        low, high = reals("interval", interval).tolist()
     except (TypeError, ValueError):
         low = high = math.nan
     if math.isnan(low) or math.isnan(high):
@@ -159,5 +164,9 @@ class CFG(Windowed):
 def check_number(name, value, expected, holds) -> None:
     """Raise ValueError unless ``value`` is a real number for which ``holds(value)``."""
     real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    if not real or not holds(value):
-        raise ValueError(f"{name}: expected {expected}, got {value!r}")
+    try:
+        right = real and holds(value)
+    except OverflowError:  # an integer beyond floating point, infinity as an integer
+        right = False
+    if not right:
+        raise ValueError(f"{name}: expected {expected}, got {describe(value)}")

@@ -2,3 +2,7 @@
 
 Nothing is imported with this package: each integration imports its library when it is asked for.
 """
+
+from ..arguments import attributes
+
+__getattr__ = attributes(__name__, lazy=("diffusers", "k_diffusion", "score_sde"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from .. import noise
+from ..arguments import choice, describe, function, instance, number, tensor, whole
 from ..losses import rademacher, standard_normal
-from ..sampling.adaptive import RK45
+from ..parameterization import check_prediction
+from ..sampling.adaptive import RK45, check_state
 from ..sampling.velocity import ends, span, velocity
 from ..schedules import Schedule
 
@@ -69,10 +71,10 @@ class Hutchinson:
     seeds: int | Tensor = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in ("rademacher", "gaussian"):
-            raise ValueError(f'kind: expected "rademacher" or "gaussian", got {self.kind!r}')
-        if not self.count > 0:
-            raise ValueError(f"count: expected at least 1, got {self.count!r}")
+        choice("kind", self.kind, ("rademacher", "gaussian"))
+        whole("count", self.count, least=1)
+        if not isinstance(self.seeds, (Tensor, Sequence)):
+            noise.keys(self.seeds, 1)
 
     def probes(self, x: Tensor) -> Tensor:
         """[count, *x.shape]."""
@@ -124,7 +126,17 @@ def log_likelihood(
     Raises:
         FloatingPointError, RuntimeError: see ``sample_adaptive``.
     """
+    function("model", model)
+    check_state(x)
+    check_prediction(prediction, schedule)
     divergence = Exact() if divergence is None else divergence
+    instance("divergence", divergence, (Exact, Hutchinson), "Exact() or Hutchinson()")
+    if solver is not None:
+        instance("solver", solver, RK45, "an adaptive solver such as RK45()")
+    if prior_std is not None:
+        prior_std = number("prior_std", prior_std, above=0)
+    if cond is not None:
+        instance("cond", cond, dict, "a dict of keyword arguments for the model")
     times = (end, start) = ends(schedule, end, start, names=("end", "start"))
     f = velocity(model, schedule, prediction, times, x.device, **(cond or {}))
     probes, shape = divergence.probes(x), x.shape
@@ -132,9 +144,9 @@ def log_likelihood(
     def augmented(u: Tensor, y: Tensor) -> Tensor:
         state = y[:, :-1].reshape(shape)
         slope, trace = divergence(lambda x: f(u, x).to(x.dtype), state, probes)
-        return torch.cat([slope.reshape(len(y), -1), trace[:, None]], 1)
+        return torch.cat([slope.reshape(len(y), y.shape[1] - 1), trace[:, None]], 1)
 
-    y = torch.cat([x.reshape(len(x), -1), x.new_zeros(len(x), 1)], 1)
+    y = torch.cat([x.reshape(len(x), math.prod(shape[1:])), x.new_zeros(len(x), 1)], 1)
     with torch.no_grad():
         solution = (solver or RK45())(augmented, y, *span(schedule, (start, end)))
     latent, change = solution.x[:, :-1], solution.x[:, -1]
@@ -156,4 +168,9 @@ def dequantise(x: Tensor, depth: int, keys: Tensor) -> Tensor:
         depth: number of levels.
         keys: [B, 2], of the noise.
     """
+    tensor("x", x, dims=1)
+    whole("depth", depth, least=2)
+    tensor("keys", keys, floating=False)
+    if keys.is_floating_point():
+        raise ValueError(f"keys: expected int64 keys [B, 2], got {describe(keys)}")
     return x + 2 / (depth - 1) * (torch.special.ndtr(standard_normal(keys, x)) - 0.5)

@@ -1,5 +1,6 @@
 """Losses of the whole family: denoising in every unit and weight, score matching, likelihoods."""
 
+from ..arguments import attributes
 from ..ops import bernoulli as bernoulli
 from ..ops import categorical as categorical
 from ..ops import discretised_gaussian as discretised_gaussian
@@ -19,3 +20,5 @@ from .levels import levels as levels
 from .score import implicit as implicit
 from .score import rademacher as rademacher
 from .score import sliced as sliced
+
+__getattr__ = attributes(__name__)

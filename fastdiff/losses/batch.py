@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .. import ops
+from ..arguments import alike, describe, instance, on_device, tensor
 
 
 def standard_normal(noise: Tensor, like: Tensor) -> Tensor:
@@ -16,15 +17,16 @@ def standard_normal(noise: Tensor, like: Tensor) -> Tensor:
             of which draw 0 is taken.
         like: [B, ...], whose shape, dtype and device the noise has.
     """
+    tensor("like", like, dims=1)
+    expected = f"a tensor of {list(like.shape)} normals or int64 keys [{len(like)}, 2]"
+    instance("noise", noise, Tensor, expected)
+    tensor("noise", noise, floating=False)
     if noise.is_floating_point():
-        if noise.shape != like.shape:
-            raise ValueError(f"noise: expected {list(like.shape)}, got {list(noise.shape)}")
-        return noise
+        return alike("noise", noise, "like", like)
     if noise.dtype != torch.int64 or noise.shape != (len(like), 2):
-        raise ValueError(
-            f"noise: expected {list(like.shape)} normals or int64 keys [{len(like)}, 2], "
-            f"got {noise.dtype} {list(noise.shape)}"
-        )
+        raise ValueError(f"noise: expected {expected}, got {describe(noise)}")
+    if not like.is_meta:
+        ops.library.require_memory(noise=noise)
     return ops.normal(noise.to(like.device), like.shape[1:], dtype=like.dtype)
 
 
@@ -48,6 +50,11 @@ def noise_and_target(x0: Tensor, levels: Tensor, noise: Tensor) -> tuple[Tensor,
     Returns:
         x_t and the target, both [B, ...]. Gradients flow to x0, levels and given normals.
     """
-    if levels.shape != (x0.shape[0], 4):
-        raise ValueError(f"levels: expected [{len(x0)}, 4], got {list(levels.shape)}")
+    tensor("x0", x0, dims=1)
+    tensor("levels", levels, shape=(len(x0), 4))
+    instance("noise", noise, Tensor, "a tensor of normals or of keys")
+    tensor("noise", noise, floating=False)
+    for name, value in {"levels": levels, "noise": noise}.items():
+        if value.is_meta or x0.is_meta:
+            on_device(name, value, "x0", x0)
     return ops.mix_noise(x0, levels, noise)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..arguments import function, instance, number, on_device, tensor, whole
 from ..ops import squared_error
 from ..parameterization import check_prediction
 from ..schedules import Schedule
 from .batch import noise_and_target
-from .levels import at, at_times, model_columns
+from .levels import at, at_times, check_times, model_columns
 from .weights import BUILT_IN, Uniform, x0_factor
 
 Weight = Callable[[Schedule, Tensor], Tensor]
@@ -42,6 +43,10 @@ def denoising_loss(
         weight: see ``fastdiff.losses.weights``; default: one in the unit of the prediction.
         cond: conditions passed to the model.
     """
+    function("model", model)
+    tensor("x0", x0, dims=1)
+    check_times(t)
+    on_device("t", t, "x0", x0)
     levels, weights = model_levels(schedule, t, prediction, weight)
     x_in, target = noise_and_target(x0, levels, noise)
     output = model(x_in, schedule.model_time(t), **cond)
@@ -53,6 +58,8 @@ def model_levels(
 ) -> tuple[Tensor, Tensor]:
     """``levels`` of the network's input and ``target_weight``, [B, 4] and [B]."""
     check_prediction(prediction, schedule)
+    check_times(t)
+    function("weight", weight, optional=True)
     if not isinstance(weight, BUILT_IN) or weight == Uniform(prediction):
         levels = at_times(
             schedule, t, ("model", prediction), lambda s, t: model_columns(s, t, prediction)
@@ -72,6 +79,9 @@ def target_weight(
     schedule: Schedule, t: Tensor, prediction: str, weight: Weight | None = None
 ) -> Tensor:
     """The weight of a squared error of the prediction, [B]; arguments of ``denoising_loss``."""
+    check_prediction(prediction, schedule)
+    check_times(t)
+    function("weight", weight, optional=True)
     if weight is None or weight == Uniform(prediction):
         return torch.ones_like(t, dtype=None if t.is_floating_point() else torch.float32)
     if not isinstance(weight, BUILT_IN):  # somebody's own: for tensors
@@ -93,6 +103,10 @@ def low_discrepancy(batch: int, generator: torch.Generator) -> Tensor:
     One uniform u for the batch; each u_i alone is uniform, and the batch covers [0, 1] evenly,
     which lowers the variance of the loss (Kingma et al. 2021, "VDM", appendix I.1).
     """
+    batch = whole("batch", batch, least=0, most=2**24)
+    instance("generator", generator, torch.Generator, "a torch.Generator on the CPU")
+    if generator.device.type != "cpu":
+        raise ValueError(f"generator: expected one on the CPU, got one on {generator.device}")
     u = torch.rand((), generator=generator)
     return torch.remainder(u + torch.arange(batch) / batch, 1.0)
 
@@ -102,5 +116,8 @@ def edm_times(u: Tensor, mean: float = -1.2, std: float = 1.2) -> Tensor:
 
     Karras et al. 2022, table 1. A schedule's ``t_of_lam(-log rho)`` makes times of them.
     """
+    tensor("u", u)
+    mean, std = number("mean", mean), number("std", std, above=0)
+    wide = u if u.dtype in (torch.float32, torch.float64) else u.float()
     margin = torch.finfo(u.dtype).eps
-    return mean + std * torch.special.ndtri(u.clamp(margin, 1 - margin))
+    return (mean + std * torch.special.ndtri(wide.clamp(margin, 1 - margin))).to(u.dtype)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ..arguments import describe, tensor
 from ..parameterization import check_prediction, output_at
 from ..schedules import Schedule
 
@@ -27,7 +28,15 @@ def levels(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
         prediction: what the network predicts, see ``fastdiff.parameterization``.
     """
     check_prediction(prediction, schedule)
+    check_times(t)
     return at_times(schedule, t, ("levels", prediction), lambda s, t: _columns(s, t, prediction))
+
+
+def check_times(t) -> None:
+    """Raise unless t is a tensor [B] of times."""
+    tensor("t", t, floating=False)
+    if t.dim() != 1 or (t.is_floating_point() and t.element_size() == 1):
+        raise ValueError(f"t: expected a tensor [B] of times, got {describe(t)}")
 
 
 def _columns(schedule: Schedule, t, prediction: str):
@@ -77,7 +86,7 @@ def at_times(schedule: Schedule, t: Tensor, key, columns) -> Tensor:
         if schedule.T is None or not whole:
             return _stacked(schedule, t, columns)
         return _table(schedule, key, columns, dtype, t.device)[t.long() + 1]
-    times = t.numpy()
+    times = (t.float() if t.dtype is torch.bfloat16 else t).numpy(force=True)
     if schedule.T is not None:
         place = times.astype(np.int64) + 1
         if (whole or (place == times + 1).all()) and place.min(initial=0) >= 0:

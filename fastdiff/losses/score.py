@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..arguments import alike, describe, flag, function, tensor
 from .batch import standard_normal
 
 
@@ -21,9 +22,10 @@ def implicit(score, x: Tensor) -> Tensor:
         score: score(x) -> [B, ...], each sample on its own.
         x: samples [B, ...].
     """
-    x = x if x.requires_grad else x.detach().requires_grad_()
+    function("score", score)
+    x = _differentiable(x)
     with torch.enable_grad():
-        s = score(x)
+        s = _scores(score, x)
         trace = x.new_zeros(len(x))
         for i, component in enumerate(s.flatten(1).sum(0)):
             (row,) = torch.autograd.grad(component, x, create_graph=True)
@@ -42,9 +44,12 @@ def sliced(score, x: Tensor, probe: Tensor, *, reduced: bool = True) -> Tensor:
         probe: v [B, ...] with E[v v'] = I: Gaussian or Rademacher.
         reduced: the variance-reduced form above; otherwise 1/2 (v's)^2 in place of 1/2 ||s||^2.
     """
-    x = x if x.requires_grad else x.detach().requires_grad_()
+    function("score", score)
+    x = _differentiable(x)
+    alike("probe", probe, "x", x)
+    flag("reduced", reduced)
     with torch.enable_grad():
-        s = score(x)
+        s = _scores(score, x)
         along = (s * probe).flatten(1).sum(1)
         (row,) = torch.autograd.grad(along.sum(), x, create_graph=True)
     curvature = (row * probe).flatten(1).sum(1)
@@ -54,4 +59,23 @@ def sliced(score, x: Tensor, probe: Tensor, *, reduced: bool = True) -> Tensor:
 
 def rademacher(keys: Tensor, like: Tensor) -> Tensor:
     """Signs, from the bits of the normals of ``keys`` [B, 2]; shape and dtype of ``like``."""
+    tensor("keys", keys, floating=False)
+    if keys.is_floating_point():
+        raise ValueError(f"keys: expected int64 keys [B, 2], got {describe(keys)}")
     return torch.where(standard_normal(keys, like) < 0, -1.0, 1.0).to(like)
+
+
+def _differentiable(x: Tensor) -> Tensor:
+    tensor("x", x, dims=1)
+    return x if x.requires_grad else x.detach().requires_grad_()
+
+
+def _scores(score, x: Tensor) -> Tensor:
+    s = score(x)
+    if not isinstance(s, Tensor) or s.shape != x.shape or not s.requires_grad:
+        got = describe(s) + (" without a gradient" if isinstance(s, Tensor) else "")
+        raise ValueError(
+            f"score: expected a function whose value has the shape {list(x.shape)} of x and a "
+            f"gradient with respect to it, got {got}"
+        )
+    return s

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ..arguments import attributes, choice, number
 from ..parameterization import check_prediction, output_at
 from ..processes import Process
 from ..schedules import Schedule
+from ..schedules.base import check_schedule
 
 
 def x0_factor(schedule: Schedule, t: Tensor, prediction: str) -> Tensor:
@@ -37,6 +39,7 @@ def log_snr_rate(schedule: Schedule, t: Tensor) -> Tensor:
 
 def snr(schedule: Schedule, t: Tensor) -> Tensor:
     """alpha^2 / sigma^2, [B]."""
+    check_schedule(schedule)
     alpha, sigma = schedule.marginal(t)
     return (alpha / sigma) ** 2
 
@@ -60,8 +63,7 @@ class MinSNR:
     gamma: float = 5.0
 
     def __post_init__(self) -> None:
-        if not self.gamma > 0:
-            raise ValueError(f"gamma: expected a positive number, got {self.gamma!r}")
+        number("gamma", self.gamma, above=0)
 
     def __call__(self, schedule: Schedule, t: Tensor) -> Tensor:
         return snr(schedule, t).clip(max=self.gamma)
@@ -75,8 +77,7 @@ class EDM:
     sigma_data: float = 0.5
 
     def __post_init__(self) -> None:
-        if not self.sigma_data > 0:
-            raise ValueError(f"sigma_data: expected a positive number, got {self.sigma_data!r}")
+        number("sigma_data", self.sigma_data, above=0)
 
     def __call__(self, schedule: Schedule, t: Tensor) -> Tensor:
         return snr(schedule, t) + self.sigma_data**-2
@@ -99,6 +100,9 @@ class Sigmoid:
     diffusion objectives as the ELBO with simple data augmentation", sec. 5.1."""
 
     bias: float = 2.0
+
+    def __post_init__(self) -> None:
+        number("bias", self.bias, least=-700, most=700)  # e^-bias is a factor
 
     def __call__(self, schedule: Schedule, t: Tensor) -> Tensor:
         # sigmoid(b - log SNR) = 1 / (1 + SNR e^-b)
@@ -124,6 +128,8 @@ WEIGHTS = {
 
 def find(name: str):
     """The weighting called ``name``, with its default settings."""
-    if name not in WEIGHTS:
-        raise ValueError(f"weight: expected one of {', '.join(WEIGHTS)}, got {name!r}")
+    choice("weight", name, WEIGHTS)
     return WEIGHTS[name]
+
+
+__getattr__ = attributes(__name__)

@@ -1,5 +1,6 @@
 """Networks and the family of models: a UNet, and VAE to score SDE, each defined in one file."""
 
+from ..arguments import attributes
 from .catalogue import FAMILY, find
 from .classifier import Classifier, Guided
 from .ddpm import DDPM
@@ -34,3 +35,5 @@ __all__ = [
     "load",
     "save",
 ]
+
+__getattr__ = attributes(__name__)

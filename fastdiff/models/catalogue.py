@@ -24,6 +24,6 @@ FAMILY: dict[str, type[Member]] = {
 
 def find(name: str) -> type[Member]:
     """The member of the family called ``name``."""
-    if name not in FAMILY:
+    if not isinstance(name, str) or name not in FAMILY:
         raise ValueError(f"family: expected one of {', '.join(FAMILY)}, got {name!r}")
     return FAMILY[name]

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import MOST, describe, number
 from ..losses import levels, noise_and_target
 from ..losses.batch import per_sample
 from ..parameterization import exact_output
@@ -99,6 +100,14 @@ class Guided(nn.Module):
 
     def __init__(self, denoiser, classifier, scale: float = 1.0, conditional: bool = False):
         super().__init__()
+        for name in ("schedule", "prediction"):
+            if not callable(denoiser) or not hasattr(denoiser, name):
+                expected = "a model(x, t, y) with a schedule and a prediction"
+                raise TypeError(f"denoiser: expected {expected}, got {describe(denoiser)}")
+        if not callable(getattr(classifier, "gradient", None)) or isinstance(classifier, type):
+            expected = "a classifier, or anything with its gradient"
+            raise TypeError(f"classifier: expected {expected}, got {describe(classifier)}")
+        number("scale", scale, least=-MOST, most=MOST)
         self.denoiser, self.classifier = denoiser, classifier
         self.scale, self.conditional = scale, conditional
         self.schedule, self.prediction = denoiser.schedule, denoiser.prediction

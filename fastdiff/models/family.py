@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from ..arguments import describe, instance, number, sequence, tensor, whole
 from ..losses import standard_normal
 from ..noise import fold_in
 from .mlp import ResidualMLP
@@ -34,9 +35,11 @@ class Space:
     classes: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(self.shape))  # a space read from JSON has a list
-        if self.depth < 2:
-            raise ValueError(f"depth: expected at least 2 grey levels, got {self.depth}")
+        shape = sequence("shape", self.shape, "(C, H, W)", 3)  # a list, if read from JSON
+        sizes = (whole(f"shape[{k}]", n, least=1, most=2**16) for k, n in enumerate(shape))
+        object.__setattr__(self, "shape", tuple(sizes))
+        whole("depth", self.depth, least=2, most=2**16)
+        whole("classes", self.classes, least=1, most=2**24)
 
     @property
     def dims(self) -> int:
@@ -56,6 +59,7 @@ class Space:
 
     def levels(self, x: Tensor) -> Tensor:
         """Values in [-1, 1] as int64 levels."""
+        tensor("x", x)
         return ((x + 1) * ((self.depth - 1) / 2)).round().long().clamp(0, self.depth - 1)
 
 
@@ -95,6 +99,13 @@ class Member(nn.Module):
 
     Config: ClassVar[type]
 
+    def __new__(cls, *args, **kwargs):
+        # Checked here, since subclasses read both before they are modules. Copies have none.
+        for name, value in [*zip(("config", "space"), args, strict=False), *kwargs.items()]:
+            kind = {"config": getattr(cls, "Config", object), "space": Space}.get(name, object)
+            instance(name, value, kind, f"a {kind.__name__}")
+        return super().__new__(cls)
+
     def __init__(self, config, space: Space):
         super().__init__()
         self.config, self.space = config, space
@@ -110,10 +121,14 @@ class Member(nn.Module):
 def require(config, least: float, *names: str, below: float = math.inf) -> None:
     """Raise unless these settings of ``config`` are numbers from ``least`` on, below ``below``."""
     for name in names:
-        value = getattr(config, name)
-        if not least <= value < below:  # NaN is not
+        check = whole if type(getattr(type(config), name)) is int else number
+        try:
+            value = check(name, getattr(config, name), least=least)
+        except ValueError:
+            value = math.inf
+        if not least <= value < min(below, MOST_WEIGHTS):
             what = f"at least {least:g}" + (f" and below {below:g}" if below < math.inf else "")
-            raise ValueError(f"{name}: expected {what}, got {value}")
+            raise ValueError(f"{name}: expected {what}, got {describe(getattr(config, name))}")
 
 
 def settings_from(kind: type, values: dict):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..arguments import flag, number, sequence, tensor, whole
 from ..schedules import LogSNR
 
 
@@ -28,7 +29,10 @@ class Gamma(nn.Module):
 
     def __init__(self, ends: tuple[float, float], hidden: int = 64, learned: bool = True):
         super().__init__()
-        low, high = (float(end) for end in ends)
+        low, high = sequence("ends", ends, "a pair (gamma(0), gamma(1))", 2)
+        low, high = number("ends[0]", low), number("ends[1]", high)
+        whole("hidden", hidden, least=1 if learned else 0, most=2**16)
+        flag("learned", learned)
         if not low < high:
             raise ValueError(f"ends: expected gamma(0) < gamma(1), got {low:g} and {high:g}")
         self.ends = nn.Parameter(torch.tensor([low, high]), requires_grad=learned)
@@ -56,6 +60,7 @@ class Gamma(nn.Module):
 
     def forward(self, t: Tensor) -> Tensor:
         """gamma(t)."""
+        tensor("t", t)
         return self.ends[0] + (self.ends[1] - self.ends[0]) * self.fraction(t)[0]
 
     def schedule(self) -> LogSNR:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import flag, instance, number, on_device, sequence, tensor, whole
 from .blocks import (
     Attention,
     Downsample,
@@ -17,6 +18,8 @@ from .blocks import (
     timestep_embedding,
     zero_,
 )
+
+MOST = 2**16  # of a size: beyond, a layer alone would not fit into memory
 
 
 @dataclass(frozen=True)
@@ -50,9 +53,18 @@ class UNetConfig:
     dropout: float = 0.05
 
     def __post_init__(self) -> None:
+        for name in ("image_size", "channels", "classes", "patch", "blocks", "heads", "emb_dim"):
+            whole(name, getattr(self, name), least=1, most=MOST)
+        number("dropout", self.dropout, least=0, below=1)
         # A config read back from JSON has lists.
-        object.__setattr__(self, "widths", tuple(self.widths))
-        object.__setattr__(self, "attention", tuple(self.attention))
+        widths = sequence("widths", self.widths, "channels of one level or more")
+        widths = tuple(whole(f"widths[{k}]", n, least=1, most=MOST) for k, n in enumerate(widths))
+        if not widths:
+            raise ValueError("widths: expected channels of one level or more, got none")
+        attention = sequence("attention", self.attention, "one flag per level")
+        attention = tuple(flag(f"attention[{k}]", on) for k, on in enumerate(attention))
+        object.__setattr__(self, "widths", widths)
+        object.__setattr__(self, "attention", attention)
         if len(self.attention) != len(self.widths):
             raise ValueError(
                 f"attention: expected one flag per level ({len(self.widths)}), "
@@ -87,7 +99,8 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig | None = None):
         super().__init__()
-        self.config = config = config or UNetConfig()
+        config = UNetConfig() if config is None else config
+        self.config = instance("config", config, UNetConfig, "a UNetConfig")
         widths, patch_channels = config.widths, config.channels * config.patch**2
         self.time = nn.Sequential(
             nn.Linear(widths[0], config.emb_dim),
@@ -167,6 +180,11 @@ class UNet(nn.Module):
     def _check(self, x: Tensor, t: Tensor, y: Tensor | None) -> Tensor:
         """Validate shapes (never values: that would synchronise the device); return labels."""
         c, s = self.config.channels, self.config.image_size
+        tensor("x", x)
+        tensor("t", t, floating=False)
+        if x.dtype != self.label.weight.dtype and not torch.is_autocast_enabled(x.device.type):
+            expected = f"{self.label.weight.dtype} as the network's weights"
+            raise ValueError(f"x: expected {expected}, got {x.dtype}")
         if x.ndim != 4 or tuple(x.shape[1:]) != (c, s, s):
             raise ValueError(f"x: expected shape [B, {c}, {s}, {s}], got {list(x.shape)}")
         batch = x.shape[0]
@@ -174,6 +192,7 @@ class UNet(nn.Module):
             raise ValueError(f"t: expected shape [{batch}], got {list(t.shape)}")
         if y is None:
             return torch.full((batch,), self.config.classes, dtype=torch.int64, device=x.device)
+        on_device("y", tensor("y", y, floating=False), "x", x)
         if y.shape != (batch,) or y.dtype != torch.int64:
             raise ValueError(
                 f"y: expected int64 of shape [{batch}], got {y.dtype} of shape {list(y.shape)}"

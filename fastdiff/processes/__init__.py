@@ -5,9 +5,12 @@
 ``of(schedule)`` is the process of any schedule.
 """
 
+from ..arguments import attributes
 from .base import Process as Process
 from .families import VE as VE
 from .families import VP as VP
 from .families import RectifiedFlow as RectifiedFlow
 from .families import SubVP as SubVP
 from .families import of as of
+
+__getattr__ = attributes(__name__)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from ..arguments import MOST, describe, number
 from ..schedules import Schedule
 from ..schedules.base import namespace
 
@@ -53,11 +56,17 @@ class Process:
 
     def transition(self, s, t):
         """``(a, c)``: x_t given x_s (s < t) is N(a x_s, c^2), exactly."""
-        xp, _ = namespace(t)
+        xp = namespace(t)[0] if namespace(s)[0] is np else namespace(s)[0]
         alpha_s, sigma_s = self.marginal(s)
         alpha_t, sigma_t = self.marginal(t)
-        a = alpha_t / alpha_s
-        return a, xp.sqrt(xp.clip(sigma_t**2 - (a * sigma_s) ** 2, 0, None))
+        try:
+            a = alpha_t / alpha_s
+            return a, xp.sqrt(xp.clip(sigma_t**2 - (a * sigma_s) ** 2, 0, None))
+        except (RuntimeError, ValueError, TypeError):
+            expected = "times that go with t"
+            raise ValueError(
+                f"s: expected {expected}, got {describe(s)} and {describe(t)}"
+            ) from None
 
     def reverse(self, t, x, score, noise=1.0):
         """``(drift, g)`` of the reverse-time equation at x. Song et al. 2021, eqs. 6 and 13.
@@ -65,5 +74,19 @@ class Process:
         drift = f x - (1 + noise) / 2 g^2 score, with sqrt(noise) g dw beside it: 1 is the reverse
         SDE, 0 the probability-flow ODE, all with the same marginals.
         """
+        noise = number("noise", noise, least=0, most=MOST)
+        for name, value in {"x": x, "score": score}.items():
+            try:
+                namespace(value)
+            except (TypeError, ValueError):
+                expected = "real numbers"
+                raise TypeError(f"{name}: expected {expected}, got {describe(value)}") from None
         g2 = self.diffusion2(t)
-        return self.drift(t) * x - 0.5 * (1 + noise) * g2 * score, (noise * g2) ** 0.5
+        try:
+            with np.errstate(all="ignore"):  # as tensors: inf and NaN are numbers
+                return self.drift(t) * x - 0.5 * (1 + noise) * g2 * score, (noise * g2) ** 0.5
+        except (RuntimeError, ValueError, TypeError):
+            raise ValueError(
+                "x: expected x, score and t whose shapes go together, "
+                f"got {describe(x)}, {describe(score)} and {describe(t)}"
+            ) from None

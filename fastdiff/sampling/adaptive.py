@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..arguments import describe, function, instance, number, tensor, whole
+from ..ops.library import require_memory
+from ..parameterization import check_prediction
 from ..schedules import Schedule
 from .velocity import ends, span, velocity
+
+
+class StepSizeError(FloatingPointError, RuntimeError):
+    """The step size of a sample collapsed."""
 
 
 class Solution(NamedTuple):
@@ -64,7 +72,7 @@ class RK45:
         retry = torch.zeros_like(t, dtype=torch.bool)
         for _ in range(self.max_steps):
             active = t != end
-            collapsed = h.abs() < 1e-14 * max(abs(start), abs(end))
+            collapsed = ~(h.abs() >= 1e-14 * max(abs(start), abs(end)))  # so is NaN
             if not unfinished(active, collapsed, t, variable):
                 return Solution(y, nfe, rejected)
             last = (end - t).abs() <= h.abs()
@@ -128,9 +136,16 @@ def sample_adaptive(
         FloatingPointError: a step size collapsed, as it does where the model returns NaN.
         RuntimeError: ``max_steps`` was not enough.
     """
-    if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64) or x.dim() < 1:
-        raise TypeError(f"x: expected a float32 or float64 tensor [batch, ...], got {x!r:.80}")
+    function("model", model)
+    check_state(x)
+    check_prediction(prediction, schedule)
     solver = RK45() if solver is None else solver
+    if not hasattr(solver, "sample"):
+        instance("solver", solver, RK45, "an adaptive solver: RK45() or DPMAdaptive()")
+    elif isinstance(solver, type):
+        raise TypeError(f"solver: expected {solver.__name__}(...), got the class")
+    if cond is not None:
+        instance("cond", cond, dict, "a dict of keyword arguments for the model")
     start, end = ends(schedule, start, end)
     if hasattr(solver, "sample"):
         return solver.sample(model, x, schedule, prediction, (start, end), seeds, cond or {})
@@ -140,8 +155,17 @@ def sample_adaptive(
     def flat(u: Tensor, y: Tensor) -> Tensor:
         return f(u, y.reshape(shape)).to(y.dtype).reshape(y.shape)
 
-    solution = solver(flat, x.reshape(len(x), -1), *span(schedule, (start, end)))
+    solution = solver(flat, x.reshape(len(x), prod(shape[1:])), *span(schedule, (start, end)))
     return solution._replace(x=solution.x.reshape(shape))
+
+
+def check_state(x) -> None:
+    """Raise unless x is a state that these solvers can start from."""
+    if not isinstance(x, Tensor) or x.dtype not in (torch.float32, torch.float64) or x.dim() < 1:
+        expected = "a float32 or float64 tensor [batch, ...]"
+        raise TypeError(f"x: expected {expected}, got {describe(x)}")
+    tensor("x", x)
+    require_memory(x=x)
 
 
 def unfinished(active: Tensor, collapsed: Tensor, at: Tensor, variable: str = "lam") -> bool:
@@ -149,7 +173,7 @@ def unfinished(active: Tensor, collapsed: Tensor, at: Tensor, variable: str = "l
     some, bad = torch.stack([active.any(), (active & collapsed).any()]).tolist()
     if bad:
         b = int((active & collapsed).nonzero()[0])
-        raise FloatingPointError(
+        raise StepSizeError(
             f"the step size of sample {b} collapsed at {variable} = {float(at[b]):g}: the "
             "tolerance is too small for the dtype, or the model's output is not finite"
         )
@@ -158,9 +182,9 @@ def unfinished(active: Tensor, collapsed: Tensor, at: Tensor, variable: str = "l
 
 def check_tolerances(solver) -> None:
     """Raise unless tolerances and the step limit are positive."""
-    for name in ("rtol", "atol", "max_steps"):
-        if not getattr(solver, name) > 0:
-            raise ValueError(f"{name}: expected a positive number, got {getattr(solver, name)!r}")
+    for name in ("rtol", "atol"):
+        number(name, getattr(solver, name), above=0)
+    whole("max_steps", solver.max_steps, least=1)
 
 
 # The tableau: stage i starts from y + h sum_j A[i][j] k_j; the last row is the solution of order 5,

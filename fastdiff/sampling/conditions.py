@@ -9,6 +9,11 @@ def conditions_of(guidance, cond, uncond) -> dict[str, dict]:
     Raises:
         TypeError, ValueError: ``cond`` or ``uncond`` is not what ``sample`` says.
     """
+    if guidance is not None and cond is None and uncond is None:
+        raise ValueError(
+            "cond: expected the model's keyword arguments with the condition, and in uncond those "
+            "without, for guidance between the two, got neither; {} if the model needs none"
+        )
     mixed = 1 if guidance is None else guidance.outputs
     if mixed <= 2:
         conditions = {"cond": _arguments("cond", cond)}

@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from .. import noise, ops
+from ..arguments import number, whole
 from ..parameterization import read
 from ..solvers.exponential import Step
 from ..solvers.kappa import kept_variance
 from ..solvers.path import Point
 from .adaptive import Solution, check_tolerances, unfinished
 from .inverse import Inverse
+from .returned import prediction_of
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,11 @@ class DPMAdaptive:
 
     def __post_init__(self) -> None:
         check_tolerances(self)
-        if self.order not in (2, 3):
-            raise ValueError(f"order: expected 2 or 3, got {self.order!r}")
-        if not self.h_init > 0 or not self.eta >= 0:
-            raise ValueError(
-                f"h_init, eta: expected h_init > 0 and eta >= 0, got {self.h_init!r}, {self.eta!r}"
-            )
+        whole("order", self.order, least=2, most=3)
+        number("h_init", self.h_init, above=0)
+        number("eta", self.eta, least=0)
+        for name in ("pcoeff", "icoeff", "dcoeff", "accept_safety"):
+            number(name, getattr(self, name))
 
     def sample(self, model, x, schedule, prediction, ends, seeds, cond) -> Solution:
         """See ``sample_adaptive``."""
@@ -165,6 +166,7 @@ class Run:
         x = self._column(self.schedule.alpha(t)) * y
         scale = self._column(self.schedule.input_scale(t))
         out = self.model(scale * x, self.schedule.model_time(t).to(y.dtype), **self.cond)
+        prediction_of(out, x)
         return self._column(reading.eps_x) * x + self._column(reading.eps_out) * out.to(y.dtype)
 
     def _propose(self, error, active):

@@ -7,9 +7,11 @@ from torch import Tensor
 
 from .. import noise as noise_
 from .. import ops
+from ..arguments import instance
 from ..solvers import StepTable
 from ..solvers.options import plain
 from .draws import Draws
+from .returned import call, prediction_of
 from .state import SamplerState
 
 NORMS = ("sample", "batch", "level")
@@ -43,7 +45,7 @@ class Langevin:
             raise ValueError(f"Langevin: snr must be a number > 0, got {self.snr!r}")
         if isinstance(self.steps, bool) or not isinstance(self.steps, int) or self.steps < 0:
             raise ValueError(f"Langevin: steps must be an integer >= 0, got {self.steps!r}")
-        if self.norm not in NORMS:
+        if not isinstance(self.norm, str) or self.norm not in NORMS:
             raise ValueError(
                 f"Langevin: norm must be one of {', '.join(map(repr, NORMS))}, got {self.norm!r}"
             )
@@ -121,6 +123,8 @@ def predictor_corrector(
     """
     corrector = Langevin() if corrector is None else corrector
     _check(model, table, corrector, callback)
+    if cond is not None:
+        instance("cond", cond, dict, "a dict of keyword arguments for the model")
     cond, first = dict(cond or {}), frozenset(table.first_stages.tolist())
     with torch.no_grad():
         state = SamplerState(table, x, seeds=seeds, model_dtype=model_dtype, noise=noise)
@@ -129,7 +133,9 @@ def predictor_corrector(
         for k in range(1, table.nfe + 1):
             level = _Level(table, k) if k in first else None
             for _ in range(corrector.steps if k in first else 0):
-                score = level.score(state.x, model(state.model_input, state.t, **cond))
+                score = level.score(
+                    state.x, prediction_of(model(state.model_input, state.t, **cond), state.x)
+                )
                 z = draw()
                 size = corrector.step_size(score, z, level.sigma, corrector.factor(table, k))
                 state.x.addcmul_(score, size).addcmul_(z, (2 * size).sqrt_())
@@ -138,7 +144,7 @@ def predictor_corrector(
                 out = model(state.model_input, state.t, **cond)
             state.step(out)
             if callback is not None:
-                callback(state)
+                call(callback, state)
     return state.x
 
 

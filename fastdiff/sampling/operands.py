@@ -3,7 +3,9 @@
 import torch
 
 from .. import ops
+from ..arguments import tensor
 from ..ops.arguments import require_alike
+from .returned import hint
 
 
 def check_start(x) -> None:
@@ -11,6 +13,7 @@ def check_start(x) -> None:
     if not isinstance(x, torch.Tensor) or not x.is_floating_point() or x.dim() < 1:
         got = f"{x.dtype} {list(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
         raise TypeError(f"x: expected a floating-point tensor [batch, ...], got {got}")
+    tensor("x", x, floating=False)
     ops.library.require_memory(x=x)
 
 
@@ -18,6 +21,7 @@ def require_state(x, shape) -> None:
     """Raise unless x can be copied into a state, or a sample of one, of this shape."""
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"x: expected a tensor, got {type(x).__name__}")
+    tensor("x", x, floating=False)
     if x.shape != shape:
         raise ValueError(f"x: expected {list(shape)}, got {list(x.shape)}")
     if x.is_complex():
@@ -38,7 +42,7 @@ def plain(out):
     elif isinstance(out, (list, tuple)) and out and all(isinstance(o, torch.Tensor) for o in out):
         parts = list(out)
     else:
-        got = type(out).__name__
+        got = f"{type(out).__name__}{hint(out)}"
         raise ValueError(f"out: expected a tensor, or a list or tuple of tensors, got {got}")
     for part in parts:
         require_alike(("out",), (part,))

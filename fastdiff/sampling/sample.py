@@ -2,10 +2,12 @@
 
 import torch
 
+from ..arguments import flag
 from ..guidance import check as check_guidance
 from .conditions import conditions_of, stacked
 from .graph import graphs
 from .operands import check_start
+from .returned import call
 from .state import SamplerState
 
 
@@ -56,6 +58,7 @@ def sample(
     Raises:
         TypeError, ValueError: an argument is not as described.
     """
+    progress = flag("progress", progress)
     _check(model, table, guidance, graph, callback)
     conditions = conditions_of(guidance, cond, uncond)
     check_start(x)
@@ -84,7 +87,7 @@ def _run(state, step, callback, progress):
     while not state.done:
         step()
         if callback is not None:
-            callback(state)
+            call(callback, state)
         if bar is not None:
             bar.update()
     if bar is not None:
@@ -128,7 +131,7 @@ def _check(model, table, guidance, graph, callback):
         if not (callable(value) or (name == "callback" and value is None)):
             raise TypeError(f"{name}: expected a callable, got {type(value).__name__}")
     check_guidance(guidance)
-    if graph not in ("auto", True, False):
+    if not isinstance(graph, (str, bool)) or graph not in ("auto", True, False):
         raise ValueError(f'graph: expected "auto", True or False, got {graph!r}')
     declared = _declared_prediction(model)
     for t in table if isinstance(table, (list, tuple)) else [table]:

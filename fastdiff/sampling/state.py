@@ -11,6 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from .. import guidance as guidance_
 from .. import noise as noise_
 from .. import ops
+from ..arguments import instance, whole
 from ..row import COLUMN
 from . import buffers as buffers_
 from .adaptive_weights import AdaptiveWeights
@@ -70,6 +71,7 @@ class SamplerState:
         check_start(x)
         model_dtype = x.dtype if model_dtype is None else model_dtype
         wide = x.dtype == torch.float64
+        instance("model_dtype", model_dtype, torch.dtype, "float32, bfloat16 or float16")
         if model_dtype not in ops.step.FLOATS[: 4 if wide else 3]:
             raise ValueError(
                 "model_dtype: expected float32, bfloat16 or float16 (float64 only beside a float64 "
@@ -365,6 +367,7 @@ class SamplerState:
         Raises:
             ValueError: the other's buffers are of another structure.
         """
+        instance("other", other, SamplerState, "a SamplerState")
         if self.structure() != other.structure():
             raise ValueError("other: expected a state of the same structure")
         other.model_input  # noqa: B018  it follows what was written to the other's state
@@ -418,6 +421,7 @@ class SamplerState:
     def restart(self, sample: int, x: torch.Tensor, *, seed: int = 0) -> None:
         """Put a new trajectory in the place of one sample, at the entry of that sample's table; the
         others go on where they are. ``x`` [...] is its initial state."""
+        sample = whole("sample", sample)
         if not 0 <= sample < len(self.buffers.x):
             raise IndexError(f"sample: expected 0..{len(self.buffers.x) - 1}, got {sample}")
         require_state(x, self.buffers.x.shape[1:])

@@ -7,9 +7,11 @@ from math import isfinite
 
 from torch import Tensor
 
+from ..arguments import number
 from ..parameterization import read
 from ..schedules import Schedule
 from .inverse import Inverse
+from .returned import prediction_of
 
 
 def span(schedule: Schedule, times) -> tuple[float, float, str]:
@@ -56,7 +58,8 @@ def velocity(model, schedule: Schedule, prediction: str, times, device, **cond) 
             for x0, eps in ((reading.x0_x, reading.eps_x), (reading.x0_out, reading.eps_out))
         )
         scale = schedule.input_scale(t).to(x.dtype).reshape(shape)
-        return own * x + other * model(scale * x, schedule.model_time(t).to(x.dtype), **cond)
+        out = model(scale * x, schedule.model_time(t).to(x.dtype), **cond)
+        return own * x + other * prediction_of(out, x)
 
     return f
 
@@ -75,8 +78,8 @@ def ends(
     schedule: Schedule, noisy: float | None, clean: float | None, names=("start", "end")
 ) -> tuple[float, float]:
     """Two times; by default those between which a model is usually evaluated."""
-    noisy = schedule.t_largest if noisy is None else float(noisy)
-    clean = schedule.t_smallest if clean is None else float(clean)
+    noisy = schedule.t_largest if noisy is None else number(names[0], noisy)
+    clean = schedule.t_smallest if clean is None else number(names[1], clean)
     for name, t in zip(names, (noisy, clean), strict=True):
         if not schedule.t_min <= t <= schedule.t_max or not float(schedule.sigma(t)) > 0:
             raise ValueError(

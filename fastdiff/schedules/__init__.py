@@ -1,5 +1,6 @@
 """Noise schedules: x_t = alpha(t) x0 + sigma(t) eps, and the frame in which a model sees x_t."""
 
+from ..arguments import attributes
 from .base import Schedule as Schedule
 from .discrete import DiscreteBetas as DiscreteBetas
 from .flow import RectifiedFlow as RectifiedFlow
@@ -19,3 +20,6 @@ def names() -> tuple[str, ...]:
     return tuple(
         sorted(k for k, v in globals().items() if isinstance(v, type) and v is not Schedule)
     )
+
+
+__getattr__ = attributes(__name__)

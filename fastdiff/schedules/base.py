@@ -4,6 +4,8 @@ import sys
 
 import numpy as np
 
+from .. import arguments
+
 
 def namespace(t):
     """``(xp, t)``: numpy or, if ``t`` is a tensor, torch; and ``t`` as floating point.
@@ -13,10 +15,30 @@ def namespace(t):
     """
     if type(t) is np.ndarray and t.dtype == np.float64:
         return np, t
-    if type(t).__module__.partition(".")[0] == "torch":
-        torch = sys.modules["torch"]
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(t, torch.Tensor):
+        arguments.tensor("t", t, floating=False)
         return torch, t if t.is_floating_point() else t.to(torch.get_default_dtype())
-    return np, np.asarray(t, dtype=np.float64)
+    return np, reals("t", t)
+
+
+def reals(name, values):
+    """Real numbers, in any nesting, as a float64 array."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind == "O":  # integers beyond 64 bits, or no numbers at all
+            array = np.asarray([float(value) for value in array.flat]).reshape(array.shape)
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        array = np.asarray("")
+    if array.dtype.kind not in "biuf":
+        expected = "real numbers in floating point's range"
+        raise TypeError(f"{name}: expected {expected}, got {arguments.describe(values)}")
+    return array.astype(np.float64, copy=False)
+
+
+def check_schedule(schedule):
+    """Raise TypeError unless this is a schedule."""
+    arguments.instance("schedule", schedule, Schedule, "a schedule such as VPLinear()")
 
 
 def softplus(xp, x):
@@ -32,17 +54,29 @@ def positive(owner, **numbers):
             raise ValueError(f"{owner}: {name} must be > 0, got {value!r}")
 
 
+def level(owner, **numbers):
+    """Raise unless every number is positive and of a size that float32 can be computed with."""
+    low, high = arguments.LEAST, arguments.MOST
+    for name, value in numbers.items():
+        positive(owner, **{name: value})
+        if not low <= value <= high:
+            raise ValueError(
+                f"{owner}: {name} must be > 0, from {low:g} to {high:g}, so that its square is a "
+                f"number in float32, got {value!r}"
+            )
+
+
 def number(owner, **numbers):
     """Raise unless every value is one finite real number."""
     for name, value in numbers.items():
-        if isinstance(value, (bool, str)) or np.ndim(value) != 0:
-            raise TypeError(f"{owner}: {name} must be a real number, got {value!r}")
         try:
-            finite = bool(np.isfinite(value))
+            arguments.number(name, value)
         except TypeError:
-            raise TypeError(f"{owner}: {name} must be a real number, got {value!r}") from None
-        if not finite:
-            raise ValueError(f"{owner}: {name} must be finite, got {value!r}")
+            got = arguments.describe(value)
+            raise TypeError(f"{owner}: {name} must be a real number, got {got}") from None
+        except ValueError:
+            got = arguments.describe(value)
+            raise ValueError(f"{owner}: {name} must be finite, got {got}") from None
 
 
 class Schedule:

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .base import Schedule, namespace, positive, softplus
+from ..arguments import describe, number
+from .base import Schedule, namespace, positive, reals, softplus
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,8 +28,8 @@ class DiscreteBetas(Schedule):
 
     def __post_init__(self):
         try:
-            betas = np.asarray(self.betas, dtype=np.float64)
-        except (TypeError, ValueError):
+            betas = reals("betas", self.betas)
+        except TypeError:
             raise TypeError(
                 f"DiscreteBetas: betas must be a sequence of numbers, got {self.betas!r}"
             ) from None
@@ -64,7 +65,8 @@ class DiscreteBetas(Schedule):
 
         Nichol and Dhariwal 2021, eq. 17.
         """
-        positive("DiscreteBetas.cosine", max_beta=max_beta, one_plus_offset=1 + offset)
+        positive("DiscreteBetas.cosine", max_beta=max_beta)
+        number("offset", offset, least=0, most=100)
         _ends(T, 0.1, 0.1)
         alpha2 = np.cos((np.arange(T + 1) / T + offset) / (1 + offset) * (np.pi / 2)) ** 2
         return cls(np.minimum(1 - alpha2[1:] / alpha2[:-1], max_beta))
@@ -75,8 +77,9 @@ class DiscreteBetas(Schedule):
 
         Of the float32 numbers of another library it makes the float64 table with exactly those.
         """
-        values = np.append(1.0, np.asarray(alphas_cumprod, dtype=np.float64))
-        if not (np.diff(values) < 0).all() or values[-1] < 0 or values.ndim != 1:
+        given = reals("alphas_cumprod", alphas_cumprod)
+        values = np.append(1.0, given)
+        if not (np.diff(values) < 0).all() or values[-1] < 0 or given.ndim != 1 or not given.size:
             raise ValueError(
                 "DiscreteBetas.from_alphas_cumprod: alphas_cumprod must decrease, within [0, 1), "
                 f"got {alphas_cumprod!r}"
@@ -119,7 +122,7 @@ class DiscreteBetas(Schedule):
         float32 table would cost the clean end."""
         xp, t = namespace(t)
         table, slope = self._on(xp, t, self._log_alpha, self._slope)
-        left = xp.clip(xp.floor(t), -1, self.T - 1)
+        left = xp.nan_to_num(xp.clip(xp.floor(t), -1, self.T - 1), nan=-1.0)
         index = left.astype(np.int64) + 1 if xp is np else left.long() + 1
         part = (t - left) if xp is np else (t - left).double()
         with np.errstate(invalid="ignore"):
@@ -160,7 +163,7 @@ class DiscreteBetas(Schedule):
 
     def t_of_lam(self, lam):
         """The inverse of ``lam``; stays at the last timestep with alpha > 0 until lam = -inf."""
-        log_alpha = -0.5 * softplus(np, -2 * np.asarray(lam, np.float64))
+        log_alpha = -0.5 * softplus(np, -2 * reals("lam", lam))
         finite = np.isfinite(self._log_alpha)
         times = np.arange(-1.0, self.T)
         t = np.interp(-log_alpha, -self._log_alpha[finite], times[finite])
@@ -179,10 +182,10 @@ class DiscreteBetas(Schedule):
 
 
 def _ends(T, beta_start, beta_end):
-    if isinstance(T, bool) or not isinstance(T, (int, np.integer)) or T < 1:
-        raise ValueError(f"DiscreteBetas: T must be a positive integer, got {T!r}")
+    if isinstance(T, bool) or not isinstance(T, (int, np.integer)) or not 1 <= T <= 10**7:
+        raise ValueError(f"DiscreteBetas: T must be a positive integer, got {describe(T)}")
     positive("DiscreteBetas", beta_start=beta_start, beta_end=beta_end)
-    return beta_start, beta_end
+    return float(beta_start), float(beta_end)
 
 
 def _like(xp, value, t):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Schedule, namespace, positive
+from .base import Schedule, namespace, positive, reals
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,10 @@ class RectifiedFlow(Schedule):
 
     def __post_init__(self):
         positive("RectifiedFlow", shift=self.shift)
+        if not 1e-9 <= self.shift <= 1e9:
+            raise ValueError(
+                f"RectifiedFlow: shift must be > 0, from 1e-9 to 1e9, got {self.shift!r}"
+            )
 
     def _stretch(self, t):
         return 1 + (self.shift - 1) * t
@@ -46,7 +50,7 @@ class RectifiedFlow(Schedule):
     def t_of_lam(self, lam):
         # sigma = 1 / (1 + e^lam) and t = sigma / (sigma + shift alpha), from the side that does not
         # overflow
-        lam = np.asarray(lam, np.float64)
+        lam = reals("lam", lam)
         signal, noise = np.exp(np.minimum(lam, 0)), np.exp(np.minimum(-lam, 0))
         return noise / (noise + self.shift * signal)
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Schedule, namespace, number, softplus
+from ..arguments import function
+from .base import Schedule, namespace, number, reals, softplus
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,7 +27,7 @@ class LogSNR(Schedule):
 
     def __post_init__(self):
         if callable(self.gamma):
-            ends = np.asarray([self.gamma(np.asarray(t)) for t in (0.0, 1.0)], np.float64).ravel()
+            ends = reals("gamma", [self.gamma(np.asarray(t)) for t in (0.0, 1.0)]).ravel()
         else:
             try:
                 low, high = self.gamma
@@ -37,7 +38,8 @@ class LogSNR(Schedule):
             number("LogSNR", gamma_0=low, gamma_1=high)
             ends = np.asarray([low, high], np.float64)
             object.__setattr__(self, "gamma", (float(low), float(high)))
-        if not (np.isfinite(ends).all() and ends[0] < ends[1]):
+        function("dgamma", self.dgamma, optional=True)
+        if ends.size != 2 or not (np.isfinite(ends).all() and ends[0] < ends[1]):
             raise ValueError(
                 f"LogSNR: gamma must be finite and increase from t = 0 to t = 1, "
                 f"got {ends.tolist()}"
@@ -83,7 +85,7 @@ class LogSNR(Schedule):
         return -0.5 * self._gamma(t)
 
     def t_of_lam(self, lam):
-        target = -2 * np.asarray(lam, np.float64)
+        target = -2 * reals("lam", lam)
         if not callable(self.gamma):
             return (target - self.gamma[0]) / (self.gamma[1] - self.gamma[0])
         low, high = np.zeros_like(target), np.ones_like(target)

@@ -5,7 +5,8 @@ from functools import cached_property
 
 import numpy as np
 
-from .base import Schedule, namespace
+from ..arguments import flag, instance
+from .base import Schedule, level, namespace, reals
 from .discrete import DiscreteBetas
 
 
@@ -31,8 +32,8 @@ class DiscreteSigmas(Schedule):
 
     def __post_init__(self):
         try:
-            sigmas = np.asarray(self.sigmas, dtype=np.float64)
-        except (TypeError, ValueError):
+            sigmas = reals("sigmas", self.sigmas)
+        except TypeError:
             raise TypeError(
                 f"DiscreteSigmas: sigmas must be a sequence of numbers, got {self.sigmas!r}"
             ) from None
@@ -43,12 +44,15 @@ class DiscreteSigmas(Schedule):
             )
         if not (np.isfinite(sigmas).all() and sigmas[0] > 0 and (np.diff(sigmas) > 0).all()):
             raise ValueError("DiscreteSigmas: sigmas must be finite, positive and increase")
+        level("DiscreteSigmas", **{"sigmas[0]": float(sigmas[0]), "sigmas[-1]": float(sigmas[-1])})
+        object.__setattr__(self, "log", flag("log", self.log))
         object.__setattr__(self, "sigmas", tuple(sigmas.tolist()))
         object.__setattr__(self, "t_max", float(sigmas.size - 1))
 
     @classmethod
     def of(cls, table: DiscreteBetas, log: bool = True) -> "DiscreteSigmas":
         """The noise levels of a table of betas (whose alpha must not reach 0)."""
+        instance("table", table, DiscreteBetas, "a DiscreteBetas")
         t = np.arange(table.T)
         if table.alpha(t[-1]) == 0:
             raise ValueError(f"DiscreteSigmas.of: table must have alpha > 0, got {table!r}")
@@ -65,7 +69,8 @@ class DiscreteSigmas(Schedule):
     def _locate(self, t):
         """(xp, sigma on the left, log of the ratio to the right one, fraction of the way)."""
         xp, t = namespace(t)
-        left = xp.clip(xp.floor(t), -1, self.T - 2 if self.T > 1 else -1)
+        last = self.T - 2 if self.T > 1 else -1
+        left = xp.nan_to_num(xp.clip(xp.floor(t), -1, last), nan=-1.0)
         index = left.astype(np.int64) + 1 if xp is np else left.long() + 1
         table = self._table if xp is np else xp.as_tensor(self._table, device=t.device)
         part = t - left if xp is np else (t - left).double()
@@ -99,7 +104,7 @@ class DiscreteSigmas(Schedule):
 
     def t_of_lam(self, lam):
         """The inverse of ``lam``; stays at the last timestep beyond its noise."""
-        lam, times = np.asarray(lam, np.float64), np.arange(-1.0, self.T)
+        lam, times = reals("lam", lam), np.arange(-1.0, self.T)
         sigma = np.exp(-np.maximum(lam, -np.log(self.sigmas[-1])))
         t = np.interp(sigma, self._table, times)
         if self.log:

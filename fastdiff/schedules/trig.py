@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Schedule, namespace, positive
+from .base import Schedule, level, namespace, reals
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class TrigFlow(Schedule):
     t_max = np.pi / 2
 
     def __post_init__(self):
-        positive("TrigFlow", sigma_data=self.sigma_data)
+        level("TrigFlow", sigma_data=self.sigma_data)
 
     def alpha(self, t):
         xp, t = namespace(t)
@@ -37,6 +37,6 @@ class TrigFlow(Schedule):
         return self.sigma_data * self.alpha(t)
 
     def t_of_lam(self, lam):
-        lam = np.asarray(lam, np.float64)
+        lam = reals("lam", lam)
         noise, signal = np.exp(np.minimum(-lam, 0)), np.exp(np.minimum(lam, 0))
         return np.arctan2(noise, self.sigma_data * signal)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .base import Schedule, namespace, positive
+from .base import Schedule, level, namespace, reals
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class VE(Schedule):
     t_clean = -np.inf
 
     def __post_init__(self):
-        positive("VE", sigma_min=self.sigma_min, sigma_max=self.sigma_max)
+        level("VE", sigma_min=self.sigma_min, sigma_max=self.sigma_max)
         if self.sigma_max <= self.sigma_min:
             raise ValueError(
                 f"VE: sigma_max must be > sigma_min = {self.sigma_min}, got {self.sigma_max}"
@@ -49,7 +49,7 @@ class VE(Schedule):
         return -float(np.log(self.sigma_min)) - float(self._log_ratio) * namespace(t)[1]
 
     def t_of_lam(self, lam):
-        return (-np.asarray(lam, np.float64) - np.log(self.sigma_min)) / self._log_ratio
+        return (-reals("lam", lam) - np.log(self.sigma_min)) / self._log_ratio
 
     @property
     def t_smallest(self):
@@ -76,9 +76,7 @@ class EDM(Schedule):
     t_limit = np.inf
 
     def __post_init__(self):
-        positive(
-            "EDM", sigma_min=self.sigma_min, sigma_max=self.sigma_max, sigma_data=self.sigma_data
-        )
+        level("EDM", sigma_min=self.sigma_min, sigma_max=self.sigma_max, sigma_data=self.sigma_data)
         if self.sigma_max <= self.sigma_min:
             raise ValueError(
                 f"EDM: sigma_max must be > sigma_min = {self.sigma_min}, got {self.sigma_max}"
@@ -99,7 +97,7 @@ class EDM(Schedule):
         return self.alpha(t)
 
     def t_of_lam(self, lam):
-        return np.exp(-np.asarray(lam, np.float64))
+        return np.exp(-reals("lam", lam))
 
     def input_scale(self, t):
         if not self.precondition:

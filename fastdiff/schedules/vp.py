@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .base import Schedule, namespace, positive, softplus
+from .base import Schedule, level, namespace, reals, softplus
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class _LinearRate(Schedule):
     beta_max: float = 20.0
 
     def __post_init__(self):
-        positive(type(self).__name__, beta_min=self.beta_min, beta_max=self.beta_max)
+        level(type(self).__name__, beta_min=self.beta_min, beta_max=self.beta_max)
         if self.beta_max < self.beta_min:
             raise ValueError(
                 f"{type(self).__name__}: beta_max must be >= beta_min = {self.beta_min}, "
@@ -33,6 +33,7 @@ class _LinearRate(Schedule):
 
     def t_of_integral(self, B):
         # the root of a quadratic, in the form without cancellation
+        B = reals("B", B)
         gap = self.beta_max - self.beta_min
         return 2 * B / (self.beta_min + np.sqrt(self.beta_min**2 + 2 * gap * B))
 
@@ -76,10 +77,12 @@ class VPLinear(_LinearRate):
     def lam(self, t):
         xp, t = namespace(t)
         with np.errstate(divide="ignore"):
-            return -0.5 * xp.log(xp.expm1(self.integral(t)))
+            B = self.integral(t)
+            # log(e^B - 1) is B to the last digit where e^B would soon overflow
+            return -0.5 * xp.where(B > 80, B, xp.log(xp.expm1(xp.clip(B, None, 80))))[()]
 
     def t_of_lam(self, lam):
-        return self.t_of_integral(softplus(np, -2 * np.asarray(lam, np.float64)))
+        return self.t_of_integral(softplus(np, -2 * reals("lam", lam)))
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class SubVP(_LinearRate):
 
     def t_of_lam(self, lam):
         # rho = sigma/alpha solves sigma = 1 - alpha^2; both roots written as sums of positive terms
-        rho = np.exp(-np.asarray(lam, np.float64))
+        rho = np.exp(-reals("lam", lam))
         root = rho + np.hypot(rho, 2)
         B = np.where(rho < 1, -np.log1p(-2 * np.minimum(rho, 1) / root), 2 * np.log(root / 2))
         return self.t_of_integral(B)
@@ -131,5 +134,5 @@ class VPCosine(Schedule):
         return (np.pi / 2) * self.alpha(t)
 
     def t_of_lam(self, lam):
-        lam = np.asarray(lam, np.float64)
+        lam = reals("lam", lam)
         return (2 / np.pi) * np.arctan2(np.exp(np.minimum(-lam, 0)), np.exp(np.minimum(lam, 0)))

@@ -1,5 +1,6 @@
 """Solvers: each lowers to a table of rows known before the first model call."""
 
+from ..arguments import attributes, close, describe, did_you_mean
 from .ancestral_sde import AncestralSDE as AncestralSDE
 from .annealed_langevin import AnnealedLangevin as AnnealedLangevin
 from .base import Solver as Solver
@@ -61,6 +62,12 @@ def names() -> tuple[str, ...]:
 
 def get(name: str) -> type[Solver]:
     """The solver class called ``name``."""
-    if name not in names():
-        raise ValueError(f"name must be one of {', '.join(names())}, got {name!r}")
+    if not isinstance(name, str) or name not in names():
+        meant = close(name, names()) if isinstance(name, str) else None
+        raise ValueError(
+            f"name must be one of {', '.join(names())}, got {describe(name)}{did_you_mean(meant)}"
+        )
     return globals()[name]
+
+
+__getattr__ = attributes(__name__)

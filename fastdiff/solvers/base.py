@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ..arguments import describe
 from ..schedules import Schedule
 from .linear import Lin, X
 from .options import check_choice
@@ -84,7 +85,7 @@ class Solver:
     def lower(
         self,
         schedule: Schedule,
-        steps: int | None,
+        steps: int | None = None,
         *,
         prediction: str = "eps",
         grid=None,
@@ -94,8 +95,8 @@ class Solver:
 
         Args:
             schedule: the noise schedule of the model.
-            steps: number of steps (not of model evaluations); may be None if ``grid`` is an array
-                of times.
+            steps: number of steps (not of model evaluations); may be left out if ``grid`` is an
+                array of times, which has them.
             prediction: what the model outputs, see ``fastdiff.parameterization``.
             grid: a grid of ``fastdiff.grids``, or an array of steps + 1 decreasing times; default
                 by schedule.
@@ -108,4 +109,9 @@ class Solver:
         """
         from .lowering import lower  # the lowering needs Solver's vocabulary
 
+        if not isinstance(self, Solver):  # called on the class
+            raise TypeError(
+                f"self: expected a solver, got {describe(self)}; write DDIM().lower(schedule, "
+                "steps), with an instance of the class"
+            )
         return lower(self, schedule, steps, prediction=prediction, grid=grid, clip=clip)

@@ -80,6 +80,9 @@ def check_structure(rows, levels, clip, kind):
     _check_draws(rows[:-1])
 
 
+_LARGEST = np.finfo(np.float32).max
+
+
 def _check_finite(rows, levels, clip):
     names = ("clip_lo", "clip_hi", "dynamic")
     bounds = rows[:-1, [COLUMN[name] for name in names]]
@@ -90,6 +93,11 @@ def _check_finite(rows, levels, clip):
     rest[:, [COLUMN["clip_lo"], COLUMN["clip_hi"]]] = 0
     for k, column in np.argwhere(~np.isfinite(rest)):
         raise ValueError(f"row {k}: {FIELDS[column]} must be finite, got {rows[k, column]}")
+    for k, column in np.argwhere(np.abs(rest) > _LARGEST):
+        raise ValueError(
+            f"row {k}: {FIELDS[column]} must be a number in float32, got {rows[k, column]:g}: "
+            "expected noise levels less far apart, or a prediction that tells x0 at all of them"
+        )
     values = levels.copy()
     values[-1, 0] = 0  # the time of clean data may be -inf
     for k, column in np.argwhere(~np.isfinite(values)):

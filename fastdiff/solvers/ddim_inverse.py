@@ -24,7 +24,9 @@ class DDIMInverse(DDIM):
         if self.eta != 0:
             raise ValueError(f"DDIMInverse: eta must be 0, got {self.eta!r}")
 
-    def lower(self, schedule, steps, *, prediction="eps", grid=None, clip=None):
+    def lower(self, schedule, steps=None, *, prediction="eps", grid=None, clip=None):
+        if not isinstance(self, DDIMInverse):
+            return super(DDIMInverse, DDIMInverse).lower(self, schedule, steps)  # says what to do
         grid = default(schedule) if grid is None else grid
         grid = grid if getattr(grid, "increasing", False) else Reversed(grid)
         return super().lower(schedule, steps, prediction=prediction, grid=grid, clip=clip)

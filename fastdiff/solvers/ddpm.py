@@ -34,7 +34,7 @@ class DDPM(FirstOrder):
     stochastic = True
 
     def __post_init__(self):
-        if self.variance not in VARIANCES:
+        if not isinstance(self.variance, str) or self.variance not in VARIANCES:
             raise ValueError(
                 f"DDPM: variance must be one of {', '.join(map(repr, VARIANCES))}, "
                 f"got {self.variance!r}"

@@ -6,9 +6,11 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import grids
+from ..arguments import describe
+from ..grids.base import refuse_grid
 from ..parameterization import Reading, check_prediction, exact_output, read
 from ..row import COLUMN, HISTORY, WIDTH
-from ..schedules import Schedule
+from ..schedules.base import reals
 from .linear import AGES, M, O, U, X
 from .path import Path
 from .table import LEVEL, StepTable
@@ -22,13 +24,23 @@ def lower(solver, schedule, steps, *, prediction, grid, clip, keep=0) -> StepTab
         keep: how many of the last remembered items are of use beside the steps: the history has at
             least that many slots, and every item and every anchor is written, read or not.
     """
-    if not isinstance(schedule, Schedule):
-        raise TypeError(f"schedule must be a fastdiff schedule, got {schedule!r}")
     check_prediction(prediction, schedule)
     bounds = _bounds(clip)
-    path = Path.along(schedule, _times(schedule, steps, grid))
+    with np.errstate(all="ignore"):  # what is not finite is refused, by its place in the table
+        times = _times(schedule, steps, grid)
+        return _lowered(solver, schedule, times, prediction, bounds, keep)
+
+
+def _lowered(solver, schedule, times, prediction, bounds, keep) -> StepTable:
+    path = Path.along(schedule, times)
     _check_direction(solver, path)
-    entry, stages = solver.entry(path), list(solver.steps(path))
+    try:
+        entry, stages = solver.entry(path), list(solver.steps(path))
+    except (OverflowError, ZeroDivisionError) as error:
+        raise ValueError(
+            f"schedule: expected noise levels with which {solver!r} can compute, "
+            f"got those of {schedule!r} ({error})"
+        ) from None
     if not (solver.keeps_anchor or keep):
         stages = _prune(stages)
     # the model runs at all of these but the last
@@ -186,6 +198,15 @@ def _check_direction(solver, path):
 def _times(schedule, steps, grid):
     if grid is None:
         grid = grids.default(schedule)
+        if steps is None:
+            raise ValueError(
+                "steps: expected a positive integer, or a grid that is an array of times, "
+                "got neither"
+            )
+    if isinstance(grid, (type, str)):
+        refuse_grid("grid", grid)
+    if steps is None and isinstance(grid, grids.Explicit):
+        steps = len(grid.points) - 1
     if callable(grid):
         increasing = getattr(grid, "increasing", False)
         return grids.check_times("grid", schedule, grid(schedule, steps), increasing)
@@ -205,10 +226,12 @@ def _bounds(clip):
     if isinstance(clip, DynamicThreshold):
         return clip.bounds
     try:
-        low, high = (-clip, clip) if np.ndim(clip) == 0 else clip
+        given = reals("clip", clip)
+        low, high = (-given[()], given[()]) if given.ndim == 0 else given.tolist()
         low, high = float(low), float(high)
     except (TypeError, ValueError):
-        raise TypeError(f"clip must be None, a number or a pair (lo, hi), got {clip!r}") from None
+        expected = "clip must be None, a number or a pair (lo, hi)"
+        raise TypeError(f"{expected}, got {describe(clip)}") from None
     if not low < high:
         raise ValueError(f"clip must be a number > 0 or a pair with lo < hi, got {clip!r}")
     return low, high, 0.0

@@ -4,14 +4,17 @@ from math import isfinite
 from numbers import Integral, Real
 from operator import index
 
+from ..arguments import MOST, describe
+
 
 def check_choice(solver, name: str, *allowed) -> None:
     """Raise unless the option ``name`` of the solver is one of those allowed."""
     value = _whole(getattr(solver, name))
-    if isinstance(value, (bool, float)) or value not in allowed:
+    known = value is None or (isinstance(value, (str, int)) and not isinstance(value, bool))
+    if not known or value not in allowed:
         *rest, last = (f'"{v}"' if isinstance(v, str) else repr(v) for v in allowed)
         words = f"{', '.join(rest)} or {last}"
-        raise ValueError(f"{type(solver).__name__}: {name} must be {words}, got {value!r}")
+        raise ValueError(f"{type(solver).__name__}: {name} must be {words}, got {describe(value)}")
     object.__setattr__(solver, name, value)
 
 
@@ -36,7 +39,7 @@ def check_range(solver, name: str, high: float = 1.0) -> None:
     """Raise unless the option is a finite number from 0 to ``high``."""
     value = plain(getattr(solver, name))
     real = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (real and isfinite(value) and 0 <= value <= high):
+    if not (real and abs(value) <= MOST and 0 <= value <= high):
         allowed = f"a number in [0, {high:g}]" if isfinite(high) else "a finite number >= 0"
         raise ValueError(f"{type(solver).__name__}: {name} must be {allowed}, got {value!r}")
     object.__setattr__(solver, name, value)

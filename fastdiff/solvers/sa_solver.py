@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isinf
 
+from ..schedules.base import reals
 from .base import Solver, Stage
 from .exponential import Step
 from .linear import H, M, S, X
@@ -49,7 +50,7 @@ class SASolver(Solver):
 
     def _check_interval(self):
         try:
-            low, high = map(float, self.interval)
+            low, high = reals("interval", self.interval).tolist()
         except (TypeError, ValueError):
             low, high = 1.0, 0.0
         if not low <= high:

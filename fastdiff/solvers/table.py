@@ -6,7 +6,9 @@ from functools import cached_property
 import numpy as np
 
 from .. import files
+from ..arguments import number, sequence
 from ..row import COLUMN, FIELDS
+from ..schedules.base import reals
 from . import table_file
 from .check import LEVEL as LEVEL
 from .check import OUTPUT, check_point_mass, check_structure
@@ -52,10 +54,11 @@ class StepTable:
 
     def __post_init__(self):
         for name in ("rows", "levels"):
-            array = np.array(getattr(self, name), dtype=np.float64)
+            array = np.array(reals(name, getattr(self, name)))
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        for name in ("solver", "schedule", "prediction", "quantity"):
+        names = ("solver", "schedule", "prediction", "quantity", "exact_on_point_mass")
+        for name in names:
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"StepTable: {name} must be a string, got {getattr(self, name)!r}")
         if isinstance(self.order, bool) or not isinstance(self.order, int) or self.order < 1:
@@ -66,7 +69,9 @@ class StepTable:
                 f"got {self.exact_on_point_mass!r}"
             )
         if self.clip is not None:
-            object.__setattr__(self, "clip", tuple(float(bound) for bound in self.clip))
+            clip = sequence("clip", self.clip, "None or (lo, hi, quantile)", 3)
+            clip = tuple(number("clip", bound, finite=False) for bound in clip)
+            object.__setattr__(self, "clip", tuple(map(float, clip)))
         try:
             check_structure(self.rows, self.levels, self.clip, self.exact_on_point_mass)
             if self.exact_on_point_mass != "none":

@@ -1,5 +1,7 @@
 from dataclasses import dataclass
 
+from ..arguments import number
+
 
 @dataclass(frozen=True)
 class DynamicThreshold:
@@ -19,6 +21,8 @@ class DynamicThreshold:
     highest: float = float("inf")
 
     def __post_init__(self):
+        for name in ("quantile", "highest"):
+            number(name, getattr(self, name), finite=False)
         if not 0 < self.quantile <= 1:
             raise ValueError(f"DynamicThreshold: quantile must be in (0, 1], got {self.quantile!r}")
         if not self.highest >= 1:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from math import isinf
 
+from ..arguments import sequence
 from .base import Solver, Stage
 from .exponential import Step
 from .linear import H, M, S, X
@@ -39,7 +40,8 @@ class UniPC(Solver):
         self.check_choice("order", 1, 2, 3, 4)
         self.check_choice("variant", "bh1", "bh2")
         self.check_choice("quantity", "x0", "eps")
-        object.__setattr__(self, "disable_corrector", tuple(map(plain, self.disable_corrector)))
+        steps = sequence("disable_corrector", self.disable_corrector, "a tuple of steps")
+        object.__setattr__(self, "disable_corrector", tuple(map(plain, steps)))
         if not all(isinstance(step, int) and step >= 0 for step in self.disable_corrector):
             raise ValueError(
                 "UniPC: disable_corrector must hold numbers of steps, 0 the first, "

@@ -107,5 +107,7 @@ def test_errors(prediction, schedule, t, message):
 
 
 def test_schedule_must_be_a_schedule():
-    with pytest.raises(TypeError, match="schedule must be a fastdiff schedule, got 'cosine'"):
+    with pytest.raises(
+        TypeError, match="schedule: expected a schedule such as VPLinear.., got 'cosine'"
+    ):
         read("eps", "cosine", 0.5)

@@ -155,7 +155,7 @@ def test_the_default_grid_of_a_view_is_that_of_its_base():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: DDIM().lower("vp", 5), TypeError, "schedule must be a fastdiff schedule"),
+        (lambda: DDIM().lower("vp", 5), TypeError, "schedule: expected a schedule"),
         (lambda: DDIM().lower(VPLinear(), 0), ValueError, "steps must be a positive integer"),
         (lambda: DDIM().lower(VPLinear(), 5, prediction="e"), ValueError, "must be one of 'eps'"),
         (lambda: DDIM().lower(VPLinear(), 5, clip=-1), ValueError, "clip must be a number > 0"),

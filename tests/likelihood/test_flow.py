@@ -159,7 +159,7 @@ def test_dequantised_levels_of_a_uniform_density():
     ("call", "message"),
     [
         (lambda: Hutchinson("normal"), 'kind: expected "rademacher" or "gaussian"'),
-        (lambda: Hutchinson(count=0), "count: expected at least 1, got 0"),
+        (lambda: Hutchinson(count=0), "count: expected an integer >= 1, got 0"),
     ],
 )
 def test_errors_name_the_argument(call, message):

@@ -198,7 +198,10 @@ def test_float32_agrees_with_float64(name):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda x: losses.noise_and_target(x, x, x), r"levels: expected \[2, 4\], got \[2, 3\]"),
+        (
+            lambda x: losses.noise_and_target(x, x, x),
+            r"levels: expected .* \[2, 4\], got .* \[2, 3\]",
+        ),
         (
             lambda x: losses.noise_and_target(x, torch.zeros(2, 4), x[:, :2]),
             r"noise: expected \[2, 3\]",

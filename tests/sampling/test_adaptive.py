@@ -295,9 +295,9 @@ def test_what_cannot_be_solved_says_so():
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: RK45(rtol=0), ValueError, "rtol: expected a positive number, got 0"),
-        (lambda: DPMAdaptive(4), ValueError, "order: expected 2 or 3, got 4"),
-        (lambda: DPMAdaptive(eta=-1), ValueError, "eta >= 0, got 0.05, -1"),
+        (lambda: RK45(rtol=0), ValueError, "rtol: expected a finite number > 0, got 0"),
+        (lambda: DPMAdaptive(4), ValueError, "order: expected an integer in .2, 3., got 4"),
+        (lambda: DPMAdaptive(eta=-1), ValueError, "eta: expected a finite number >= 0, got -1"),
         (lambda: run(DPMAdaptive(), start=0.0, end=1.0), ValueError, "end: expected a time before"),
         (
             lambda: refuse(DPMAdaptive(), schedules.RectifiedFlow(), prediction="flow"),

@@ -89,8 +89,8 @@ from fastdiff.guidance import CFG
 results = {}
 for name, table in TABLES.items():
     results[name] = fd.sample(model, start(), table, seeds=7).numpy()
-    results[name + " guided"] = fd.sample(model, start(), table, guidance=CFG(2.0)).numpy()
-    fd.sample(model, start(0), table, guidance=CFG(2.0))
+    results[name + " guided"] = fd.sample(model, start(), table, guidance=CFG(2.0), cond={}).numpy()
+    fd.sample(model, start(0), table, guidance=CFG(2.0), cond={})
     fd.sample(model, start(2, (0,)), table)
 results["normals"] = fd.noise.normal(fd.noise.keys(3, 4), (9,)).numpy()
 a = fd.noise.normal(fd.noise.keys(0, 2), (50,))

@@ -118,7 +118,7 @@ def test_seeds_of_numpy(seeds):
 def test_scales_of_the_wrong_count(scale):
     """Scales that are all 1 are counted as well, although they mix nothing."""
     with pytest.raises(ValueError, match=r"^scale: expected 3 \(one per sample\), got"):
-        fd.sample(model, start(), TABLES["DDIM"], guidance=CFG(scale))
+        fd.sample(model, start(), TABLES["DDIM"], guidance=CFG(scale), cond={})
 
 
 def test_scales():
@@ -146,8 +146,8 @@ def test_a_guidance_of_ones_own():
         fd.sample(model, start(), TABLES["DDIM"], guidance=Half())
     Half.second_weights = staticmethod(lambda: np.array([1.0, 0.0]))
     Half.is_conditional = lambda self, batch: False
-    expected = fd.sample(model, start(), TABLES["DDIM"], guidance=CFG(0.5))
-    assert same_bits(fd.sample(model, start(), TABLES["DDIM"], guidance=Half()), expected)
+    expected = fd.sample(model, start(), TABLES["DDIM"], guidance=CFG(0.5), cond={})
+    assert same_bits(fd.sample(model, start(), TABLES["DDIM"], guidance=Half(), cond={}), expected)
 
 
 @pytest.mark.parametrize("name", ["DDIM", "DDPM"])
