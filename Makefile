@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') setup.py pyproject.toml
 
-.PHONY: demo test test-slow sanitize bench family lint format clean
+.PHONY: demo test test-slow sanitize fuzz bench family lint format clean
 
 demo: $(VENV)/.installed-cli
 	$(BIN)/fastdiff sample samples.png --solver DPMpp2M --steps 20 --scale 2
@@ -30,6 +30,12 @@ sanitize: $(VENV)/.installed-test
 	FASTDIFF_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib build/sanitize
 	LD_PRELOAD="$(RUNTIMES)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONPATH=$(CURDIR)/build/sanitize $(BIN)/python -m pytest -q -m "not slow" $(SANITIZED)
+
+# Random wrong calls of everything public; CALLS and SEED choose how many and which.
+CALLS ?= 100000
+SEED ?= 0
+fuzz: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/public/fuzz_public.py $(CALLS) $(SEED)
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/report.py

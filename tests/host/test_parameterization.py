@@ -107,7 +107,5 @@ def test_errors(prediction, schedule, t, message):
 
 
 def test_schedule_must_be_a_schedule():
-    with pytest.raises(
-        TypeError, match="schedule: expected a schedule such as VPLinear.., got 'cosine'"
-    ):
+    with pytest.raises(TypeError, match="schedule: expected a schedule .* got 'cosine'"):
         read("eps", "cosine", 0.5)

@@ -200,7 +200,7 @@ def test_float32_agrees_with_float64(name):
     [
         (
             lambda x: losses.noise_and_target(x, x, x),
-            r"levels: expected .* \[2, 4\], got .* \[2, 3\]",
+            r"levels: expected .* \[2, 4\], got",
         ),
         (
             lambda x: losses.noise_and_target(x, torch.zeros(2, 4), x[:, :2]),
