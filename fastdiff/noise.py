@@ -128,8 +128,8 @@ def draw(keys: torch.Tensor, shape, number: int = 0) -> torch.Tensor:
     _require_keys("keys", keys, 2)
     if not isinstance(number, int) or number < 0:
         raise ValueError(f"number: expected an integer from 0 on, got {describe(number)}")
-    keys = keys.clone()
-    keys[..., 1] += _bits(number * -(-math.prod(_sizes(shape)) // 4) % 2**64, "number")
+    keys, shape = keys.clone(), _sizes(shape)
+    keys[..., 1] += _bits(number * -(-math.prod(shape) // 4) % 2**64, "number")
     return ops.normal(keys, shape)
 
 

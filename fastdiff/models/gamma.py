@@ -31,8 +31,8 @@ class Gamma(nn.Module):
         super().__init__()
         low, high = sequence("ends", ends, "a pair (gamma(0), gamma(1))", 2)
         low, high = number("ends[0]", low), number("ends[1]", high)
+        learned = flag("learned", learned)
         whole("hidden", hidden, least=1 if learned else 0, most=2**16)
-        flag("learned", learned)
         if not low < high:
             raise ValueError(f"ends: expected gamma(0) < gamma(1), got {low:g} and {high:g}")
         self.ends = nn.Parameter(torch.tensor([low, high]), requires_grad=learned)
