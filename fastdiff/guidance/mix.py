@@ -11,6 +11,7 @@ from torch.compiler import is_compiling
 
 from ..ops import moments, step_
 from ..ops.library import refuse_gradient
+from ..ops.select import wide as wide_of
 from ..row import FIELDS
 from .cfg import CFG
 from .sums import adapted, gain, variances
@@ -97,16 +98,17 @@ def _guided(uncond, cond, guidance, rescale, out):
 
 
 def _pairs(scale, uncond) -> Tensor:
-    """[B, 2] float64 on the outputs' device."""
+    """[B, 2] on the outputs' device, in float64 as far as it has that."""
+    dtype, batch = wide_of(uncond.device), len(uncond)
     if isinstance(scale, Tensor):
-        scale = scale.double().flatten()
-    else:
-        scale = torch.full((), scale, dtype=torch.float64, device=uncond.device)
-    return torch.stack(pair(scale.expand(len(uncond))), dim=1)
+        return torch.stack(pair(scale.to(dtype).flatten().expand(batch)), dim=1)
+    return torch.stack(
+        [torch.full((batch,), w, dtype=dtype, device=uncond.device) for w in pair(scale)], 1
+    )
 
 
 def _by_weights(uncond, cond, weights, out):
-    """w_u uncond + w_c cond of each sample, weights [B, 2] float64, rounded once."""
+    """w_u uncond + w_c cond of each sample, weights [B, 2], rounded once."""
     batch, device = len(uncond), uncond.device
     wide = torch.float64 if uncond.dtype == torch.float64 else torch.float32
     if uncond.is_cpu:
@@ -217,6 +219,8 @@ def _of_samples(scale, uncond):
             f"scale: expected a number or a tensor [] or [{len(uncond)}] (one per sample), "
             f"got {list(scale.shape)}"
         )
+    if scale.dtype == torch.float64:  # which the device need not have
+        scale = scale.to(wide_of(uncond.device))
     scale = scale.to(uncond.device, non_blocking=True)
     return scale.reshape(-1, *ones) if scale.dim() else scale
 

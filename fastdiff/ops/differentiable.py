@@ -41,12 +41,12 @@ def differentiable(schema: str, gradients: str, forward, backward, results: str,
         return tuple(result(kind, arguments[like]) for kind in results)
 
     def wide(arguments):
-        """The arguments in float64, with the normals that keys stand for."""
+        """The arguments in the reference's precision, with the normals that keys stand for."""
         arguments = list(arguments)
         if noise is not None:
             arguments[noise] = reference.drawn(arguments[noise], arguments[like])
         return [
-            v.double() if isinstance(v, torch.Tensor) and v.is_floating_point() else v
+            reference.widened(v) if isinstance(v, torch.Tensor) and v.is_floating_point() else v
             for v in arguments
         ]
 
@@ -72,8 +72,9 @@ def differentiable(schema: str, gradients: str, forward, backward, results: str,
     def kernel_grad(*arguments):
         count = len(results)
         of, inputs, wanted = arguments[:count], arguments[count:-1], arguments[-1]
-        zero = torch.zeros((), dtype=torch.float64, device=inputs[like].device)
-        values = backward(*(zero if g is None else g.double() for g in of), *wide(inputs))
+        zero = reference.widened(torch.zeros((), device=inputs[like].device))
+        of = (zero if g is None else reference.widened(g) for g in of)
+        values = backward(*of, *wide(inputs))
         asked = zip(values, inputs[:tensors], wanted, strict=True)
         return [value.expand_as(v).to(v.dtype, copy=True) for value, v, want in asked if want]
 

@@ -13,6 +13,7 @@ LIBRARY = torch.library.Library("fastdiff", "DEF")
 REFERENCE = torch.library.Library("fastdiff_reference", "DEF")
 TRITON = torch.library.Library("fastdiff_triton", "DEF")
 LIBRARIES = (LIBRARY, REFERENCE, TRITON)
+PYTHON: dict = {}  # name -> the reference of an op as the function that it is
 
 
 def _load():
@@ -49,6 +50,7 @@ def define(schema: str, reference, fake, triton) -> None:
 
         return run
 
+    PYTHON[name] = reference
     both = require_alike, require_storage
     for library, kernel in ((LIBRARY, reference), (REFERENCE, reference), (TRITON, triton)):
         library.define(schema)

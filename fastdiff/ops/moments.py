@@ -5,7 +5,7 @@ import torch
 from . import reference, triton
 from .arguments import refuse_gradient, require_alike, require_tensors
 from .library import define
-from .select import operation
+from .select import operation, wide
 
 define(
     "moments_(Tensor(a!) out, Tensor a, Tensor b) -> ()",
@@ -16,7 +16,8 @@ define(
 
 
 def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """[B, 5] float64: per sample sum a, sum b, sum a a, sum a b, sum b b.
+    """[B, 5] float64: per sample sum a, sum b, sum a a, sum a b, sum b b. (float32 on devices that
+    have no float64.)
 
     The order of summation depends on the element's index only, so a sample's moments do not depend
     on its batch, the number of threads or the processor.
@@ -32,7 +33,7 @@ def moments(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
             f"b: expected {a.dtype} {list(a.shape)} on {a.device} like a, "
             f"got {b.dtype} {list(b.shape)} on {b.device}"
         )
-    out = torch.empty(len(a), 5, dtype=torch.float64, device=a.device)
+    out = torch.empty(len(a), 5, dtype=wide(a.device), device=a.device)
     shape = (len(a), a.numel() // max(len(a), 1))
     moments_(out, a.reshape(shape), b.reshape(shape))
     return out

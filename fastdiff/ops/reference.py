@@ -1,7 +1,8 @@
 """The operations in plain PyTorch: the oracle of every backend and the fallback on any device.
 
-Arithmetic is float64 throughout, rounded once on store. Philox runs on int64 tensors, so the words
-are those of every other backend and the normals differ by the rounding of float32 only.
+Arithmetic is float64 throughout, rounded once on store; float32 on devices that have no float64.
+Philox runs on int64 tensors, so the words are those of every other backend and the normals differ
+by the rounding of float32 only.
 """
 
 import math
@@ -9,11 +10,17 @@ import math
 import torch
 
 from ..row import COLUMN, HISTORY, OPERANDS
+from . import select
 
 MASK = 0xFFFFFFFF
 ROUND_CONSTANTS = (0xD2511F53, 0xCD9E8D57)
 KEY_CONSTANTS = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+
+
+def widened(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in the dtype of the arithmetic on its device."""
+    return tensor.to(select.wide(tensor.device))
 
 
 def _multiply(constant: int, word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,11 +54,11 @@ def words(keys: torch.Tensor, blocks: int, first=0) -> torch.Tensor:
 
 
 def normals(keys: torch.Tensor, numel: int, first=0) -> torch.Tensor:
-    """[events, numel] standard normals in float64, from float32 uniforms: lanes of a block are
+    """[events, numel] standard normals, widened, from float32 uniforms: lanes of a block are
     R1 cos(2 pi u2), R1 sin(2 pi u2), R2 cos(2 pi u4), R2 sin(2 pi u4), R = sqrt(-2 log u)."""
     w = words(keys, -(-numel // 4), first)
-    # fma(float(w), 2^-32, 2^-33): exact in float64, then rounded once.
-    u = (w.to(torch.float32).double() * 2.0**-32 + 2.0**-33).float().double()
+    # fma(float(w), 2^-32, 2^-33): the product is exact, so that the sum is rounded once.
+    u = widened(w.to(torch.float32) * 2.0**-32 + 2.0**-33)
     radius = torch.sqrt(-2.0 * torch.log(u[..., 0::2]))
     angle = 2.0 * torch.pi * u[..., 1::2]
     lanes = torch.stack((radius * torch.cos(angle), radius * torch.sin(angle)), dim=-1)
@@ -88,7 +95,7 @@ def normal_(out: torch.Tensor, keys: torch.Tensor) -> None:
 
 
 def moments_(out: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> None:
-    a, b = a.double(), b.double()
+    a, b = widened(a), widened(b)
     sums = (a, b, a * a, a * b, b * b)
     out.copy_(torch.stack([s.sum(dim=1) for s in sums], dim=1))
 
@@ -100,10 +107,10 @@ def _parts(stacked: torch.Tensor, count: int) -> list[torch.Tensor]:
 
 def _mix(coefficients, operands):
     """Sum of coefficient * operand; where a coefficient is zero the operand does not count."""
-    total = torch.zeros((), dtype=torch.float64, device=coefficients[0].device)
+    total = coefficients[0].new_zeros(())
     for c, v in zip(coefficients, operands, strict=True):
         if v is not None:
-            total = total + torch.where(c == 0, 0.0, c * torch.where(c == 0, 0.0, v.double()))
+            total = total + torch.where(c == 0, 0.0, c * torch.where(c == 0, 0.0, v.to(c.dtype)))
     return total
 
 
@@ -130,7 +137,7 @@ def step_(
     if len(wrong):
         raise ValueError(f"row: expected indices in [0, {len(rows)}), got {int(wrong[0])}")
     per_sample = (batch,) + (1,) * (x.dim() - 1)
-    current = rows[row].double()
+    current = widened(rows[row])
 
     def column(name):
         return current[:, COLUMN[name]].reshape(per_sample)
@@ -144,8 +151,8 @@ def step_(
 
     def mix(weights):
         if weights is None or not parts:
-            return parts[0].double() if parts else None
-        chosen = weights[row, torch.arange(batch, device=row.device)].double()
+            return widened(parts[0]) if parts else None
+        chosen = widened(weights[row, torch.arange(batch, device=row.device)])
         return _mix([chosen[:, g].reshape(per_sample) for g in range(count)], parts)
 
     o, u = mix(weights), mix(second_weights)
@@ -162,7 +169,7 @@ def step_(
     own = (column("dynamic") > 0) & reads_m
     divisor = torch.ones_like(high)
     if threshold is not None and own.any():
-        bound = _thresholds(m, column("dynamic"), high).to(x.dtype).double()  # as it is stored
+        bound = widened(_thresholds(m, column("dynamic"), high).to(x.dtype))  # as it is stored
         threshold.copy_(torch.where(own, bound, 0).reshape(batch))
         low, high = torch.where(own, -bound, low), torch.where(own, bound, high)
         divisor = torch.where(own, bound, divisor)
@@ -177,7 +184,7 @@ def step_(
     following = _mix(mixture("c"), operands)
     if known is not None and mask is not None:
         here = _mix([column("k_known"), column("k_z")], [known, z_now])
-        blended = _mix([mask.double(), 1 - mask.double()], [here.expand(x.shape), following])
+        blended = _mix([widened(mask), 1 - widened(mask)], [here.expand(x.shape), following])
         uses = (column("k_known") != 0) | (column("k_z") != 0)
         following = torch.where(uses, blended, following)
     anchor = _mix(mixture("d"), operands)
@@ -185,18 +192,18 @@ def step_(
     saves = torch.stack([c != 0 for c in mixture("d")]).any(dim=0) & live
 
     if saved is not None:
-        saved.copy_(torch.where(saves, anchor, saved.double()))
+        saved.copy_(torch.where(saves, anchor, widened(saved)))
     if history is not None:
         for k, slot in enumerate(history):
-            slot.copy_(torch.where((column("slot") == k) & live, memory, slot.double()))
-    x.copy_(torch.where(live, following, x.double()))
+            slot.copy_(torch.where((column("slot") == k) & live, memory, widened(slot)))
+    x.copy_(torch.where(live, following, widened(x)))
     scale = column("in_scale")
     fresh = live & (scale != 0)
     if model_input is not None:
         for part in _parts(model_input, count):
-            part.copy_(torch.where(fresh, scale * x.double(), part.double()))
+            part.copy_(torch.where(fresh, scale * widened(x), widened(part)))
     if t is not None:
         for part in _parts(t, count):
             wanted = column("t_next").reshape(batch)
-            part.copy_(torch.where(fresh.reshape(batch), wanted, part.double()))
+            part.copy_(torch.where(fresh.reshape(batch), wanted, widened(part)))
     row += live.reshape(batch).long()

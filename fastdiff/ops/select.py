@@ -1,5 +1,6 @@
 """Which implementation of the operations runs: the device's own, or the one chosen here."""
 
+import functools
 import importlib.util
 
 import torch
@@ -74,6 +75,23 @@ def backend_of(device) -> str:
     if _chosen in ("cpu", "cuda") and kind not in (_chosen, "meta"):
         raise ValueError(f"backend: {_chosen!r} serves tensors on {_chosen}, got one on {device}")
     return _chosen
+
+
+def wide(device: torch.device) -> torch.dtype:
+    """The dtype of sums and of the reference's arithmetic on a device: float64, or float32 where
+    the device has no float64 (MPS, some NPUs)."""
+    return torch.float64 if _has_float64(device.type) else torch.float32
+
+
+@functools.cache
+def _has_float64(kind: str) -> bool:
+    if kind in ("cpu", "cuda", "meta"):
+        return True
+    try:
+        torch.zeros((), dtype=torch.float64, device=kind)
+    except (TypeError, RuntimeError):
+        return False
+    return True
 
 
 def _default(kind: str) -> str:

@@ -7,6 +7,7 @@ import torch
 
 from ..guidance.sums import adapted
 from ..ops.moments import moments_
+from ..ops.select import wide
 from . import buffers as buffers_
 from .buffers import Buffers
 
@@ -22,10 +23,10 @@ class AdaptiveWeights:
 
     def __init__(self, guidance, weights: np.ndarray, buffers: Buffers):
         self.guidance, self.buffers = guidance, buffers
-        self.base = buffers_.mixing_weights(weights, buffers.rows, torch.float64)
         batch, device = len(buffers.x), buffers.x.device
+        self.base = buffers_.mixing_weights(weights, buffers.rows, wide(device))
         self._samples = torch.arange(batch, device=device)
-        self._sums = torch.empty(batch, 5, dtype=torch.float64, device=device)
+        self._sums = torch.empty(batch, 5, dtype=wide(device), device=device)
         self._shape = batch, math.prod(buffers.x.shape[1:])
 
     def follow(self, out) -> None:

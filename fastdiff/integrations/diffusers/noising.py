@@ -6,8 +6,9 @@ read back from a device.
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
-from .trajectory import Host, version_of
+from .trajectory import on_host, version_of
 
 
 class Noising:
@@ -39,14 +40,17 @@ class ByTimestep(Noising):
     """The timestep is an index into ``alphas_cumprod``."""
 
     def add_noise(self, original_samples, noise, timesteps):
+        if is_compiling():  # tables are kept by what a tensor is, which has no place in a graph
+            return self.stock.add_noise(self, original_samples, noise, timesteps)
         return mix(self._levels_of(timesteps, original_samples), original_samples, noise)
 
     def _levels_of(self, timesteps, like):
         source = self.alphas_cumprod
 
         def make(dtype, device):
-            alpha2 = source.double()
-            return torch.stack((alpha2.sqrt(), (1 - alpha2).sqrt()), dim=1).to(device, dtype)
+            alpha2 = on_host(self, "alphas_cumprod").double()  # a device need not have float64
+            levels = torch.stack((alpha2.sqrt(), (1 - alpha2).sqrt()), dim=1)
+            return levels.to(dtype).to(device)
 
         table = self._kept("alphas", source, like, make)
         return table[timesteps.to(like.device, non_blocking=True).flatten()]
@@ -56,6 +60,8 @@ class WithVelocity(ByTimestep):
     """... which have ``get_velocity``, too."""
 
     def get_velocity(self, sample, noise, timesteps):
+        if is_compiling():
+            return self.stock.get_velocity(self, sample, noise, timesteps)
         return mix(self._levels_of(timesteps, sample), noise, sample, -1)
 
 
@@ -69,19 +75,24 @@ class LooksUp(Noising):
         return torch.ones_like(sigma), sigma
 
     def _sigmas_of(self, timesteps, like):
-        """[n, 2] (a, b), or None if the stock method is to raise."""
+        """[n, 2] (a, b), or None if the stock method is to raise, or to be traced."""
+        if is_compiling():
+            return None
         source = self.sigmas
 
         def make(dtype, device):
-            return torch.stack(self._pair(source.double()), dim=1).to(device, dtype)
+            levels = self._pair(on_host(self, "sigmas").double())
+            return torch.stack(levels, dim=1).to(dtype).to(device)
 
         table = self._kept("sigmas", source, like, make)
         if self.begin_index is not None:  # one level for all: where the sampling begins or is
             at = self.begin_index if self.step_index is None else self.step_index
             return table[at : at + 1]
+        dtype = _common(self.timesteps.dtype, timesteps.dtype)
         known = self._kept(
-            "places", self.timesteps, like, lambda *_: _places(Host(self).timesteps, like)
-        )
+            f"places {dtype}", self.timesteps, like,
+            lambda *_: _places(on_host(self, "timesteps"), like, dtype),
+        )  # fmt: skip
         if like.is_cpu and timesteps.is_cpu:
             return self._on_cpu(known, timesteps.flatten().tolist(), table)
         return self._on_device(known, timesteps.to(like.device, non_blocking=True), table)
@@ -136,7 +147,15 @@ class ByFlow(LooksUp):
         return mix(found, sample, noise)
 
 
-def _places(timesteps: Tensor, like: Tensor):
+def _common(own: torch.dtype, given: torch.dtype) -> torch.dtype:
+    """In which timesteps are compared: float64 only where those that are given are, as it may not
+    be there on their device."""
+    if not (own.is_floating_point or given.is_floating_point):
+        return torch.int64
+    return torch.float64 if given == torch.float64 else torch.float32
+
+
+def _places(timesteps: Tensor, like: Tensor, dtype: torch.dtype):
     """Where each timestep is, the second place of two: a dict; on a device the different timesteps
     in order, and their places."""
     places = {}
@@ -145,5 +164,5 @@ def _places(timesteps: Tensor, like: Tensor):
     found = {t: at[1] if len(at) > 1 else at[0] for t, at in sorted(places.items())}
     if like.is_cpu:
         return found
-    values = torch.tensor(list(found), dtype=torch.float64).to(like.device)
+    values = torch.tensor(list(found), dtype=dtype).to(like.device)
     return values, torch.tensor(list(found.values())).to(like.device)
