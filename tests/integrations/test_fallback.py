@@ -6,7 +6,7 @@ import warnings
 import diffusers
 import pytest
 import torch
-from cases import BETAS, FLOW, X0, V
+from cases import BETAS, FLOW, THRESHOLD, X0, V
 from loops import loop, model_for, start, takes
 from step_calls import CALLS, plainly
 from twins import NAMES, assert_equal, pair, plain
@@ -26,6 +26,8 @@ REFUSED = [
     ("DDPMScheduler", {"variance_type": "learned"}, {}, "variance_type 'learned'"),
     ("PNDMScheduler", {"skip_prk_steps": False}, {}, "skip_prk_steps=False"),
     ("PNDMScheduler", {"skip_prk_steps": True, **X0}, {}, "prediction_type 'sample'"),
+    ("DDIMScheduler", {**THRESHOLD, "dynamic_thresholding_ratio": 0.0}, {}, "quantile must be in"),
+    ("DDIMScheduler", {**THRESHOLD, "sample_max_value": 0.5}, {}, "highest must be at least 1"),
     ("EulerDiscreteScheduler", {**BETAS, **V}, {"s_churn": 8.0}, "churn with a model"),
     ("EDMEulerScheduler", {}, {"s_churn": 8.0}, "s_churn"),
     ("FlowMatchHeunDiscreteScheduler", {}, {"s_churn": 8.0}, "s_churn"),

@@ -149,6 +149,16 @@ def test_frames_that_are_dropped_on_the_way():
     assert distance(mine, kept_frames(stock, x)) <= TOLERANCE
 
 
+@pytest.mark.parametrize("name", MULTISTEP)
+def test_the_memory_is_empty_once_timesteps_are_set(name):
+    memories = []
+    for scheduler in pair(name, plain(name), STEPS):
+        loop(scheduler, start(scheduler))
+        scheduler.set_timesteps(STEPS)
+        memories.append((scheduler.model_outputs, scheduler.lower_order_nums))
+    assert memories[0] == memories[1]
+
+
 @pytest.mark.filterwarnings("ignore::fastdiff.integrations.diffusers.StockStepWarning")
 @pytest.mark.parametrize("cut", [1, 2, 3, 5])
 @pytest.mark.parametrize("name", MULTISTEP)

@@ -11,7 +11,7 @@ import copy
 from diffusers import SchedulerMixin
 from diffusers.utils import logging
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_compiling
 
 from .habits import Habits
 from .methods import NOISING, STEPS, like, own_helpers
@@ -111,15 +111,16 @@ class Fused(Repeated):
 
     def _init_step_index(self, timestep):
         """As the stock method, but a view of the timesteps on a device is found without a sync."""
-        k = None
-        if self.begin_index is None and isinstance(timestep, Tensor) and not timestep.is_cpu:
+        k, traced = None, is_compiling()
+        found = isinstance(timestep, Tensor) and not timestep.is_cpu and not traced
+        if self.begin_index is None and found:
             k = index_in(timestep, self.timesteps)
         if k is None:
             self.stock._init_step_index(self, timestep)
         else:
             host = Host(self).timesteps
             self._step_index = self.index_for_timestep(host[k], host)  # the second one, of two
-        if self.begin_index is None and self._step_index:
+        if self.begin_index is None and not traced and self._step_index:
             self._warn_of_the_second(timestep)
 
     def _advance(
@@ -127,6 +128,8 @@ class Fused(Repeated):
         known=None, before=None,
     ):  # fmt: skip
         """The step as one row; None: the stock step is to do it."""
+        if is_compiling():
+            return self._check_traced()
         attributes = self.__dict__
         now = attributes.get("_trajectory")
         if (
@@ -166,12 +169,8 @@ class Fused(Repeated):
                 raise Declined(
                     self._astray or "timestep {}, which is none of its timesteps", timestep
                 )
-            if (
-                output.__class__ is not Tensor
-                or sample.__class__ is not Tensor
-                or is_dynamo_compiling()
-            ):
-                raise Declined("torch.compile or a model output of another class than Tensor")
+            if output.__class__ is not Tensor or sample.__class__ is not Tensor:
+                raise Declined("a model output of another class than Tensor")
             if not 0 <= place < run.steps:
                 raise Declined("a step that is none of its {}", run.steps)
             if self._told_too and not now.expects(place, timestep):

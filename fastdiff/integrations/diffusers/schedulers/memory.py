@@ -5,6 +5,7 @@ a loop, or sets it, gets what the stock scheduler would have there, and stock st
 """
 
 import torch
+from torch.compiler import is_compiling
 
 from ....row import COLUMN
 from ..fused import Fused
@@ -15,7 +16,7 @@ def _attribute(name: str, live: bool) -> property:
     """An attribute of the stock scheduler's memory; ``live``: fused steps keep it, too."""
 
     def look(self):
-        if not live:
+        if not live and not is_compiling():  # a traced step has seen that there is nothing
             self._hand_over(Declined(f"a loop that looks at {name}"))
         try:
             return self.__dict__[name]
@@ -23,7 +24,8 @@ def _attribute(name: str, live: bool) -> property:
             raise AttributeError(f"{type(self).__name__} has no attribute {name}") from None
 
     def put(self, value):
-        self._hand_over(Declined(f"a loop that sets {name}"))
+        if not is_compiling():
+            self._hand_over(Declined(f"a loop that sets {name}"))
         self.__dict__[name] = value
 
     return property(look, put)

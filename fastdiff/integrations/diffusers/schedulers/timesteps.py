@@ -1,6 +1,7 @@
 """Schedulers that are told the timestep."""
 
 import diffusers as stock
+from torch.compiler import is_compiling
 
 from ..fused import Fused
 from ..habits import PROMOTES
@@ -40,7 +41,7 @@ class UnCLIPScheduler(Fused, ByTimestep, stock.UnCLIPScheduler):
         self, model_output, timestep, sample, prev_timestep=None, generator=None, return_dict=True
     ):
         done = None
-        if plans.follows(timestep, prev_timestep, self.timesteps):
+        if is_compiling() or plans.follows(timestep, prev_timestep, self.timesteps):
             done = self._advance(model_output, timestep, sample, return_dict, generator)
         else:
             reason = Declined("prev_timestep {} after {}", prev_timestep, timestep)
