@@ -3,7 +3,7 @@
 import torch
 
 from . import triton
-from .arguments import describe, is_within_storage, require_alike
+from .arguments import describe, is_within_storage, require_alike, require_tensors
 from .library import native
 from .select import backend_of, operation
 from .step import ARGUMENTS, check, check_outputs
@@ -24,6 +24,7 @@ def bind(x, row, rows, *, keys, stream=None, **buffers):
         or None for a row that reads none; and of the gain [B, ...] where a row scales its noise.
     """
     bound = dict.fromkeys(BOUND) | {"x": x, "row": row, "rows": rows, "keys": keys, **buffers}
+    require_tensors(x=x)
     which = backend_of(x.device)
     if which in ("cpu", "cuda"):
         require_alike(bound, bound.values())
