@@ -86,6 +86,17 @@ def sequence(name: str, value, expected: str, length: int | None = None):
     return value
 
 
+def sizes(name: str, value) -> tuple[int, ...]:
+    """A shape: sizes of dimensions, fewer than 2^48 numbers in all."""
+    try:
+        found = (-1,) if isinstance(value, (str, bytes)) else tuple(map(index, value))
+    except (TypeError, RuntimeError):
+        found = (-1,)
+    if min(found, default=0) < 0 or math.prod(found) >= 2**48:
+        raise ValueError(f"{name}: expected a sequence of sizes, got {describe(value)}")
+    return found
+
+
 def choice(name: str, value, allowed, hints=None) -> str:
     """One of the texts ``allowed``; ``hints`` maps some that are not to what may be meant."""
     names = [f'"{text}"' for text in allowed]
@@ -135,7 +146,7 @@ def tensor(name: str, value, *, shape=None, dims: int | None = None, floating: b
         raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
     dense = value.layout is torch.strided and not (value.is_nested or value.is_quantized)
     if not dense:
-        raise ValueError(f"{name}: expected {expected} in dense memory, got {_layout(value)}")
+        raise ValueError(f"{name}: expected {expected} in dense memory, got {layout(value)}")
     short = value.is_floating_point() and value.element_size() == 1  # torch computes nothing in it
     well = not short and (value.is_floating_point() if floating else not value.is_complex())
     shaped = (shape is None or value.shape == tuple(shape)) and value.dim() >= (dims or 0)
@@ -232,7 +243,8 @@ def _expected(what, above, least, below, most) -> str:
     return what
 
 
-def _layout(value) -> str:
+def layout(value) -> str:
+    """What a tensor that is not dense is."""
     if value.is_nested:
         return "a nested one"
     return "a quantized one" if value.is_quantized else f"one of layout {value.layout}"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 
 from . import ops
-from .arguments import attributes, describe, instance, tensor, whole
+from .arguments import attributes, describe, instance, sizes, tensor, whole
 from .arguments import device as device_of
 from .ops.reference import MASK, philox
 
@@ -45,16 +45,6 @@ def _require_keys(name: str, keys, *dims: int) -> None:
         raise ValueError(
             f"{name}: expected int64 keys [..., 2], got {keys.dtype} {list(keys.shape)}"
         )
-
-
-def _sizes(shape) -> tuple[int, ...]:
-    try:
-        sizes = (-1,) if isinstance(shape, (str, bytes)) else tuple(map(operator.index, shape))
-    except (TypeError, RuntimeError):
-        sizes = (-1,)
-    if min(sizes, default=0) < 0 or math.prod(sizes) >= 2**48:
-        raise ValueError(f"shape: expected a sequence of sizes, got {describe(shape)}")
-    return sizes
 
 
 def key(seed: int, offset: int = 0, *, device="cpu") -> torch.Tensor:
@@ -128,7 +118,7 @@ def draw(keys: torch.Tensor, shape, number: int = 0) -> torch.Tensor:
     _require_keys("keys", keys, 2)
     if not isinstance(number, int) or number < 0:
         raise ValueError(f"number: expected an integer from 0 on, got {describe(number)}")
-    keys, shape = keys.clone(), _sizes(shape)
+    keys, shape = keys.clone(), sizes("shape", shape)
     keys[..., 1] += _bits(number * -(-math.prod(shape) // 4) % 2**64, "number")
     return ops.normal(keys, shape)
 
@@ -143,7 +133,7 @@ def normal(keys: torch.Tensor, shape, *, dtype=torch.float32, device=None) -> to
         device: where to draw; default: where the keys are.
     """
     _require_keys("keys", keys, 1, 2)
-    shape = _sizes(shape)
+    shape = sizes("shape", shape)
     instance("dtype", dtype, torch.dtype, "a floating dtype")
     keys = keys if device is None else keys.to(device_of("device", device))
     if keys.dim() == 1:

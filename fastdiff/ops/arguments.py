@@ -2,14 +2,7 @@
 
 import torch
 
-
-def describe(value) -> str:
-    """A tensor or another value in an error: "torch.float32 [2, 3]", or its type's name."""
-    if not isinstance(value, torch.Tensor):
-        return type(value).__name__
-    if value.is_nested:
-        return f"{value.dtype}, nested"
-    return f"{value.dtype} {list(value.shape)}"
+from ..arguments import describe, layout
 
 
 def require_tensors(**values) -> None:
@@ -74,9 +67,7 @@ def require_alike(names, values) -> None:
             if not isinstance(tensor, torch.Tensor):
                 continue
             if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
-                kind = "quantized" if tensor.is_quantized else tensor.layout
-                kind = "nested" if tensor.is_nested else kind
-                raise ValueError(f"{name}: expected a dense tensor, got {kind}, {tensor.dtype}")
+                raise ValueError(f"{name}: expected a dense tensor, got {layout(tensor)}")
             if first is None:
                 first, device = name, tensor.device
             elif tensor.device != device:

@@ -2,8 +2,9 @@
 
 import torch
 
+from ..arguments import describe
 from . import triton
-from .arguments import describe, is_within_storage, require_alike, require_tensors
+from .arguments import is_within_storage, require_alike, require_tensors
 from .library import native
 from .select import backend_of, operation
 from .step import ARGUMENTS, check, check_outputs

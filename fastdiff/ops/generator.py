@@ -10,7 +10,7 @@ import sys
 import torch
 from torch import Tensor
 
-from .arguments import require_tensors
+from ..arguments import instance, tensor
 from .library import native
 
 LEAST = 512  # numbers for which taking the generator's state out and in pays
@@ -25,10 +25,11 @@ def randn_(out: Tensor, generator: torch.Generator | None = None, dtype=None) ->
 
     Args:
         out: floating, contiguous.
+        generator: None for the default one of out's device.
         dtype: the dtype in which the numbers are drawn; default: that of ``out``.
     """
-    require_tensors(out=out)
-    dtype = dtype or out.dtype
+    _check("out", out, generator)
+    dtype = out.dtype if dtype is None else instance("dtype", dtype, torch.dtype, "a dtype")
     usable = (
         generator is not None
         and out.numel() >= LEAST
@@ -52,6 +53,7 @@ def skip_like(x: Tensor, generator: torch.Generator | None = None) -> None:
         generator: None for the default one of x's device. While other threads of Python could draw
             from it, it is moved by one call of torch, which holds its lock.
     """
+    _check("x", x, generator)
     if x.is_cpu and x.numel() >= LEAST and x.is_contiguous() and skips_alike(x.dtype):
         words = _words(x.numel(), x.dtype)
         if generator is not None:
@@ -92,6 +94,17 @@ def skips_alike(dtype: torch.dtype) -> bool:
             skip(_words(n, dtype), generator)
         torch.randn(n, generator=stock, dtype=dtype)
     return all(torch.equal(generator.get_state(), stock.get_state()) for generator in ours)
+
+
+def _check(name, filled, generator):
+    if (
+        type(filled) is not Tensor
+        or filled.dtype is not torch.float32
+        or filled.layout is not torch.strided
+    ):
+        tensor(name, filled)
+    if generator is not None:
+        instance("generator", generator, torch.Generator, "a torch.Generator or None")
 
 
 def _torch(out, generator, dtype):

@@ -1,7 +1,9 @@
 """Standard normals as a pure function of keys."""
 
 import torch
+from torch.compiler import is_compiling
 
+from ..arguments import describe, sizes
 from . import reference, triton
 from .arguments import require_alike, require_tensors
 from .library import define
@@ -13,6 +15,8 @@ define(
     lambda out, keys: None,
     triton.normal_,
 )
+
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def normal(keys: torch.Tensor, shape, *, dtype=torch.float32) -> torch.Tensor:
@@ -30,8 +34,14 @@ def normal(keys: torch.Tensor, shape, *, dtype=torch.float32) -> torch.Tensor:
     require_alike(("keys",), (keys,))
     if keys.dtype != torch.int64 or keys.dim() != 2 or keys.shape[1] != 2:
         raise ValueError(f"keys: expected int64 [K, 2], got {keys.dtype} {list(keys.shape)}")
-    if dtype not in (torch.float32, torch.float64, torch.float16, torch.bfloat16):
-        raise ValueError(f"dtype: expected a floating dtype, got {dtype}")
+    shape = shape if is_compiling() else sizes("shape", shape)
+    if not isinstance(dtype, torch.dtype) or dtype not in (
+        torch.float32,
+        torch.float64,
+        torch.float16,
+        torch.bfloat16,
+    ):
+        raise ValueError(f"dtype: expected a floating dtype, got {describe(dtype)}")
     drawn = dtype if dtype == torch.float64 else torch.float32
     out = torch.empty((len(keys), *shape), dtype=drawn, device=keys.device)
     operation("normal_", out.device)(out, keys)

@@ -5,6 +5,7 @@ import importlib.util
 
 import torch
 
+from ..arguments import device as device_of
 from .library import native
 
 _spec = importlib.util.find_spec("triton")
@@ -69,7 +70,7 @@ def backend_of(device) -> str:
     Raises:
         ValueError: the chosen backend does not serve that device.
     """
-    kind = (device if isinstance(device, torch.device) else torch.device(device)).type
+    kind = (device if isinstance(device, torch.device) else device_of("device", device)).type
     if _chosen is None:
         return _default(kind)
     if _chosen in ("cpu", "cuda") and kind not in (_chosen, "meta"):

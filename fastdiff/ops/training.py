@@ -12,8 +12,9 @@ import math
 import torch
 from torch import Tensor
 
+from ..arguments import describe, flag, whole
 from . import training_reference as reference
-from .arguments import describe, refuse_gradient, require_memory
+from .arguments import refuse_gradient, require_memory
 from .differentiable import differentiable
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -80,6 +81,8 @@ def squared_error(output: Tensor, target: Tensor, weight: Tensor, *, mean: bool 
     Gradients flow to all three.
     """
     _check("output", output)
+    if type(mean) is not bool:
+        mean = flag("mean", mean)
     shape = output.shape
     _require("target", target, shape)
     _require("weight", weight, shape[:1])
@@ -196,8 +199,8 @@ def discretised_logistic(x: Tensor, mean: Tensor, log_scale: Tensor, depth: int)
 
 
 def _discretised(operation, depth: int, **tensors: Tensor) -> Tensor:
-    if depth < 2:
-        raise ValueError(f"depth: expected at least 2 levels, got {depth}")
+    if type(depth) is not int or not 2 <= depth < 2**63:
+        depth = whole("depth", depth, least=2)
     x, *parameters = _expanded(**tensors)
     refuse_gradient(x=x)
     return operation(x, *parameters, depth)

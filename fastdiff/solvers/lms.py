@@ -29,8 +29,7 @@ class LMS(Solver):
 
     Attributes:
         order: how many outputs are used, 1 to 5; the first steps have as many as there are.
-        final_denoise: the step to clean data is the model's x0, as in the last step of Karras et
-            al. 2022, algorithm 1; False: it extrapolates, too.
+        final_denoise: the step to clean data is the model's x0; False: it extrapolates, too.
     """
 
     order: int = 4

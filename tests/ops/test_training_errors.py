@@ -10,20 +10,20 @@ KEYS = torch.zeros(2, 2, dtype=torch.int64)
 M = torch.zeros(2, 4)
 
 WRONG = {
-    r"x: expected a floating tensor \[batch, ...\], got int": lambda: ops.mix_noise(3, M, KEYS),
+    r"x: expected a floating tensor \[batch, ...\], got 3": lambda: ops.mix_noise(3, M, KEYS),
     r"x: expected a floating tensor .*, got torch.int64 \[2, 2\]":
         lambda: ops.mix_noise(KEYS, M, KEYS),
-    r"x: expected a floating tensor .*, got torch.float32 \[\]":
+    r"x: expected a floating tensor .*, got torch.float32 0.0":
         lambda: ops.bernoulli(torch.zeros(()), X),
     r"mix: expected floats \[2, 4\], got torch.float32 \[2, 3\]": lambda: ops.mix_noise(X, X, KEYS),
     r"noise: expected \[2, 3\] normals or int64 keys \[2, 2\], got torch.int64 \[1, 2\]":
         lambda: ops.mix_noise(X, M, KEYS[:1]),
     r"noise: expected .*, got torch.int32 \[2, 2\]": lambda: ops.mix_noise(X, M, KEYS.int()),
-    r"noise: expected .*, got NoneType": lambda: ops.mix_noise(X, M, None),
+    r"noise: expected .*, got None": lambda: ops.mix_noise(X, M, None),
     r"target: expected floats \[2, 3\], got torch.float32 \[2, 4\]":
         lambda: ops.squared_error(X, M, X[:, 0]),
-    r"weight: expected floats \[2\], got float": lambda: ops.squared_error(X, X, 1.0),
-    r"log_var: expected a floating tensor, got float": lambda: ops.gaussian_sample_kl(X, 0.0, KEYS),
+    r"weight: expected floats \[2\], got 1.0": lambda: ops.squared_error(X, X, 1.0),
+    r"log_var: expected a floating tensor, got 0.0": lambda: ops.gaussian_sample_kl(X, 0.0, KEYS),
     r"log_var: expected to broadcast to \[2, 3\], got torch.float32 \[2, 4\]":
         lambda: ops.gaussian_sample_kl(X, M, KEYS),
     r"mean_p: expected to broadcast to \[2, 3\]": lambda: ops.gaussian_kl(X, X, M, X),
@@ -33,7 +33,7 @@ WRONG = {
         lambda: ops.categorical(KEYS, X),
     r"level: expected int64 \[2\].*, got torch.float32 \[2\]": lambda: ops.categorical(X[:, 0], X),
     r"logits: expected a floating tensor": lambda: ops.categorical(KEYS, KEYS),
-    r"depth: expected at least 2 levels, got 1": lambda: ops.discretised_gaussian(X, X, X, 1),
+    r"depth: expected an integer .*, got 1": lambda: ops.discretised_gaussian(X, X, X, 1),
     r"log_scale: expected to broadcast": lambda: ops.discretised_logistic(X, X, M, 3),
 }  # fmt: skip
 

@@ -31,10 +31,6 @@ EXEMPT = {
     "fd.models.load": "reads files: see the tests of models",
 }
 
-#: Operations on tensors, exported by two packages: the tests of ops give them every wrong tensor.
-for name in fd.ops.__dict__:
-    EXEMPT |= {f"fd.{part}{name}": "an operation" for part in ("", "ops.", "losses.")}
-
 #: Methods that users call, of classes whose other methods are called by the package with what it
 #: has checked: those are for authors of subclasses.
 CALLED_BY_USERS = {
