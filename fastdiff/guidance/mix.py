@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from ..arguments import MOST, describe, layout, number
 from ..ops import moments, step_
 from ..ops.library import refuse_gradient
 from ..ops.select import wide as wide_of
@@ -60,8 +61,8 @@ def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tenso
     _check_like("cond", cond, uncond)
     if out is not None:
         _check_like("out", out, uncond)
-    if isinstance(rescale, Tensor) or not 0 <= rescale <= 1:
-        raise ValueError(f"rescale: expected a number in [0, 1], got {rescale!r}")
+    if type(rescale) is not float or not 0 <= rescale <= 1:
+        rescale = number("rescale", rescale, least=0, most=1)
     if isinstance(scale, CFG):
         return _guided(uncond, cond, scale, rescale, out)
     scale = _of_samples(scale, uncond)
@@ -206,13 +207,8 @@ _made: dict = {}
 def _of_samples(scale, uncond):
     """A finite float, or a tensor [] or [B, 1, ...] on the outputs' device."""
     if not isinstance(scale, Tensor):
-        try:
-            number = float(scale)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not math.isfinite(number):
-            raise ValueError(f"scale: expected a finite number or a tensor, got {scale!r}")
-        return number
+        usual = type(scale) is float and -MOST <= scale <= MOST
+        return scale if usual else float(number("scale", scale, least=-MOST, most=MOST))
     ones = (1,) * (uncond.dim() - 1)
     if scale.shape not in ((), uncond.shape[:1], (len(uncond), *ones)):
         raise ValueError(
@@ -227,11 +223,13 @@ def _of_samples(scale, uncond):
 
 def _check_like(name, tensor, uncond):
     if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name}: expected a tensor, got {type(tensor).__name__}")
+        raise TypeError(f"{name}: expected a tensor, got {describe(tensor)}")
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        raise ValueError(f"{name}: expected a dense tensor, got {layout(tensor)}")
     if tensor.dtype not in FLOATS or tensor.dim() < 1:
         raise ValueError(
             f"{name}: expected [B, ...] of bfloat16, float16, float32 or float64, "
-            f"got {tensor.dtype} {list(tensor.shape)}"
+            f"got {describe(tensor)}"
         )
     if (tensor.shape, tensor.dtype, tensor.device) != (uncond.shape, uncond.dtype, uncond.device):
         raise ValueError(

@@ -24,7 +24,6 @@ EXEMPT = {
     "fd.elbo.MarkovBound": "a result",
     "fd.models.Batch": "what training hands to a loss",
     "fd.parameterization.output_at": "where alpha and sigma are at hand, of what was checked",
-    "fd.guidance.mix": "on tensors of somebody else's loop: see its own tests",
     "fd.ops.bind": "the executor: fuzz_native.py calls it with wrong arguments",
     "fd.models.save": "writes wherever it is told to",
     "fd.models.digits": "reads files: see the tests of models",
