@@ -9,7 +9,7 @@ import torch
 from cases import BETAS, FLOW, THRESHOLD, X0, V
 from loops import loop, model_for, start, takes
 from step_calls import CALLS, plainly
-from twins import NAMES, assert_equal, pair, plain
+from twins import NAMES, assert_equal, distance, pair, plain
 
 import fastdiff.integrations.diffusers as fused
 
@@ -31,7 +31,12 @@ REFUSED = [
     ("EulerDiscreteScheduler", {**BETAS, **V}, {"s_churn": 8.0}, "churn with a model"),
     ("EDMEulerScheduler", {}, {"s_churn": 8.0}, "s_churn"),
     ("FlowMatchHeunDiscreteScheduler", {}, {"s_churn": 8.0}, "s_churn"),
-    ("DPMSolverMultistepScheduler", {"variance_type": "learned"}, {}, "variance_type 'learned'"),
+    (
+        "DPMSolverMultistepScheduler",
+        {"variance_type": "learned", **V},
+        {},
+        "variance_type 'learned'",
+    ),
     ("DPMSolverMultistepScheduler", {**SDE, "solver_order": 3}, {}, "solver_order 3 of an SDE"),
     ("DPMSolverMultistepScheduler", FLOW | V, {}, "a v model on flow sigmas"),
     ("SASolverScheduler", {"variance_type": "learned_range"}, {}, "variance_type 'learned_range'"),
@@ -55,12 +60,13 @@ def doubled(model):
     return lambda y, t: torch.cat([model(y, t), 0.1 * y], dim=1)
 
 
-def run(scheduler, options, **kwargs):
+def run(scheduler, options, x=None, **kwargs):
     """The results, or the error, and the warnings about stock steps."""
+    x = start(scheduler) if x is None else x
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         try:
-            done = loop(scheduler, start(scheduler), **options, **kwargs)[0]
+            done = loop(scheduler, x, **options, **kwargs)[0]
         except Exception as error:
             done = type(error)
     return done, [str(w.message) for w in seen if w.category is fused.StockStepWarning]
@@ -80,6 +86,28 @@ def test_one_reason_and_the_same_numbers(name, config, options, reason):
     assert_equal(mine, theirs)
     assert len(said) == 1, said
     assert said[0].startswith(f"{name}: the stock step is used") and reason in said[0]
+
+
+@pytest.mark.parametrize("variance", ["learned", "learned_range"])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [
+        ("DPMSolverMultistepScheduler", {}),
+        ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++", **THRESHOLD}),
+        ("DPMSolverMultistepInverseScheduler", {}),
+        ("DPMSolverSinglestepScheduler", {}),
+    ],
+)
+def test_a_learned_variance_is_cut_off(name, config, variance):
+    """By these, which take the mean alone: the very steps of a model of the mean."""
+    stock, ours = pair(name, {"variance_type": variance, **config}, STEPS)
+    mean, x = model_for(stock), start(stock, (2, 3, 8, 8))
+    theirs, _ = run(stock, {}, x, model=doubled(mean))
+    mine, said = run(ours, {}, x, model=doubled(mean))
+    assert not said
+    assert_equal(mine, run(pair(name, config, STEPS)[1], {}, x, model=mean)[0])
+    for a, b in zip((r[0] for r in mine), (r[0] for r in theirs), strict=True):
+        assert distance(a, b) < 2e-5 * float(b.abs().max())  # stock steps are in float32
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -98,6 +98,8 @@ class Run:
             gain = None
             if self.rows.gain:
                 output, gain = self._halves(output, sample)
+            elif self.rows.channels is not None:
+                output = output[:, : self.rows.channels]
             if buffers.place != place:
                 self._go(buffers, place, generator)
             if self.draws[place] and not self.philox:

@@ -43,19 +43,23 @@ def frame(scheduler, begin, sigmas=counted_sigmas) -> dict:
     return {"schedule": VP, "prediction": prediction, "walks": walk(times_of_rho(levels))}
 
 
-def is_learned(config) -> bool:
-    """Whether the model has a second half of channels that the step cuts off."""
-    return getattr(config, "variance_type", None) in ("learned", "learned_range")
+def first_channels(config) -> int | None:
+    """How many channels of the output the stock step takes: of a model with a learned variance
+    three, which are its mean, whatever the sample has. None: all of them."""
+    if getattr(config, "variance_type", None) not in ("learned", "learned_range"):
+        return None
+    if config.prediction_type != "epsilon":
+        raise Unfit(f"variance_type {config.variance_type!r} of a model that does not predict eps")
+    return 3
 
 
 def dpm_solver(scheduler, begin) -> Plan:
     config = scheduler.config
-    if is_learned(config):
-        raise Unfit(f"variance_type {config.variance_type!r}")
     solver = _of_order(scheduler)
     return Plan(
         solver, **frame(scheduler, begin), clip=threshold(config),
         draws=_every(scheduler, begin, solver.stochastic), keep=config.solver_order - 1,
+        channels=first_channels(config),
     )  # fmt: skip
 
 
@@ -102,8 +106,6 @@ def _of_order(scheduler):
 
 def singlestep(scheduler, begin) -> Plan:
     config, order = scheduler.config, scheduler.config.solver_order
-    if is_learned(config):
-        raise Unfit(f"variance_type {config.variance_type!r}")
     eta = 1.0 if config.algorithm_type.startswith("sde") else 0.0
     if eta and order == 3 and config.solver_type == "heun":
         raise Unfit("solver_order 3 and solver_type 'heun' of an SDE, which has a wrong sign")
@@ -116,6 +118,7 @@ def singlestep(scheduler, begin) -> Plan:
     plan = Plan(
         solver, **frame(scheduler, begin, sigmas_of), clip=threshold(config),
         draws=(solver.stochastic,) * (len(scheduler.sigmas) - 1 - begin), keep=order - 1,
+        channels=first_channels(config),
     )  # fmt: skip
     wanted = scheduler.order_list[begin:]
     if _orders(plan) != wanted:
@@ -154,7 +157,7 @@ def unipc(scheduler, begin) -> Plan:
 
 def sa_solver(scheduler, begin) -> Plan:
     config = scheduler.config
-    if is_learned(config):
+    if first_channels(config):  # the stock step takes the noise for as many channels as came
         raise Unfit(f"variance_type {config.variance_type!r}")
     quantity = "x0" if scheduler.predict_x0 else "eps"
     if quantity == "eps" and config.thresholding:

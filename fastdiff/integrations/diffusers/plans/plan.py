@@ -61,6 +61,7 @@ class Plan:
         kept_outside: the one thing that rows remember is the second result of the row before, which
             the caller keeps and gives back.
         keep: how many outputs the scheduler remembers for its next step, used there or not.
+        channels: how many of the output's channels, from the first on, it takes; None for all.
     """
 
     solver: Solver
@@ -74,6 +75,7 @@ class Plan:
     silent: tuple[int, ...] = ()
     kept_outside: bool = False
     keep: int = 0
+    channels: int | None = None
 
     def tables(self) -> list[StepTable]:
         """One table for each walk."""
@@ -103,7 +105,7 @@ class Rows:
             known data are blended in.
         second: where the row leaves the second result: "saved", a slot, or None.
         draws: [N] how often the scheduler draws noise.
-        kept_outside: see ``Plan``.
+        kept_outside, channels: see ``Plan``.
         predicts_quantity, predicts_x0: whether the model predicts what the solver works in; whether
             it predicts x0.
     """
@@ -118,6 +120,7 @@ class Rows:
     second: str | int | None
     draws: tuple[int, ...]
     kept_outside: bool
+    channels: int | None
     predicts_quantity: bool
     predicts_x0: bool
     packed: dict = field(default_factory=dict, repr=False)
@@ -242,6 +245,7 @@ def rows_of(plan: Plan) -> Rows:
         second=second,
         draws=draws,
         kept_outside=plan.kept_outside,
+        channels=plan.channels,
         predicts_quantity=plan.prediction == tables[0].quantity,
         predicts_x0=plan.prediction == "x0",
     )
