@@ -61,6 +61,8 @@ def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tenso
     _check_like("cond", cond, uncond)
     if out is not None:
         _check_like("out", out, uncond)
+    if isinstance(rescale, Tensor):  # whose value would have to be waited for
+        raise TypeError(f"rescale: expected a number in [0, 1], got {describe(rescale)}")
     if type(rescale) is not float or not 0 <= rescale <= 1:
         rescale = number("rescale", rescale, least=0, most=1)
     if isinstance(scale, CFG):

@@ -80,7 +80,7 @@ def _skip(words, generator):
 
 def _skip_by_integers(words, generator=None):
     """An even number of words: an integer of 64 bits costs two."""
-    torch.empty(words // 2, dtype=torch.int64).random_(generator=generator)
+    torch.empty(words // 2, dtype=torch.int64, device="cpu").random_(generator=generator)
 
 
 @functools.cache
@@ -127,7 +127,7 @@ def is_same(dtype: torch.dtype) -> bool:
         return False
     ours, stock = torch.Generator().manual_seed(20111115), torch.Generator().manual_seed(20111115)
     for numel in (16 * 624, 10007):
-        drawn = torch.empty(numel)
+        drawn = torch.empty(numel, device="cpu")
         _draw(drawn, ours)
         expected = torch.randn(numel, generator=stock, dtype=dtype)
         if not torch.equal(drawn.to(dtype), expected):

@@ -5,7 +5,7 @@ import importlib.util
 
 import torch
 
-from ..arguments import device as device_of
+from ..arguments import describe
 from .library import native
 
 _spec = importlib.util.find_spec("triton")
@@ -70,7 +70,7 @@ def backend_of(device) -> str:
     Raises:
         ValueError: the chosen backend does not serve that device.
     """
-    kind = (device if isinstance(device, torch.device) else device_of("device", device)).type
+    kind = (device if isinstance(device, torch.device) else _parsed(device)).type
     if _chosen is None:
         return _default(kind)
     if _chosen in ("cpu", "cuda") and kind not in (_chosen, "meta"):
@@ -78,16 +78,24 @@ def backend_of(device) -> str:
     return _chosen
 
 
+def _parsed(device) -> torch.device:
+    try:
+        return torch.device(device)
+    except (RuntimeError, TypeError, ValueError, OverflowError):
+        expected = 'a device such as "cpu"'
+        raise ValueError(f"device: expected {expected}, got {describe(device)}") from None
+
+
 def wide(device: torch.device) -> torch.dtype:
     """The dtype of sums and of the reference's arithmetic on a device: float64, or float32 where
     the device has no float64 (MPS, some NPUs)."""
+    if device.type in ("cpu", "cuda", "meta"):  # where torch.compile does not look into a cache
+        return torch.float64
     return torch.float64 if _has_float64(device.type) else torch.float32
 
 
 @functools.cache
 def _has_float64(kind: str) -> bool:
-    if kind in ("cpu", "cuda", "meta"):
-        return True
     try:
         torch.zeros((), dtype=torch.float64, device=kind)
     except (TypeError, RuntimeError):

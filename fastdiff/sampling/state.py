@@ -78,8 +78,10 @@ class SamplerState:
                 f"state), got {model_dtype}"
             )
         ops.library.refuse_gradient(x=x)
-        # Buffers made in inference mode could not be written to outside of it.
-        with torch.inference_mode(False), torch.set_grad_enabled(torch.is_grad_enabled()):
+        # Buffers made in inference mode could not be written to outside of it. Leaving it switches
+        # gradients on.
+        recorded = torch.is_grad_enabled()
+        with torch.inference_mode(False), torch.set_grad_enabled(recorded):
             self._allocate(table, x, seeds, guidance, model_dtype, noise, known, mask)
 
     def _allocate(self, table, x, seeds, guidance, model_dtype, noise, known, mask):

@@ -212,7 +212,7 @@ def test_float32_agrees_with_float64(name):
         ),
         (lambda x: losses.squared_error(x, x[:1], x[:, 0]), r"target: expected floats \[2, 3\]"),
         (lambda x: losses.squared_error(x, x, x), r"weight: expected floats \[2\]"),
-        (lambda x: losses.discretised_gaussian(x, x, x, 1), "depth: expected at least 2"),
+        (lambda x: losses.discretised_gaussian(x, x, x, 1), "depth: expected an integer >= 2"),
         (lambda x: losses.categorical(x.long(), x), "level: expected"),
     ],
 )

@@ -219,6 +219,6 @@ def test_two_states_in_two_threads():
 @pytest.mark.parametrize("shape", [(0, 4), (2, 0), (0,), (3,), (2, 3, 0, 5), (1, 1, 1, 1, 1, 1, 1)])
 def test_empty_and_odd_shapes(name, shape):
     x = torch.ones(shape)
-    for options in ({}, {"guidance": CFG(2.0)}, {"noise": "torch"}):
+    for options in ({}, {"guidance": CFG(2.0), "cond": {}}, {"noise": "torch"}):
         sample = fd.sample(model, x, TABLES[name], **options)
         assert sample.shape == shape and sample.isfinite().all()

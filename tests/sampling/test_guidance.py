@@ -185,8 +185,9 @@ def test_bad_options(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"guidance": CFG([1.0, 2.0])}, "^scale: expected 3 .one per sample., got 2"),
+        ({"guidance": CFG([1.0, 2.0]), "cond": {}}, "^scale: expected 3 .one per sample., got 2"),
         ({"guidance": CFG(2.0), "cond": {"shift": SHIFT}}, "^uncond: expected the keys of cond"),
+        ({"guidance": CFG(2.0)}, "^cond: expected the model's keyword arguments"),
         ({"guidance": 2.0}, "^guidance: expected"),
         ({"guidance": CFG}, "^guidance: expected"),
         ({"cond": SHIFT}, "^cond: expected a dict"),

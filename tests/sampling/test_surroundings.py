@@ -31,7 +31,8 @@ def defaults():
 @pytest.mark.parametrize("name", SOLVERS)
 def test_default_dtype_and_device_do_not_matter(name, defaults):
     x, table = start(), TABLES[name]
-    options = [{}, {"noise": torch.ones(table.noise_draws, *x.shape)}, {"guidance": CFG(2.0)}]
+    options = [{}, {"noise": torch.ones(table.noise_draws, *x.shape)}]
+    options.append({"guidance": CFG(2.0), "cond": {}})
     expected = [fd.sample(model, x, table, seeds=[5, 6, 7], **o) for o in options]
     drawn = fd.noise.normal(fd.noise.keys(3, 2), (5,))
     torch.set_default_dtype(torch.float64)
@@ -51,7 +52,7 @@ def test_a_model_that_writes_to_its_input(name):
         t.zero_()
         return out
 
-    for options in ({}, {"guidance": CFG(2.0)}):
+    for options in ({}, {"guidance": CFG(2.0), "cond": {}}):
         expected = fd.sample(model, start(), TABLES[name], **options)
         assert same_bits(fd.sample(scratch, start(), TABLES[name], **options), expected)
 
