@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from .fallback import Fallback
-from .run import Declined
+from .run import Declined, is_transformed
 from .trajectory import Host, index_in
 
 IN_TURN = (
@@ -22,6 +22,8 @@ class Repeated(Fallback):
 
     def _warn_of_the_second(self, timestep):
         """Say so if the count begins one step too late for a loop from this timestep."""
+        if is_transformed():  # where the values of a timestep are not readable
+            return
         host, first = Host(self).timesteps.tolist(), None
         if isinstance(timestep, Tensor):
             first = index_in(timestep, self.timesteps)
