@@ -102,8 +102,7 @@ void moments_(Tensor out, Tensor a, Tensor b) {
   if (vb.device_type != va.device_type || vb.device_index != va.device_index ||
       vb.dtype != va.dtype || vb.dim != 2 || vb.sizes[0] != va.sizes[0] ||
       vb.sizes[1] != va.sizes[1] || (vb.sizes[1] > 1 && vb.strides[1] != 1)) {
-    reject("b", "a tensor like a",
-           describe(vb) + " while a is " + describe(va));
+    reject("b", "a tensor like a", describe(vb) + " while a is " + describe(va));
   }
   if (o.device_type != va.device_type || o.device_index != va.device_index ||
       o.dtype != Scalar::kFloat64 || o.dim != 2 || o.sizes[0] != va.sizes[0] || o.sizes[1] != 5 ||
