@@ -72,18 +72,22 @@ def kept(eta: float, t: Point, s: Point) -> float:
     return decay(t, s) if eta == 1 else sqrt(max(kept_variance(eta, t, s), 0.0))
 
 
-def kept_rf(eta: float, t: Point, s: Point) -> float:
-    """kappa of the ancestral samplers of rectified flows, in their noise level tau = sigma /
-    (alpha + sigma):
+class RectifiedFlowNoise:
+    """What the ancestral solvers of rectified flows share, whatever ODE step they make, in their
+    noise level tau = sigma / (alpha + sigma):
 
     tau_down = tau_s (1 + eta (tau_s / tau_t - 1)),   rho = tau / (1 - tau) = sigma / alpha
 
-    and the fraction of the noise that is kept is rho_down / rho_s.
+    and the fraction kappa of the noise that is kept is rho_down / rho_s.
     """
-    if s.is_clean or eta == 0:
-        return 1.0
-    below = eta * (s.tau_rest - t.tau_rest) / t.tau  # 1 - tau_down / tau_s
-    return (1 - below) * s.tau_rest / (s.tau_rest + below * s.tau)
+
+    largest_eta = 1.0
+
+    def kappa(self, t: Point, s: Point) -> float:
+        if s.is_clean or self.eta == 0:
+            return 1.0
+        below = self.eta * (s.tau_rest - t.tau_rest) / t.tau  # 1 - tau_down / tau_s
+        return (1 - below) * s.tau_rest / (s.tau_rest + below * s.tau)
 
 
 def kept_variance(eta: float, t: Point, s: Point):

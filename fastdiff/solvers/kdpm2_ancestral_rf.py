@@ -3,12 +3,12 @@ from math import log, log1p, sqrt
 
 from .ancestral import Ancestral
 from .base import Stage
-from .kappa import first_order, kept_rf
+from .kappa import RectifiedFlowNoise, first_order
 from .linear import M, S, X, Z
 
 
 @dataclass(frozen=True)
-class KDPM2AncestralRF(Ancestral):
+class KDPM2AncestralRF(RectifiedFlowNoise, Ancestral):
     """``KDPM2Ancestral`` of rectified flows; ComfyUI's ``dpm_2_ancestral_RF``.
 
     The midpoint method in log tau for y = x / (alpha + sigma), whose level is tau = sigma / (alpha
@@ -21,11 +21,10 @@ class KDPM2AncestralRF(Ancestral):
     """
 
     order = 2
-    largest_eta = 1.0
 
     def steps(self, path):
         for _, t, s in path.steps():
-            kappa = kept_rf(self.eta, t, s)
+            kappa = self.kappa(t, s)
             noise = self.s_noise * s.sigma * sqrt(1 - kappa**2) * Z
             if s.is_clean:
                 yield Stage(x=first_order(t, s), at=s)
