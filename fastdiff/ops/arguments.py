@@ -44,15 +44,22 @@ def is_within_storage(tensor: torch.Tensor) -> bool:
     return needed <= there
 
 
+def _tensors(names, values):
+    """(name, tensor) for the tensors among the values and in the lists among them."""
+    for name, value in zip(names, values, strict=False):
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, torch.Tensor):
+                yield name, item
+
+
 def require_storage(names, values) -> None:
     """Raise ValueError for tensors, or items of lists of them, that have lost memory."""
-    for name, value in zip(names, values, strict=False):
-        for tensor in value if isinstance(value, (list, tuple)) else (value,):
-            if isinstance(tensor, torch.Tensor) and not is_within_storage(tensor):
-                raise ValueError(
-                    f"{name}: expected a tensor within its storage, got {describe(tensor)} in "
-                    f"{tensor.untyped_storage().nbytes()} bytes"
-                )
+    for name, tensor in _tensors(names, values):
+        if not is_within_storage(tensor):
+            raise ValueError(
+                f"{name}: expected a tensor within its storage, got {describe(tensor)} in "
+                f"{tensor.untyped_storage().nbytes()} bytes"
+            )
 
 
 def require_alike(names, values) -> None:
@@ -66,16 +73,12 @@ def require_alike(names, values) -> None:
         values: tensors, lists of tensors, and others, which are not looked at.
     """
     first = None
-    for name, value in zip(names, values, strict=False):
-        for tensor in value if isinstance(value, (list, tuple)) else (value,):
-            if not isinstance(tensor, torch.Tensor):
-                continue
-            if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
-                raise ValueError(f"{name}: expected a dense tensor, got {layout(tensor)}")
-            if first is None:
-                first, device = name, tensor.device
-            elif tensor.device != device:
-                raise ValueError(
-                    f"{name}: expected a tensor on {device} like {first}, got one on "
-                    f"{tensor.device}"
-                )
+    for name, tensor in _tensors(names, values):
+        if tensor.layout is not torch.strided or tensor.is_nested or tensor.is_quantized:
+            raise ValueError(f"{name}: expected a dense tensor, got {layout(tensor)}")
+        if first is None:
+            first, device = name, tensor.device
+        elif tensor.device != device:
+            raise ValueError(
+                f"{name}: expected a tensor on {device} like {first}, got one on {tensor.device}"
+            )
