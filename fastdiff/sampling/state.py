@@ -18,12 +18,14 @@ from .adaptive_weights import AdaptiveWeights
 from .brownian import BrownianDraws
 from .buffers import Buffers
 from .draws import Draws
+from .followed import Followed
 from .generator import GeneratorStream
 from .operands import check_start, known_data, plain, require_state, split_variance
 from .program import Program
+from .standing import Standing
 
 
-class SamplerState:
+class SamplerState(Followed, Standing):
     """A batch of samples on their way through a table; ``step`` takes the model's output.
 
     ::
@@ -186,90 +188,6 @@ class SamplerState:
 
     def __copy__(self):
         return copy.deepcopy(self)  # two states in the same buffers would undo each other's steps
-
-    @property
-    def x(self) -> torch.Tensor:
-        """[B, ...] the state; after the last step the samples. Assigning is ``replace``."""
-        self._handed_out = self._may_be_written = True
-        return self.buffers.x
-
-    @x.setter
-    def x(self, value: torch.Tensor) -> None:
-        self.replace(value)
-
-    @property
-    def model_input(self) -> torch.Tensor:
-        """[G * B, ...] what the model is to be evaluated at: made of ``x`` as it is now."""
-        self._read_at = self._left
-        if self._handed_out and (self._may_be_written or self._is_written()):
-            self._follow()
-        return self.buffers.model_input
-
-    def _is_written(self) -> bool:
-        """Whether torch wrote to the state since the model's input was made of it. (The kernels do
-        not count as writes.)"""
-        return not is_dynamo_compiling() and self.buffers.x._version != self._version
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Make the model's input of the state as it is now, as the last row did."""
-        x = self.buffers.x
-        parts = self.buffers.model_input.chunk(self.outputs) if len(x) else ()
-        if any(part.shape != x.shape for part in parts):
-            raise RuntimeError(
-                f"x: expected the tensor that was bound, {list(parts[0].shape)}, got one that was "
-                f"changed in place into {list(x.shape)}"
-            )
-        traced = is_dynamo_compiling()
-        scale = None if traced else self.program.column("in_scale")[self.place - 1, 0]
-        if not traced and (scale == scale[:1]).all():
-            scaled = x if (scale == 1).all() else x * float(scale[0])
-            for part in parts:
-                part.copy_(scaled)
-        else:  # rows of several tables, or samples that have finished: their input stays
-            each = self.rows[self.row - 1, COLUMN["in_scale"]].reshape(-1, *[1] * (x.dim() - 1))
-            for part in parts:
-                part.copy_(torch.where(each != 0, each * x, part))
-        self._may_be_written = False
-        self._version = None if traced else x._version
-
-    @property
-    def done(self) -> bool:
-        """Whether every sample has finished. Known on the host; asks nothing of the device."""
-        return self._left <= 0
-
-    @property
-    def remaining(self) -> int:
-        """Steps until every sample has finished."""
-        return max(self._left, 0)
-
-    @property
-    def place(self) -> np.ndarray:
-        """[B] int64, on the host: the row on which each sample stands, counted over all tables."""
-        return np.minimum(self._start + (self._total - self._left), self.program.end)
-
-    @property
-    def step_index(self) -> np.ndarray:
-        """[B] int64, on the host: how many steps each sample has behind it, counted over its own
-        table: one for each evaluation of the model, so a second stage counts, too."""
-        return self.place - self.program.entry - 1
-
-    @property
-    def steps(self) -> np.ndarray:
-        """[B] int64, on the host: how many steps (``nfe``) the table of each sample has."""
-        return self.program.end - self.program.entry - 1
-
-    @property
-    def finished(self) -> np.ndarray:
-        """[B] bool, on the host: which samples have executed their last row. They stay in the
-        batch as they are: the model is evaluated at their last input again, and what it says is not
-        read."""
-        return self.place == self.program.end
-
-    def _stand_at(self, place: np.ndarray) -> None:
-        """Count from here: the host knows where every sample stands and never asks the device."""
-        self._start = place
-        self._total = self._left = int((self.program.end - place).max(initial=0))
 
     def step(self, out) -> None:
         """Execute one row for every unfinished sample.

@@ -1,0 +1,61 @@
+"""The state and the model's input that a loop looks at: the one follows what is written to the
+other."""
+
+import torch
+from torch.compiler import is_dynamo_compiling
+
+from ..row import COLUMN
+
+
+class Followed:
+    """The part of ``SamplerState`` that hands these two out.
+
+    The row of a step writes both; what its caller writes to the state in between has to reach the
+    model's input before the model is evaluated.
+    """
+
+    @property
+    def x(self) -> torch.Tensor:
+        """[B, ...] the state; after the last step the samples. Assigning is ``replace``."""
+        self._handed_out = self._may_be_written = True
+        return self.buffers.x
+
+    @x.setter
+    def x(self, value: torch.Tensor) -> None:
+        self.replace(value)
+
+    @property
+    def model_input(self) -> torch.Tensor:
+        """[G * B, ...] what the model is to be evaluated at: made of ``x`` as it is now."""
+        self._read_at = self._left
+        if self._handed_out and (self._may_be_written or self._is_written()):
+            self._follow()
+        return self.buffers.model_input
+
+    def _is_written(self) -> bool:
+        """Whether torch wrote to the state since the model's input was made of it. (The kernels do
+        not count as writes.)"""
+        return not is_dynamo_compiling() and self.buffers.x._version != self._version
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Make the model's input of the state as it is now, as the last row did."""
+        x = self.buffers.x
+        parts = self.buffers.model_input.chunk(self.outputs) if len(x) else ()
+        if any(part.shape != x.shape for part in parts):
+            raise RuntimeError(
+                f"x: expected the tensor that was bound, {list(parts[0].shape)}, got one that was "
+                f"changed in place into {list(x.shape)}"
+            )
+        traced = is_dynamo_compiling()
+        scale = None if traced else self.program.column("in_scale")[self.place - 1, 0]
+        if not traced and (scale == scale[:1]).all():
+            scaled = x if (scale == 1).all() else x * float(scale[0])
+            for part in parts:
+                part.copy_(scaled)
+        else:  # rows of several tables, or samples that have finished: their input stays
+            each = self.rows[self.row - 1, COLUMN["in_scale"]].reshape(-1, *[1] * (x.dim() - 1))
+            for part in parts:
+                part.copy_(torch.where(each != 0, each * x, part))
+        self._may_be_written = False
+        self._version = None if traced else x._version
