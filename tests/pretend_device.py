@@ -77,7 +77,7 @@ def _dispatch(function, args, kwargs):
 def pretend_device(monkeypatch):
     """With such a device. Tensors come to it by ``.to("meta")`` and go by ``.cpu()``."""
     with monkeypatch.context() as patched, _Device():
-        patched.setattr(select, "_has_float64", lambda kind: kind != "meta")
+        patched.setitem(select._WIDE, "meta", torch.float32)
         yield
 
 
@@ -85,7 +85,7 @@ def pretend_device(monkeypatch):
 def like_a_device(monkeypatch):
     """As if the host were such a device, which has no kernels."""
     with monkeypatch.context() as patched, fd.backend("reference"):
-        patched.setattr(select, "_has_float64", lambda kind: False)
+        patched.setitem(select._WIDE, "cpu", torch.float32)
         yield
 
 

@@ -1,6 +1,5 @@
 """Which implementation of the operations runs: the device's own, or the one chosen here."""
 
-import functools
 import importlib.util
 
 import torch
@@ -89,18 +88,19 @@ def _parsed(device) -> torch.device:
 def wide(device: torch.device) -> torch.dtype:
     """The dtype of sums and of the reference's arithmetic on a device: float64, or float32 where
     the device has no float64 (MPS, some NPUs)."""
-    if device.type in ("cpu", "cuda", "meta"):  # where torch.compile does not look into a cache
-        return torch.float64
-    return torch.float64 if _has_float64(device.type) else torch.float32
+    known = _WIDE.get(device.type)
+    return known or _WIDE.setdefault(device.type, _widest(device.type))
 
 
-@functools.cache
-def _has_float64(kind: str) -> bool:
+#: By kind of device: what is known, and what was found out since.
+_WIDE = {"cpu": torch.float64, "cuda": torch.float64, "meta": torch.float64}
+
+
+def _widest(kind: str) -> torch.dtype:
     try:
-        torch.zeros((), dtype=torch.float64, device=kind)
+        return torch.zeros((), dtype=torch.float64, device=kind).dtype
     except (TypeError, RuntimeError):
-        return False
-    return True
+        return torch.float32
 
 
 def _default(kind: str) -> str:
