@@ -12,7 +12,7 @@ PACKAGE = ROOT / "fastdiff"
 
 # A module may import those of its own entry and of the lines above.
 LAYERS = [
-    {"row", "kernels", "files", "arguments"},
+    {"row", "kernels", "files", "arguments", "deprecated"},
     {"schedules"},
     {"parameterization", "grids", "processes", "ops"},
     {"solvers"},
@@ -33,6 +33,7 @@ APART = {"ops": {"schedules"}, "solvers": {"ops"}, "models": {"sampling", "likel
 OUTSIDE = {
     "row": set(),
     "files": set(),
+    "deprecated": set(),
     "arguments": set(),
     "schedules": {"numpy"},
     "grids": {"numpy"},

@@ -7,17 +7,18 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from ..arguments import MOST, describe, tensor
+from ..arguments import MOST, describe, number, tensor
 from ..ops.library import refuse_gradient, require_memory
 from ..schedules.base import reals
+from .base import Guidance
 from .sums import gain
 
 Scale = float | Sequence[float] | torch.Tensor
 
 
-class Windowed:
-    """What guidances by scales have in common: each a number or one per sample, all of them 1 (the
-    conditional output alone) outside an interval of noise levels.
+class Scaled(Guidance):
+    """A guidance by scales, each a number or one per sample, all of them 1 (the conditional output
+    alone) outside an interval of noise levels.
 
     A subclass is a frozen dataclass with a field ``interval`` and says its ``_scales``.
     """
@@ -53,21 +54,10 @@ class Windowed:
         return 1 + len(self._scales())
 
     def is_conditional(self, batch: int) -> bool:
-        """Whether the conditional output alone is taken, for every sample and at every level."""
+        """True if every scale is 1 for every sample: the last output alone is read."""
         return all(bool((scale == 1.0).all()) for scale in self._scales_of(batch))
 
-    def second_weights(self) -> np.ndarray:
-        """[G] weights of the second mix: the unconditional output alone (Chung et al. 2024,
-        "CFG++: manifold-constrained classifier free guidance")."""
-        return np.eye(1, self.outputs)[0]
-
     def weights(self, noise_levels: np.ndarray, batch: int) -> np.ndarray:
-        """[R or 1, batch or 1, G] float64 weights of the unconditional output and the others.
-
-        Args:
-            noise_levels: [R] sigma / alpha where the model is evaluated; NaN: no model.
-            batch: number of samples.
-        """
         scales = [scale.reshape(1, -1) for scale in self._scales_of(batch)]
         if self.interval is not None:
             low, high = self.interval
@@ -104,7 +94,7 @@ def _check_interval(interval) -> None:
 
 
 @dataclass(frozen=True)
-class CFG(Windowed):
+class CFG(Scaled):
     """o = u + scale (c - u), outputs stacked [unconditional, conditional].
 
     ``scale`` is the s of diffusers and the gamma of "Understanding Diffusion Models" (eq. 206...);
@@ -127,46 +117,28 @@ class CFG(Windowed):
 
     def __post_init__(self):
         super().__post_init__()
-        check_number("rescale", self.rescale, "a number in [0, 1]", lambda v: 0 <= v <= 1)
+        number("rescale", self.rescale, least=0, most=1)
 
     def _scales(self):
         return {"scale": self.scale}
 
     @property
-    def adapts(self) -> bool:
-        """Whether the weights depend on what the model says: ``adapted`` then has the last word."""
+    def data_dependent(self) -> bool:
+        """True if the weights depend on model outputs."""
         return self.rescale != 0
 
-    def adapted(self, weights, sums, count: int):
-        """The weights of a row, given the sums of what the model said.
-
-        Args:
-            weights: [B, 2] float64, tensor or array: those of ``weights`` for each sample.
-            sums: [B, 5] alike: ``fastdiff.ops.moments`` of the unconditional and the conditional
-                output.
-            count: elements of a sample.
-        """
+    def adjust_weights(self, weights, sums, count: int):
         weights = self._directed(weights, sums)
         if not self.rescale:
             return weights
-        return weights * gain(sums, weights, count, self.rescale)[:, None]
+        # The sums are those of the unconditional output, or of a state, and the conditional one.
+        summed = weights if weights.shape[1] == 2 else weights[:, [2, 1]]
+        return weights * gain(sums, summed, count, self.rescale)[:, None]
 
     def _directed(self, weights, sums):
         """The weights before the rescaling."""
         return weights
 
-    def kind(self) -> tuple:
-        """What of it ``adapted`` reads: equal, and one may take the place of the other."""
+    def cache_key(self) -> tuple:
         named = ((f.name, getattr(self, f.name)) for f in fields(self))
         return type(self), *((n, v) for n, v in named if n not in ("scale", "interval"))
-
-
-def check_number(name, value, expected, holds) -> None:
-    """Raise ValueError unless ``value`` is a real number for which ``holds(value)``."""
-    real = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
-    try:
-        right = real and holds(value)
-    except OverflowError:  # an integer beyond floating point, infinity as an integer
-        right = False
-    if not right:
-        raise ValueError(f"{name}: expected {expected}, got {describe(value)}")

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from .cfg import Scale, Windowed
+from .cfg import Scale, Scaled
 
 
 @dataclass(frozen=True)
-class MultiCondition(Windowed):
+class MultiCondition(Scaled):
     """o = u + s_1 (c_1 - u) + s_2 (c_2 - c_1) + ..., outputs stacked [u, c_1, c_2, ...].
 
     Each condition adds to the one before: of InstructPix2Pix c_1 knows the image, c_2 the image and

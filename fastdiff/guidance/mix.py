@@ -15,7 +15,7 @@ from ..ops.library import refuse_gradient
 from ..ops.select import wide as wide_of
 from ..row import FIELDS
 from .cfg import CFG
-from .sums import adapted, gain, variances
+from .sums import adjusted, gain, variances
 
 HALF = (torch.bfloat16, torch.float16)
 FEW = 16  # samples for which a loop on the host is quicker than operations
@@ -41,8 +41,8 @@ def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tenso
             float16, float32 or float64) and shape.
         scale: a number, or a tensor [], [B] or [B, 1, ...] with one for each sample. 0 is
             ``uncond``, 1 is ``cond``. Or a guidance in place of the formula, such as
-            ``APG(5.0, norm=15.0)``: one without an interval and without zero steps, which a single
-            mix knows nothing of.
+            ``APG(5.0, norm=15.0)``: one without an interval, zero steps or momentum, as a single
+            mix knows nothing of the others.
         rescale: phi in [0, 1], ``guidance_rescale`` of diffusers: how far to bring the standard
             deviation of each sample back to that of ``cond`` (Lin et al. 2023, "Common diffusion
             noise schedules and sample steps are flawed", eqs. 15 and 16).
@@ -50,8 +50,8 @@ def mix(uncond: Tensor, cond: Tensor, scale, *, rescale: float = 0.0, out: Tenso
             them.
 
     Returns:
-        [B, ...] in the dtype of the outputs. Gradients flow, unless ``rescale`` or a guidance that
-        adapts is used.
+        [B, ...] in the dtype of the outputs. Gradients flow, unless ``rescale`` or a guidance
+        whose weights depend on the outputs is used.
 
     Raises:
         TypeError, ValueError: an argument is not as described.
@@ -84,19 +84,22 @@ def _guided(uncond, cond, guidance, rescale, out):
     """The mix of a guidance."""
     if rescale:
         raise ValueError(f"rescale: expected 0 beside a guidance, got {rescale!r}")
-    if guidance.interval is not None or getattr(guidance, "zero_steps", 0):
+    if guidance.interval is not None or any(
+        getattr(guidance, name, 0) for name in ("zero_steps", "momentum")
+    ):
         raise ValueError(
-            f"scale: expected a guidance without an interval or zero steps, got {guidance!r}"
+            "scale: expected a guidance without an interval, zero steps or momentum, "
+            f"got {guidance!r}"
         )
     scale = guidance.scale
     if not isinstance(scale, (Tensor, int, float)):
         scale = torch.tensor(scale, dtype=torch.float64)
-    if not guidance.adapts:
+    if not guidance.data_dependent:
         return mix(uncond, cond, scale, out=out)
     refuse_gradient(uncond=uncond, cond=cond)
     count = math.prod(uncond.shape[1:])
     weights = _pairs(_of_samples(scale, uncond), uncond)
-    weights = adapted(guidance, weights, moments(uncond, cond), count)
+    weights = adjusted(guidance, weights, moments(uncond, cond), count)
     return _by_weights(uncond, cond, weights, out)
 
 

@@ -9,9 +9,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from ..arguments import flag, number, whole
 from ..schedules.base import namespace
-from .cfg import CFG, check_number
+from .cfg import CFG
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,11 @@ class CFGZeroStar(CFG):
 
     zero_steps: int = 1
 
-    adapts = True
+    data_dependent = True
 
     def __post_init__(self):
         super().__post_init__()
-        check_number("zero_steps", self.zero_steps, "a whole number >= 0",
-                     lambda n: n >= 0 and n == int(n))  # fmt: skip
+        whole("zero_steps", self.zero_steps, least=0)
 
     def is_conditional(self, batch: int) -> bool:
         return self.zero_steps == 0 and super().is_conditional(batch)
@@ -48,10 +49,10 @@ class CFGZeroStar(CFG):
             evaluations[r] = since
         return np.where((evaluations > self.zero_steps)[:, None, None], weights, 0.0)
 
-    def adapted(self, weights, sums, count: int):
+    def adjust_weights(self, weights, sums, count: int):
         xp, _ = namespace(sums)
         nothing = (weights == 0).all(-1)[:, None]  # has no deviation to rescale, and stays it
-        return xp.where(nothing, weights, super().adapted(weights, sums, count))
+        return xp.where(nothing, weights, super().adjust_weights(weights, sums, count))
 
     def _directed(self, weights, sums):
         xp, _ = namespace(sums)
@@ -63,37 +64,63 @@ class CFGZeroStar(CFG):
 class APG(CFG):
     """c + (scale - 1) (d_orthogonal + eta d_parallel): adaptive projected guidance.
 
-    d = c - u, shortened to the length ``norm`` where it is longer, and split into the part along c
-    and the rest. Sadat et al. 2024, "Eliminating oversaturation and artifacts of high guidance
-    scales in diffusion models", algorithm 1, without momentum. The paper projects predictions of
-    x0; here the outputs are taken as they come.
+    d is the difference c - u with momentum: c - u + momentum d of the evaluation before. It is
+    shortened to the length ``norm`` where it is longer, and split into the part along c and the
+    rest. Sadat et al. 2024, "Eliminating oversaturation and artifacts of high guidance scales in
+    diffusion models", algorithm 1. The paper projects predictions of x0; here the outputs are taken
+    as they come.
 
     Args:
-        scale, rescale, interval: see ``CFG``, to which eta = 1 and an infinite norm lead back.
+        scale, rescale, interval: see ``CFG``, to which eta = 1, an infinite norm and no momentum
+            lead back. Evaluations outside of the interval leave the running difference as it is.
         eta: how much of the parallel part stays.
         norm: the greatest length of d.
         from_uncond: add scale times the turned d to u instead, as diffusers' guider does unless
             told to take the original formulation. Scale 1 stays c.
+        momentum: beta of the paper, -0.75 to -0.25 there; with it a tensor like the sample is kept.
     """
 
     eta: float = 0.0
     norm: float = math.inf
     from_uncond: bool = False
+    momentum: float = 0.0
 
-    adapts = True
+    data_dependent = True
 
     def __post_init__(self):
         super().__post_init__()
-        check_number("eta", self.eta, "a finite number", math.isfinite)
-        check_number("norm", self.norm, "a number > 0", lambda v: v > 0)
+        number("eta", self.eta)
+        number("norm", self.norm, above=0, finite=False)
+        flag("from_uncond", self.from_uncond)
+        number("momentum", self.momentum)
+        if self.momentum and self.from_uncond and self.rescale:
+            raise ValueError(
+                "rescale: expected 0 beside from_uncond and momentum, whose deviation takes more "
+                f"sums than one pass makes, got {self.rescale!r}"
+            )
+
+    def init_state(self, x):
+        return torch.zeros_like(x) if self.momentum else None
+
+    def update_state(self, state, outputs, weights):
+        u, c = (out.to(state.dtype) for out in outputs)
+        guided = (weights[:, 0] != 0).reshape(-1, *[1] * (state.dim() - 1))
+        state.copy_(torch.where(guided, torch.add(c - u, state, alpha=self.momentum), state))
 
     def _directed(self, weights, sums):
         xp, _ = namespace(sums)
-        scale, uu, uc, cc = weights[:, 1], sums[:, 2], sums[:, 3], sums[:, 4]
-        length = xp.sqrt((cc - 2 * uc + uu).clip(min=_TINY))
+        scale, cc = weights[:, 1], sums[:, 4]
+        if self.momentum:  # the sums are those of d and c
+            dd, dc = sums[:, 2], sums[:, 3]
+        else:
+            dd, dc = cc - 2 * sums[:, 3] + sums[:, 2], cc - sums[:, 3]
+        length = xp.sqrt(dd.clip(min=_TINY))
         short = (self.norm / length).clip(max=1.0)
-        along = (cc - uc) / cc.clip(min=_TINY)  # <d, c> / <c, c>
-        turned = xp.stack([-short, short * (1 + (self.eta - 1) * along)], 1)  # of (u, c)
+        parallel = (self.eta - 1) * (dc / cc.clip(min=_TINY))  # of c, which is to be added to d
+        if self.momentum:
+            turned = xp.stack([xp.zeros_like(short), short * parallel, short], 1)  # of (u, c, d)
+        else:
+            turned = xp.stack([-short, short * (1 + parallel)], 1)  # of (u, c)
         onto_c = (scale - 1)[:, None] * turned
         onto_c[:, 1] += 1
         if not self.from_uncond:
@@ -111,7 +138,7 @@ class TCFG(CFG):
     is e_c c + e_u u with the first eigenvector e of the 2 x 2 matrix of inner products.
     """
 
-    adapts = True
+    data_dependent = True
 
     def _directed(self, weights, sums):
         xp, _ = namespace(sums)

@@ -11,13 +11,13 @@ from torch.compiler import is_compiling
 from ..schedules.base import namespace
 
 
-def adapted(guidance, weights: Tensor, sums: Tensor, count: int) -> Tensor:
-    """``guidance.adapted`` where the sums are: on the CPU by numpy, which takes less time for a few
-    numbers and which torch.compile cannot see into."""
+def adjusted(guidance, weights: Tensor, sums: Tensor, count: int) -> Tensor:
+    """``guidance.adjust_weights`` where the sums are: on the CPU by numpy, which takes less
+    time for a few numbers and which torch.compile cannot see into."""
     if sums.device.type != "cpu" or is_compiling():
-        return guidance.adapted(weights, sums, count)
+        return guidance.adjust_weights(weights, sums, count)
     with np.errstate(all="ignore"):  # as tensors: inf and NaN are numbers
-        return torch.from_numpy(guidance.adapted(weights.numpy(), sums.numpy(), count))
+        return torch.from_numpy(guidance.adjust_weights(weights.numpy(), sums.numpy(), count))
 
 
 def variances(u, c, uu, uc, cc, w_u, w_c, count):

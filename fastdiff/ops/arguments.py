@@ -31,6 +31,16 @@ def refuse_gradient(**tensors) -> None:
             )
 
 
+def require_writable(**tensors) -> None:
+    """Raise ValueError for tensors whose memory does not hold their values."""
+    for name, tensor in tensors.items():
+        if isinstance(tensor, torch.Tensor) and (tensor.is_neg() or tensor._is_zerotensor()):
+            got = "a negated view" if tensor.is_neg() else "a zero tensor without memory"
+            raise ValueError(
+                f"{name}: expected a tensor that can be written in place, got {got}; clone() it"
+            )
+
+
 def is_within_storage(tensor: torch.Tensor) -> bool:
     """Whether the storage still holds all elements: it can be resized under its tensors."""
     if tensor.numel() == 0:

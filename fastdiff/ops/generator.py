@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import instance, tensor
+from .arguments import refuse_gradient
 from .library import native
 
 LEAST = 512  # numbers for which taking the generator's state out and in pays
@@ -29,7 +30,12 @@ def randn_(out: Tensor, generator: torch.Generator | None = None, dtype=None) ->
         dtype: the dtype in which the numbers are drawn; default: that of ``out``.
     """
     _check("out", out, generator)
+    refuse_gradient(out=out)
+    if any(n > 1 and stride == 0 for n, stride in zip(out.shape, out.stride(), strict=True)):
+        raise ValueError(f"out: expected memory of its own for each number, got {out.stride()}")
     dtype = out.dtype if dtype is None else instance("dtype", dtype, torch.dtype, "a dtype")
+    if not dtype.is_floating_point or dtype.itemsize == 1:
+        raise ValueError(f"dtype: expected float32, float64, bfloat16 or float16, got {dtype}")
     usable = (
         generator is not None
         and out.numel() >= LEAST
@@ -101,6 +107,7 @@ def _check(name, filled, generator):
         type(filled) is not Tensor
         or filled.dtype is not torch.float32
         or filled.layout is not torch.strided
+        or filled.is_nested
     ):
         tensor(name, filled)
     if generator is not None:

@@ -35,7 +35,7 @@ class backend:
     """
 
     def __init__(self, name: str):
-        if name not in MISSING and name != "auto":
+        if not isinstance(name, str) or (name not in MISSING and name != "auto"):
             expected = ", ".join(f'"{known}"' for known in ("auto", *MISSING))
             raise ValueError(f"backend: expected one of {expected}, got {name!r}")
         if missing := MISSING.get(name):

@@ -4,7 +4,7 @@ import torch
 
 from ..row import WIDTH
 from . import reference, triton
-from .arguments import refuse_gradient, require_alike
+from .arguments import refuse_gradient, require_alike, require_writable
 from .library import define
 from .select import operation
 
@@ -22,7 +22,7 @@ ARGUMENTS = (
     "x", "row", "rows", "outputs", "weights", "keys", "saved", "history", "z", "z_prev",
     "model_input", "t", "second_weights", "gain", "known", "mask", "threshold",
 )  # fmt: skip
-
+WRITTEN = ("x", "row", "saved", "history", "model_input", "t", "threshold")
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
@@ -83,6 +83,7 @@ def step_(
     named = dict(zip(ARGUMENTS, arguments, strict=True))
     refuse_gradient(**{k: v for k, v in named.items() if isinstance(v, torch.Tensor)}, **parts)
     check(**named)
+    require_writable(**{name: named[name] for name in WRITTEN})
     operation("step_", x.device)(*arguments)
 
 

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import torch
 
-from ..guidance.sums import adapted
+from ..guidance.sums import adjusted
 from ..ops.moments import moments_
 from ..ops.select import wide
+from ..ops.step import check_outputs
 from . import buffers as buffers_
 from .buffers import Buffers
 
@@ -16,31 +17,52 @@ class AdaptiveWeights:
     """Fills the weights of ``buffers``, one for all rows, with those of the coming one.
 
     Args:
-        guidance: one with ``adapts``; see ``CFG.adapted``.
+        guidance: one whose weights depend on model outputs; see ``Guidance.adjust_weights``.
         weights: [R or 1, B or 1, 2] what it makes them of, for every row.
-        buffers: of the state.
+        buffers: of the sampler's state.
+        state: None, or the guidance's own, which is mixed like a third output.
     """
 
-    def __init__(self, guidance, weights: np.ndarray, buffers: Buffers):
-        self.guidance, self.buffers = guidance, buffers
+    def __init__(self, guidance, weights: np.ndarray, buffers: Buffers, state=None):
+        self.guidance, self.buffers, self.state = guidance, buffers, state
         batch, device = len(buffers.x), buffers.x.device
         self.base = buffers_.mixing_weights(weights, buffers.rows, wide(device))
         self._samples = torch.arange(batch, device=device)
         self._sums = torch.empty(batch, 5, dtype=wide(device), device=device)
         self._shape = batch, math.prod(buffers.x.shape[1:])
 
-    def follow(self, out) -> None:
-        """Make the weights of the row on which each sample stands, for these outputs."""
-        parts = out if isinstance(out, (list, tuple)) else out.chunk(2)
+    def follow(self, out):
+        """Make the weights of the row on which each sample stands, for these outputs; returns what
+        the row mixes by them."""
+        parts = list(out) if isinstance(out, (list, tuple)) else list(out.chunk(2))
         if not self._fits(parts):
-            return  # nothing to do, or the row refuses them and says why
+            return self._unfit(out)
         batch, count = self._shape
-        moments_(self._sums, *(part.reshape(batch, count) for part in parts))
         if len(self.base) > 1:
             base = self.base[self.buffers.row, self._samples if self.base.shape[1] > 1 else 0]
         else:
             base = self.base[0].expand(batch, -1)
-        self.buffers.weights[0].copy_(adapted(self.guidance, base, self._sums, count))
+        summed = parts
+        if self.state is not None:
+            self.guidance.update_state(self.state, parts, base)
+            out = [*parts, self.state.to(parts[0].dtype)]
+            summed = out[:0:-1]  # the state and the conditional output
+        moments_(self._sums, *(part.reshape(batch, count) for part in summed))
+        self.buffers.weights[0].copy_(adjusted(self.guidance, base, self._sums, count))
+        return out
+
+    def _unfit(self, out):
+        """Nothing to do, or outputs that the row refuses, which says why."""
+        if self.state is None:
+            return out
+        outputs = list(out) if isinstance(out, (list, tuple)) else [out]
+        check_outputs(self.buffers.x, outputs, 2)
+        return out if len(outputs) == 1 else [*outputs, outputs[0]]  # of an empty batch
+
+    def restart(self, sample: int) -> None:
+        """A new trajectory begins in the place of one sample."""
+        if self.state is not None:
+            self.state[sample] = 0
 
     def _fits(self, parts) -> bool:
         like, first = self.buffers.x, parts[0]
@@ -52,8 +74,10 @@ class AdaptiveWeights:
 
     def structure(self) -> tuple:
         """States of the same structure can take each other's place in a captured graph."""
-        return self.guidance.kind(), tuple(self.base.shape)
+        return self.guidance.cache_key(), tuple(self.base.shape)
 
     def take(self, other: "AdaptiveWeights") -> None:
-        """Go on from another's weights."""
+        """Go on from another's weights and state."""
         self.base.copy_(other.base)
+        if self.state is not None:
+            self.state.copy_(other.state)

@@ -30,7 +30,9 @@ class Followed:
         self._read_at = self._left
         if self._handed_out and (self._may_be_written or self._is_written()):
             self._follow()
-        return self.buffers.model_input
+        made = self.buffers.model_input
+        asked = self.outputs * len(self.buffers.x)
+        return made if len(made) == asked else made[:asked]
 
     def _is_written(self) -> bool:
         """Whether torch wrote to the state since the model's input was made of it. (The kernels do
@@ -41,7 +43,7 @@ class Followed:
     def _follow(self) -> None:
         """Make the model's input of the state as it is now, as the last row did."""
         x = self.buffers.x
-        parts = self.buffers.model_input.chunk(self.outputs) if len(x) else ()
+        parts = self.buffers.model_input.split(len(x)) if len(x) else ()
         if any(part.shape != x.shape for part in parts):
             raise RuntimeError(
                 f"x: expected the tensor that was bound, {list(parts[0].shape)}, got one that was "

@@ -98,16 +98,20 @@ class SamplerState(Followed, Standing):
             memory_format=torch.contiguous_format,
         )
         weights, second_weights, self.outputs = self._lower_guidance(guidance, batch)
-        adapts, base = getattr(guidance, "adapts", False), weights
+        adapts, base = guidance is not None and guidance.data_dependent, weights
+        memory = guidance.init_state(state) if adapts else None
+        mixed = self.outputs + (memory is not None)
         if adapts:
-            weights = np.zeros((1, batch or 1, self.outputs))
+            weights = np.zeros((1, batch or 1, mixed))
             if second_weights is not None:
-                second_weights = np.broadcast_to(second_weights[:1, :1], weights.shape)
+                padding = ((0, 0), (0, 0), (0, mixed - self.outputs))
+                second_weights = np.pad(second_weights[:1, :1], padding)
+                second_weights = np.broadcast_to(second_weights, weights.shape)
         room = buffers_.capacity(len(self.program.rows), device, weights)
         rows = buffers_.packed_rows(self.program.rows, state, room)
         known, mask = known_data(known, mask, state, uses("uses_known"))
         time = torch.float64 if model_dtype == torch.float64 else torch.float32
-        stacked = self.outputs * batch
+        stacked = mixed * batch
         slots = self.program.slots
         self.buffers = Buffers(
             x=state,
@@ -124,9 +128,8 @@ class SamplerState(Followed, Standing):
             mask=mask,
             threshold=state.new_zeros(batch) if uses("dynamic") else None,
         )
-        self._adaptive = AdaptiveWeights(guidance, base, self.buffers) if adapts else None
+        self._adaptive = AdaptiveWeights(guidance, base, self.buffers, memory) if adapts else None
         # the same tensors for good
-        self.t = self.buffers.t
         self.row, self.rows, self.keys = self.buffers.row, self.buffers.rows, self.buffers.keys
         self._set_noise(noise)
         self._plain = not (self._draws or self._stream or self._learned_variance or self._adaptive)
@@ -152,7 +155,7 @@ class SamplerState(Followed, Standing):
         if not self.program.uses("uses_second_mix"):
             return mix, None, guidance.outputs
         self._reads = [tuple(range(guidance.outputs))]
-        return mix, np.broadcast_to(guidance.second_weights(), mix.shape), guidance.outputs
+        return mix, np.broadcast_to(guidance.secondary_weights(), mix.shape), guidance.outputs
 
     def _set_noise(self, noise):
         self._stream = self._draws = None
@@ -174,6 +177,9 @@ class SamplerState(Followed, Standing):
         """Make the function that executes a row, with the buffers bound."""
         stream = self._stream and self._stream.launch
         self._execute = ops.bind(**self.buffers.named(), stream=stream)
+        # The kernel writes a part for a guidance's own state, too, which no model is asked for.
+        asked = self.outputs * len(self.buffers.x)
+        self.t = self.buffers.t if len(self.buffers.t) == asked else self.buffers.t[:asked]
         self._stepping = threading.Lock()
 
     def __getstate__(self):
@@ -266,7 +272,7 @@ class SamplerState(Followed, Standing):
         if self._learned_variance and out is not None:
             out, *gain = split_variance(out, self.buffers.x, self.outputs)
         if self._adaptive is not None and out is not None:
-            self._adaptive.follow(out)
+            out = self._adaptive.follow(out)
         (self._trace if is_dynamo_compiling() else self._execute)(out, *gain)
 
     def _trace(self, out, gain=None) -> None:
@@ -348,6 +354,8 @@ class SamplerState(Followed, Standing):
         key = noise_.key(seed, device=self.buffers.x.device)
         place, entry = self.place, self.program.entry[sample]
         self.buffers.x[sample].copy_(x)
+        if self._adaptive is not None:
+            self._adaptive.restart(sample)
         if self._stream is None:  # else its generator goes on
             self.keys[sample] = key
         # the entry row of this sample, while the others stand on END rows and are not touched

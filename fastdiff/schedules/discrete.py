@@ -66,7 +66,7 @@ class DiscreteBetas(Schedule):
         Nichol and Dhariwal 2021, eq. 17.
         """
         positive("DiscreteBetas.cosine", max_beta=max_beta)
-        number("offset", offset, least=0, most=100)
+        offset = number("offset", offset, least=0, most=100)
         _ends(T, 0.1, 0.1)
         alpha2 = np.cos((np.arange(T + 1) / T + offset) / (1 + offset) * (np.pi / 2)) ** 2
         return cls(np.minimum(1 - alpha2[1:] / alpha2[:-1], max_beta))

@@ -17,6 +17,7 @@ B, SHAPE = 2, (1, 4, 4)
 EXEMPT = {
     "fd.grids.Grid": "the base class of grids has no points of its own",
     "fd.solvers.Solver": "the base class of solvers has no steps of its own",
+    "fd.guidance.Guidance": "the base class of guidances has no outputs of its own",
     "fd.solvers.Stage": "what a solver's own steps are written in; lowering checks the rows",
     "fd.schedules.Schedule": "the base class of schedules has no numbers of its own",
     "fd.models.Member": "the base class of the family has no loss of its own",
@@ -35,6 +36,7 @@ EXEMPT = {
 CALLED_BY_USERS = {
     solvers.Solver: {"lower"},
     grids.Grid: {"__call__"},
+    guidance.Guidance: set(),
     guidance.CFG: {"is_conditional"},
     guidance.MultiCondition: {"is_conditional"},
     solvers.StepTable: set(),  # files: see the tests of tables

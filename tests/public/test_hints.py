@@ -21,10 +21,6 @@ class Output:
     sample = X
 
 
-class Adapts(guidance.CFG):
-    adapts, adapted = True, None
-
-
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -37,7 +33,6 @@ class Adapts(guidance.CFG):
         (lambda: solvers.get("DPMPP2M"), ValueError, "Did you mean 'DPMpp2M'"),
         (lambda: fd.sample(model, X, TABLE, guidance=2.0), TypeError, r"write CFG\(2.0\)"),
         (lambda: fd.sample(model, X, TABLE, guidance=guidance.CFG), TypeError, r"write CFG\("),
-        (lambda: fd.sample(model, X, TABLE, guidance=Adapts(2.0)), TypeError, "without adapted$"),
         (lambda: fd.sample(model, X, TABLE, guidance=guidance.CFG(2.0)), ValueError, "^cond: exp"),
         (lambda: fd.sample(lambda x, t: Output(), X, TABLE), ValueError, r"^out: .*its \.sample"),
         (lambda: fd.sample(lambda x, t: {"sample": x}, X, TABLE), ValueError, "values: .'sample'"),

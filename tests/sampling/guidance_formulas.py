@@ -85,8 +85,8 @@ def outputs(seed, shape=(3, 2, 5), dtype=torch.float64):
 def mixed_by(guidance, u, c):
     weights = np.broadcast_to(guidance.weights(np.array([1.0]), len(u))[0], (len(u), 2))
     sums, count = ops.moments(u, c), u[0].numel()
-    by_arrays = guidance.adapted(weights, sums.numpy(), count)
-    by_tensors = guidance.adapted(torch.tensor(weights), sums, count)
+    by_arrays = guidance.adjust_weights(weights, sums.numpy(), count)
+    by_tensors = guidance.adjust_weights(torch.tensor(weights), sums, count)
     torch.testing.assert_close(by_tensors.numpy(), by_arrays, rtol=1e-12, atol=1e-12)
     w = by_tensors.reshape(*by_tensors.shape, *[1] * (u.dim() - 1))
     return w[:, 0] * u + w[:, 1] * c

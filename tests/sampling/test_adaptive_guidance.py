@@ -49,7 +49,7 @@ def test_where_they_lead_back_to_plain_guidance():
     for guidance in (APG(3.0, eta=1.0), CFG(3.0, rescale=0.0), CFG(3.0, 1e-9)):
         sample = fd.sample(model, start(), TABLES["DDIM"], guidance=guidance, **CONDITIONS)
         assert_close(sample, plain, 1e-5)
-    assert not CFG(3.0).adapts
+    assert not CFG(3.0).data_dependent
     u, c = outputs(0)
     torch.testing.assert_close(mixed_by(TCFG(4.0), 0.5 * c, c), 0.5 * c + 4.0 * 0.5 * c)
     torch.testing.assert_close(mixed_by(CFGZeroStar(4.0, zero_steps=0), 0.5 * c, c), c)

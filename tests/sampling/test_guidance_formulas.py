@@ -61,9 +61,9 @@ def test_a_mix_with_plain_guidance():
         (lambda u, c: fd.guidance.mix(u, c, APG(2.0), rescale=0.5), ValueError,
          "rescale: expected 0 beside a guidance, got 0.5"),
         (lambda u, c: fd.guidance.mix(u, c, APG(2.0, interval=(0, 1))), ValueError,
-         "scale: expected a guidance without an interval or zero steps"),
+         "scale: expected a guidance without an interval, zero steps or"),
         (lambda u, c: fd.guidance.mix(u, c, CFGZeroStar(2.0)), ValueError,
-         "scale: expected a guidance without an interval or zero steps"),
+         "scale: expected a guidance without an interval, zero steps or"),
         (lambda u, c: fd.guidance.mix(u, c, TCFG([2.0, 3.0])), ValueError,
          r"scale: expected a number or a tensor \[\] or \[3\]"),
         (lambda u, c: fd.guidance.mix(u, c.requires_grad_(), TCFG(2.0)), RuntimeError,
@@ -93,15 +93,20 @@ def test_degenerate_outputs(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CFG(2.0, rescale=1.5), r"rescale: expected a number in \[0, 1\], got 1.5"),
-        (lambda: CFG(2.0, (0, 1)), r"rescale: expected a number in \[0, 1\], got \(0, 1\)"),
+        (lambda: CFG(2.0, rescale=1.5), r"rescale: expected a finite number in \[0, 1\], got 1.5"),
+        (lambda: CFG(2.0, (0, 1)), r"rescale: expected a finite number in \[0, 1\], got \(0, 1\)"),
         (lambda: APG(2.0, eta=np.nan), "eta: expected a finite number, got nan"),
+        (lambda: APG(2.0, momentum=np.inf), "momentum: expected a finite number, got inf"),
+        (
+            lambda: APG(2.0, 0.5, from_uncond=True, momentum=0.1),
+            "rescale: expected 0 beside from",
+        ),
         (lambda: APG(2.0, norm=0.0), "norm: expected a number > 0, got 0.0"),
-        (lambda: CFGZeroStar(2.0, zero_steps=-1), "zero_steps: expected a whole number >= 0"),
-        (lambda: CFGZeroStar(2.0, zero_steps=0.5), "zero_steps: expected a whole number >= 0"),
+        (lambda: CFGZeroStar(2.0, zero_steps=-1), "zero_steps: expected an integer >= 0"),
+        (lambda: CFGZeroStar(2.0, zero_steps=0.5), "zero_steps: expected an integer >= 0"),
         (lambda: TCFG([[2.0]]), "scale: expected a finite number or one per sample"),
     ],
 )
 def test_errors(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         make()

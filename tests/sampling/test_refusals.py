@@ -135,21 +135,6 @@ def test_conditions_that_nobody_reads():
         fd.sample(model, start(), TABLES["DDIM"], uncond={"y": torch.zeros(3)})
 
 
-def test_a_guidance_of_ones_own():
-    class Half:
-        outputs = 2
-
-        def weights(self, noise_levels, batch):
-            return np.full((1, 1, 2), 0.5)
-
-    with pytest.raises(TypeError, match="^guidance: .* without second_weights, is_conditional"):
-        fd.sample(model, start(), TABLES["DDIM"], guidance=Half())
-    Half.second_weights = staticmethod(lambda: np.array([1.0, 0.0]))
-    Half.is_conditional = lambda self, batch: False
-    expected = fd.sample(model, start(), TABLES["DDIM"], guidance=CFG(0.5), cond={})
-    assert same_bits(fd.sample(model, start(), TABLES["DDIM"], guidance=Half(), cond={}), expected)
-
-
 @pytest.mark.parametrize("name", ["DDIM", "DDPM"])
 def test_values_put_in_between_steps(name):
     """Refused ones leave the state as it was."""
