@@ -1,6 +1,7 @@
 """One row for every sample of a batch: guidance, solver update, noise, next model input."""
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
 from ..row import WIDTH
 from . import reference, triton
@@ -83,7 +84,8 @@ def step_(
     named = dict(zip(ARGUMENTS, arguments, strict=True))
     refuse_gradient(**{k: v for k, v in named.items() if isinstance(v, torch.Tensor)}, **parts)
     check(**named)
-    require_writable(**{name: named[name] for name in WRITTEN})
+    if not is_dynamo_compiling():  # which knows neither kind of tensor
+        require_writable(**{name: named[name] for name in WRITTEN})
     operation("step_", x.device)(*arguments)
 
 
