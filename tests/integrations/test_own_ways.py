@@ -227,7 +227,7 @@ def test_a_corrector_of_something_else(change):
 
 
 def test_gradients_by_hand():
-    """Of a predictor they go through the row; of a corrector through the stock step."""
+    """Of a predictor and of a corrector they go through the stock step."""
     grads = []
     for scheduler in made("ScoreSdeVeScheduler", {"sigma_max": 4.0}):
         scheduler.set_timesteps(5)
@@ -236,7 +236,8 @@ def test_gradients_by_hand():
         generator = torch.Generator().manual_seed(3)
         with says("gradient") if grads else contextlib.nullcontext():
             y = scheduler.step_correct(-torch.sin(x), x, generator=generator).prev_sample
-        result = scheduler.step_pred(-torch.sin(y), scheduler.timesteps[0], y, generator=generator)
+            t = scheduler.timesteps[0]
+            result = scheduler.step_pred(-torch.sin(y), t, y, generator=generator)
         result.prev_sample.square().sum().backward()
         grads.append(x.grad)
     assert distance(*grads) <= TOLERANCE * float(grads[0].abs().max())

@@ -4,7 +4,6 @@ import torch
 from torch import Tensor
 
 from ... import ops
-from .gradient import differentiable
 from .plans.plan import Rows
 
 UNUSED = ("z", "z_prev", "saved", "history", "threshold", "known", "mask")
@@ -29,7 +28,6 @@ class Buffers:
         plain, simple: whether output and sample are what the kernel reads, and what it writes is
             laid out as they are.
         large: whether a kernel had better read all in order.
-        carried: the anchor and the history while a gradient goes through them, or None.
         generator: from which the keys of the noise were taken.
     """
 
@@ -54,7 +52,7 @@ class Buffers:
         with torch.inference_mode(False):  # they may outlive it
             self._allocate(sample)
         self.result_dtype, self.second_dtype, self.drawn_dtype = dtypes
-        self.place, self.given, self.carried, self.generator = -1, None, None, None
+        self.place, self.given, self.generator = -1, None, None
         self._bind()
 
     def _allocate(self, sample):
@@ -152,12 +150,11 @@ class Buffers:
     def recall(self, before: Tensor) -> None:
         """Remember a tensor; of one that is a rounded copy of what is remembered, only what has
         been changed."""
-        memory, value = self.outside(self.bound["history"][0]), before.detach()
+        memory, value = self.outside(self.bound["history"][0]), before
         if value.dtype is memory.dtype:
             memory.copy_(value)
         else:
             memory.copy_(torch.where(value == memory.to(value.dtype), memory, value))
-        self.carried = self.bound["saved"], [self._inside(before).to(self.x.dtype)]
 
     def hand_out(self, buffer: Tensor, dtype: torch.dtype) -> Tensor:
         """A copy in the sample's layout: what was handed out before is never written to."""
@@ -170,44 +167,11 @@ class Buffers:
         """What is in a slot of the history, or the anchor, as the caller has it."""
         if slot is None:
             return self.anchor().to(self.result_dtype, copy=True)
-        history = self.bound["history"] if self.carried is None else self.carried[1]
-        return self.outside(history[slot]).to(self.result_dtype, copy=True)
+        return self.outside(self.bound["history"][slot]).to(self.result_dtype, copy=True)
 
     def anchor(self) -> Tensor:
         """The anchor in the dtype of the state, where it lies."""
-        return self.outside(self.bound["saved"] if self.carried is None else self.carried[0])
-
-    def differentiate(self, place: int, output: Tensor, sample: Tensor, gain):
-        """The row in operations that autograd records. Returns the next sample and the second
-        result; the buffers follow, without gradients, when a row needs them."""
-        saved, history = self.carried or (self.bound["saved"], self.bound["history"])
-        history = list(() if history is None else history)
-        dtype = self.x.dtype
-        x, o, gain = (
-            None if t is None else self._inside(t).to(dtype) for t in (sample, output, gain)
-        )
-        z = self.z if gain is None else self.z.clone()  # which backward wants to see again
-        operands = {"x": x, "o": o, "s": saved, "z": z}
-        operands |= {f"h{k}": value for k, value in enumerate(history)}
-        x, anchor, item, slot = differentiable(self.rows.terms(place), operands, gain)
-        saved = saved if anchor is None else anchor
-        second = anchor
-        if item is not None:
-            history[slot] = second = item
-        self.carried = saved, history
-        second = None if self.second is None else self.outside(second).to(self.second_dtype)
-        return self.outside(x).to(self.result_dtype), second
-
-    def settle(self) -> None:
-        """Let the buffers hold what was carried through rows that were recorded."""
-        saved, history = self.carried
-        if self.rows.looks_back:
-            if saved is not None:
-                self.bound["saved"].copy_(saved.detach())
-            for k, value in enumerate(history):
-                self.bound["history"][k].copy_(value.detach())
-        self.carried = None
-        self.bound["row"].fill_(self.place)
+        return self.outside(self.bound["saved"])
 
 
 def order_of(sample: Tensor) -> tuple[int, ...] | None:

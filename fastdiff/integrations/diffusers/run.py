@@ -58,7 +58,7 @@ class Run:
         if not (self.rows.looks_back or self.philox):  # buffers hold nothing from before
             return
         for buffers in self.idle:
-            buffers.place, buffers.carried = -1, None
+            buffers.place = -1
 
     def step(
         self, place: int, output: Tensor, sample: Tensor, generator=None, noise=None, known=None,
@@ -80,7 +80,8 @@ class Run:
         """
         if noise is not None and self.philox:
             raise Declined('noise that is given, beside noise="philox"')
-        recorded = is_grad_enabled() and _is_recorded(output, sample, before, known)
+        if is_grad_enabled():
+            _refuse_gradients(output, sample, before, *(known or ()))
         try:
             buffers = self.idle.pop()
         except IndexError:
@@ -109,12 +110,6 @@ class Run:
                     buffers.outside(buffers.bound[name]).copy_(value)
             if before is not None:
                 buffers.recall(before)
-            if recorded:
-                result = buffers.differentiate(place, output, sample, gain)
-                buffers.place = self.place = place + 1
-                return result if buffers.second is not None else result[:1]
-            if buffers.carried is not None:
-                buffers.settle()
             if not buffers.plain or (buffers.large and not output.is_contiguous()):
                 output, sample, gain = buffers.readable(output, sample, gain)
             try:
@@ -162,8 +157,6 @@ class Run:
             dtypes = self.habits.dtypes(sample.dtype, output.dtype, self.rows)
             found = Buffers(self.rows, sample, output.dtype, dtypes, philox=self.philox)
             if memory is not None:
-                if memory.carried is not None:
-                    memory.settle()
                 return found.inherit(memory)
         if last is not None:
             self.idle.append(last)
@@ -208,20 +201,14 @@ class Run:
         return output[:, :channels], output[:, channels:]
 
 
-def _is_recorded(*tensors) -> bool:
-    """Whether autograd, or a transform of ``torch.func``, follows one of the tensors."""
+def _refuse_gradients(*tensors) -> None:
+    """Rows have no gradients: raise where autograd or a transform of ``torch.func`` follows."""
     if forward_ad._current_level >= 0:
         raise Declined("a forward gradient")
     _refuse_transforms()
-    output, sample, before, known = tensors
-    recorded = (
-        output.requires_grad
-        or sample.requires_grad
-        or (before is not None and before.requires_grad)
-    )
-    if recorded and known is not None:
-        raise Declined("a gradient where part of the sample is known")
-    return recorded
+    for tensor in tensors:
+        if tensor is not None and tensor.requires_grad:
+            raise Declined("a gradient")
 
 
 TRANSFORM = "a transform of torch.func"

@@ -19,7 +19,6 @@ from ....row import COLUMN, HISTORY, OPERANDS, WIDTH
 from ....schedules import RectifiedFlow, Schedule, VarianceExploding, VPCosine
 from ....solvers import DynamicThreshold, Solver, StepTable
 from ....solvers.lowering import lower
-from ..gradient import Terms
 from .beside import beside
 
 #: Schedules that have every noise level of their kind: a level is a time of one of them.
@@ -134,12 +133,6 @@ class Rows:
             tables = (torch.tensor(t, dtype=dtype) for t in (rows, first[:, None], second[:, None]))
             self.packed[key] = tuple(table.to(device, non_blocking=True) for table in tables)
         return self.packed[key]
-
-    def terms(self, place: int) -> Terms:
-        """A row, as operations need it."""
-        if place not in self.packed:
-            self.packed[place] = Terms.of(self.rows[place])
-        return self.packed[place]
 
     def __deepcopy__(self, memo):
         return self  # never written
