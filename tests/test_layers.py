@@ -15,6 +15,7 @@ LAYERS = [
     {"row", "kernels", "files", "arguments", "deprecated"},
     {"schedules"},
     {"parameterization", "grids", "processes", "ops"},
+    {"tables"},
     {"solvers"},
     {"noise", "guidance"},
     {"sampling"},
@@ -28,7 +29,12 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Layers that must not know each other although one is listed lower.
-APART = {"ops": {"schedules"}, "solvers": {"ops"}, "models": {"sampling", "likelihood"}}
+APART = {
+    "ops": {"schedules"},
+    "tables": {"ops"},
+    "solvers": {"ops"},
+    "models": {"sampling", "likelihood"},
+}
 # What may be imported from outside; the rest may import anything.
 OUTSIDE = {
     "row": set(),
@@ -39,6 +45,7 @@ OUTSIDE = {
     "grids": {"numpy"},
     "parameterization": {"numpy"},
     "processes": {"numpy"},
+    "tables": {"numpy"},
     "solvers": {"numpy"},
     "ops": {"torch"},
     "noise": {"torch"},

@@ -6,7 +6,8 @@ read back from the device, one tensor operation for each term. ``fastdiff sample
 
 import torch
 
-from ..row import COLUMN, HISTORY
+from ..row import HISTORY
+from ..tables.rows import Row
 
 
 class PlainLoop:
@@ -17,7 +18,7 @@ class PlainLoop:
     """
 
     def __init__(self, table, x: torch.Tensor, *, scale: float | None = None, generator=None):
-        self.rows = [dict(zip(COLUMN, row, strict=True)) for row in table.rows[:-1].tolist()]
+        self.rows = [Row.unpack(row) for row in table.rows[:-1].tolist()]
         self.scale, self.generator = scale, generator
         self.x, self.saved, self.z = x.clone(), None, None
         self.history: list[torch.Tensor | None] = [None] * HISTORY
@@ -40,32 +41,31 @@ class PlainLoop:
             uncond, cond = out.chunk(2)
             out = uncond + self.scale * (cond - uncond)
         m = None
-        if row["p_x"] or row["p_o"]:
-            m = (row["p_x"] * x + row["p_o"] * out).clamp(row["clip_lo"], row["clip_hi"])
+        if row.reading.terms:
+            low, high, _ = row.clip
+            m = _combine(row.reading, {"x": x, "o": out}).clamp(low, high)
         before = self.z
-        if row["c_z"] or row["d_z"]:
+        if row.draws:
             self.z = torch.randn(x.shape, generator=self.generator, device=x.device)
         slots = {f"h{k}": h for k, h in enumerate(self.history)}
-        outputs = {"m": m, "o": out, "u": uncond}
-        operands = {"x": x, "s": self.saved, **outputs, **slots, "z": self.z, "zp": before}
-        following = _combine(row, "c", operands)
-        saved = _combine(row, "d", operands)
-        if row["slot"] >= 0:
-            self.history[int(row["slot"])] = _combine(row, "e", {"x": x, **outputs})
-        self.saved = self.saved if saved is None else saved
+        outputs = {"x": x, "m": m, "o": out, "u": uncond}
+        operands = {**outputs, "s": self.saved, **slots, "z": self.z, "zp": before}
+        following = _combine(row.x, operands)
+        if row.slot >= 0:
+            self.history[int(row.slot)] = _combine(row.remember, outputs)
+        if row.s.terms:
+            self.saved = _combine(row.s, operands)
         self.x = following
         self.place += 1
-        if row["in_scale"]:
-            scaled = following if row["in_scale"] == 1 else following * row["in_scale"]
+        if row.in_scale:
+            scaled = following if row.in_scale == 1 else following * row.in_scale
             self.model_input = scaled if self.scale is None else torch.cat([scaled, scaled])
-            self.t = x.new_full((len(self.model_input),), row["t_next"])
+            self.t = x.new_full((len(self.model_input),), row.t_next)
 
 
-def _combine(row, prefix, operands):
+def _combine(lin, operands):
     total = None
-    for name, operand in operands.items():
-        coefficient = row[f"{prefix}_{name}"]
-        if coefficient:
-            term = coefficient * operand
-            total = term if total is None else total + term
+    for name, coefficient in lin.terms.items():
+        term = coefficient * operands[name]
+        total = term if total is None else total + term
     return total

@@ -1,7 +1,7 @@
 """The table that a command's options ask for."""
 
 from .. import schedules, solvers
-from ..solvers.table import LEVEL
+from ..tables.table import LEVEL
 
 
 def lower(name: str, steps: int):

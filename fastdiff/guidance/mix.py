@@ -13,7 +13,8 @@ from ..arguments import MOST, describe, layout, number
 from ..ops import moments, step_
 from ..ops.library import refuse_gradient
 from ..ops.select import wide as wide_of
-from ..row import FIELDS
+from ..tables.lin import O
+from ..tables.rows import END, Row
 from .cfg import CFG
 from .sums import adjusted, gain, variances
 
@@ -197,8 +198,7 @@ def _gain_of(u, c, uu, uc, cc, w_u, w_c, count, rescale) -> float:
 def _rows(dtype, device) -> Tensor:
     """The rows of a table with a single step, x' = o."""
     if (dtype, device) not in _made:
-        row = dict(c_o=1.0, clip_lo=-math.inf, clip_hi=math.inf, slot=-1.0, live=1.0)
-        rows = torch.tensor([[row.get(n, 0.0) for n in FIELDS], [0.0] * len(FIELDS)], dtype=dtype)
+        rows = torch.tensor([Row(O).pack(), END.pack()], dtype=dtype)
         rows = rows.to(device, non_blocking=True)
         if type(rows) is not Tensor:  # a fake one
             return rows

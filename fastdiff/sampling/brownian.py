@@ -19,7 +19,6 @@ import torch
 
 from .. import ops
 from ..noise import _bits
-from ..row import COLUMN
 from .draws import Draws, index_of
 
 DEPTH = 40
@@ -89,8 +88,7 @@ class BrownianDraws(Draws):
 
 def _stretches(table) -> list[tuple[int, int]]:
     """From which point to which the path runs for each draw of the table."""
-    rows = table.rows
-    drawing = np.flatnonzero((rows[:, [COLUMN[n] for n in ("c_z", "d_z", "k_z")]] != 0).any(axis=1))
+    drawing = np.flatnonzero(table.draws)
     visited = np.append(0, drawing + 1)  # the levels between which it draws
     alpha, sigma = table.alpha[visited], table.sigma[visited]
     for depth in ROUNDINGS:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 
-from ..row import COLUMN, WIDTH
+from ..tables.rows import END
 
 
 @dataclass
@@ -82,9 +82,7 @@ def capacity(count: int, device: torch.device, weights: np.ndarray | None) -> in
 
 def packed_rows(rows: np.ndarray, like: torch.Tensor, room: int) -> torch.Tensor:
     """[room, 40] the rows in the state's dtype, on its device; those beyond them are END rows."""
-    packed = np.zeros((room, WIDTH))
-    packed[len(rows) :, COLUMN["slot"]] = -1
-    packed[: len(rows)] = rows
+    packed = np.concatenate([rows, np.tile(END.pack(), (room - len(rows), 1))])
     return torch.tensor(packed, dtype=like.dtype, device=like.device)
 
 

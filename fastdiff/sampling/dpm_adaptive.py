@@ -17,7 +17,7 @@ from ..arguments import number, whole
 from ..parameterization import read
 from ..solvers.exponential import Step
 from ..solvers.kappa import kept_variance
-from ..solvers.path import Point
+from ..tables.path import Point
 from .adaptive import Solution, check_tolerances, unfinished
 from .inverse import Inverse
 from .returned import prediction_of

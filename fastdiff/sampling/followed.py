@@ -4,7 +4,7 @@ other."""
 import torch
 from torch.compiler import is_dynamo_compiling
 
-from ..row import COLUMN
+from ..tables.rows import in_scale_of
 
 
 class Followed:
@@ -50,13 +50,13 @@ class Followed:
                 f"changed in place into {list(x.shape)}"
             )
         traced = is_dynamo_compiling()
-        scale = None if traced else self.program.column("in_scale")[self.place - 1, 0]
+        scale = None if traced else self.program.in_scale[self.place - 1]
         if not traced and (scale == scale[:1]).all():
             scaled = x if (scale == 1).all() else x * float(scale[0])
             for part in parts:
                 part.copy_(scaled)
         else:  # rows of several tables, or samples that have finished: their input stays
-            each = self.rows[self.row - 1, COLUMN["in_scale"]].reshape(-1, *[1] * (x.dim() - 1))
+            each = in_scale_of(self.rows[self.row - 1]).reshape(-1, *[1] * (x.dim() - 1))
             for part in parts:
                 part.copy_(torch.where(each != 0, each * x, part))
         self._may_be_written = False

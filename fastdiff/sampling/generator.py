@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from .. import ops
+from ..tables.lin import Z
+from ..tables.rows import END, Row
 
 LARGEST = 2**29  # float32 numbers in 2 GiB: torch fills larger tensors in several launches
 
@@ -79,7 +81,7 @@ class GeneratorStream:
             return
         which = np.zeros_like(samples) if self.launch[1] else samples
         seeds, offsets = (standing[which] for standing in self._standing())
-        offsets -= (self.program.column("draw")[place[samples], 0].astype(int) - 1) * self.blocks
+        offsets -= (self.program.draw_numbers[place[samples]] - 1) * self.blocks
         moved = (seeds != self._seeds[samples]) | (offsets != self._offsets[samples])
         if not moved.any():
             return
@@ -152,11 +154,7 @@ def _generators(source, x):
 @functools.cache
 def probe(device: torch.device) -> str:
     """Why the kernel cannot draw the numbers of this torch on this device; "" if it can."""
-    from ..row import COLUMN, WIDTH
-
-    rows = torch.zeros(2, WIDTH, device=device)
-    rows[:, COLUMN["slot"]] = -1
-    rows[0, [COLUMN[name] for name in ("c_z", "draw", "live")]] = 1.0
+    rows = torch.tensor([Row(Z, draw=1.0).pack(), END.pack()], device=device)
     wave = ops.native.torch_threads(device.index or 0, 2**40)
     for numel in (64, wave, 5 * wave + 3):
         generator = torch.Generator(device).manual_seed(20111115)

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..row import COLUMN
+from ..row import WIDTH
 from ..solvers import StepTable
 
 
@@ -27,7 +27,7 @@ class Program:
         self.rows = (
             np.concatenate([table.rows for table in self.tables])
             if self.tables
-            else np.zeros((0, len(COLUMN)))
+            else np.zeros((0, WIDTH))
         )
         self.noise_levels = self._noise_levels()
 
@@ -55,19 +55,30 @@ class Program:
         """Whether any table has the property ``feature``, such as "uses_saved"."""
         return any(getattr(table, feature) for table in self.tables)
 
-    def column(self, *names: str) -> np.ndarray:
-        """[R, len(names)] columns of the rows."""
-        return self.rows[:, [COLUMN[name] for name in names]]
+    def of_rows(self, name: str) -> np.ndarray:
+        """[R] a property of the tables that has a value for each row."""
+        parts = [getattr(table, name) for table in self.tables]
+        return np.concatenate(parts) if parts else np.zeros(0)
 
     @cached_property
     def draws(self) -> np.ndarray:
         """[R] whether a row draws noise."""
-        return (self.column("c_z", "d_z", "k_z") != 0).any(axis=1)
+        return self.of_rows("draws").astype(bool)
 
     @cached_property
     def reads_previous_draw(self) -> np.ndarray:
         """[R] whether a row reads the noise of the draw before."""
-        return (self.column("c_zp", "d_zp") != 0).any(axis=1)
+        return self.of_rows("reads_previous_draw").astype(bool)
+
+    @cached_property
+    def draw_numbers(self) -> np.ndarray:
+        """[R] the number of each row's draw."""
+        return self.of_rows("draw_numbers").astype(int)
+
+    @cached_property
+    def in_scale(self) -> np.ndarray:
+        """[R] by which each row scales the state for the next evaluation."""
+        return self.of_rows("in_scale")
 
 
 def _distinct(tables: Sequence[StepTable], batch: int) -> tuple[list[StepTable], np.ndarray]:

@@ -12,7 +12,6 @@ from .. import guidance as guidance_
 from .. import noise as noise_
 from .. import ops
 from ..arguments import instance, whole
-from ..row import COLUMN
 from . import buffers as buffers_
 from .adaptive_weights import AdaptiveWeights
 from .brownian import BrownianDraws
@@ -326,7 +325,7 @@ class SamplerState(Followed, Standing):
             self._draws.keep_previous(reads.tolist())
         samples = np.flatnonzero(self.program.draws[place])
         if len(samples):
-            numbers = self.program.rows[place[samples], COLUMN["draw"]].astype(int)
+            numbers = self.program.draw_numbers[place[samples]]
             self._draws.fill(samples.tolist(), numbers.tolist())
 
     @property

@@ -1,6 +1,8 @@
 """Solvers: each lowers to a table of rows known before the first model call."""
 
 from ..arguments import attributes, close, describe, did_you_mean
+from ..tables.table import StepTable as StepTable
+from ..tables.threshold import DynamicThreshold as DynamicThreshold
 from .ancestral_sde import AncestralSDE as AncestralSDE
 from .annealed_langevin import AnnealedLangevin as AnnealedLangevin
 from .base import Solver as Solver
@@ -43,9 +45,7 @@ from .repaint import RePaint as RePaint
 from .reverse_diffusion import ReverseDiffusion as ReverseDiffusion
 from .sa_solver import SASolver as SASolver
 from .scm import SCM as SCM
-from .table import StepTable as StepTable
 from .tcd import TCD as TCD
-from .threshold import DynamicThreshold as DynamicThreshold
 from .unipc import UniPC as UniPC
 from .vdm import VDM as VDM
 

@@ -9,7 +9,7 @@ moments c_k = integral of r^k against the weight of the method, the integral of 
 in closed form, for any spacing of the nodes. A constant m is integrated exactly whatever w is.
 """
 
-from .linear import Lin
+from ..tables.lin import Lin
 
 
 def weights(r: list[float], moments: list[float]) -> list[float]:

@@ -1,8 +1,8 @@
 from dataclasses import dataclass
 
+from ..tables.path import decay
 from .ddpm import DDPM
 from .kappa import FirstOrder
-from .path import decay
 
 
 @dataclass(frozen=True)

@@ -5,35 +5,12 @@ from dataclasses import dataclass
 
 from ..arguments import describe
 from ..schedules import Schedule
-from .linear import Lin, X
+from ..tables.lin import X
+from ..tables.lowering import lower
+from ..tables.path import Path
+from ..tables.stage import Stage as Stage
+from ..tables.table import StepTable
 from .options import check_choice
-from .path import Path, Point
-from .table import StepTable
-
-
-@dataclass(frozen=True)
-class Stage:
-    """What to do after one model evaluation; all operands (``linear``) are from before it.
-
-    Attributes:
-        x: the next state, to evaluate the model at (after the last stage: the sample).
-        at: the noise level on which it lands.
-        s: the new saved anchor; None keeps it.
-        remember: what to push on the history; None pushes nothing.
-        gain: (g_0, g_1): the draw Z of this stage is multiplied, element by element, by
-            exp(g_0 + g_1 v), v the part of the model's output that is a learned variance.
-        known: (a, b): where the mask is 1 the next state is a known + b Z instead of ``x``; None:
-            nothing is known.
-        told: the noise level whose time the model is told there; None: ``at``.
-    """
-
-    x: Lin
-    at: Point
-    s: Lin | None = None
-    remember: Lin | None = None
-    gain: tuple[float, float] = (0.0, 0.0)
-    known: tuple[float, float] | None = None
-    told: Point | None = None
 
 
 @dataclass(frozen=True)
@@ -107,8 +84,6 @@ class Solver:
             TypeError, ValueError: an argument is not as described, or the rows fail the table's own
                 check.
         """
-        from .lowering import lower  # the lowering needs Solver's vocabulary
-
         if not isinstance(self, Solver):  # called on the class
             raise TypeError(
                 f"self: expected a solver, got {describe(self)}; write DDIM().lower(schedule, "

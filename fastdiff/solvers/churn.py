@@ -14,10 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from math import inf, log1p, sqrt
 
+from ..tables.lin import Lin, X, Z
+from ..tables.path import Path, Point
 from .base import Solver, Stage
-from .linear import Lin, X, Z
 from .options import check_range, plain
-from .path import Path, Point
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 from dataclasses import dataclass
 
+from ..tables.lin import EPS, M, Z
 from .base import Stage
 from .kappa import Eta
-from .linear import EPS, M, Z
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 from dataclasses import dataclass
 
+from ..tables.lin import EPS_U, M, Z
 from .base import Stage
 from .kappa import Eta
-from .linear import EPS_U, M, Z
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from math import log, sqrt
 
+from ..tables.lin import Z
+from ..tables.path import decay
 from .base import Stage
 from .kappa import FirstOrder, first_order
-from .linear import Z
-from .path import decay
 
 VARIANCES = (
     "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"

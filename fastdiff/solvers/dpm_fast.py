@@ -3,10 +3,10 @@
 from dataclasses import dataclass, replace
 from math import sqrt
 
+from ..tables.lin import X0, H, M, S, X, Z
 from .base import Stage
 from .exponential import Exponential, Step
 from .kappa import first_order, kept
-from .linear import X0, H, M, S, X, Z
 
 
 @dataclass(frozen=True)

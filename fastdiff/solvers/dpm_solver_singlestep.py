@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import isinf
 
+from ..tables.lin import H, M, S, X
 from .base import Stage
 from .exponential import Exponential
-from .linear import H, M, S, X
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 from dataclasses import dataclass
 from math import inf, sqrt
 
+from ..tables.lin import S, X, Z
 from .base import Stage
 from .exponential import Exponential
 from .kappa import first_order, kept
-from .linear import S, X, Z
 from .options import check_eta
 
 

@@ -1,10 +1,10 @@
 from dataclasses import dataclass, field
 from math import sqrt
 
+from ..tables.lin import ZP, M, S, X, Z
 from .base import Stage
 from .exponential import Exponential
 from .kappa import first_order, kept
-from .linear import ZP, M, S, X, Z
 from .options import check_eta, check_range
 
 

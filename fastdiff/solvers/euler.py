@@ -1,10 +1,10 @@
 from dataclasses import dataclass
 from math import sqrt
 
+from ..tables.lin import EPS, X, Z
 from .base import Stage
 from .churn import Churned
 from .kappa import first_order
-from .linear import EPS, X, Z
 
 
 @dataclass(frozen=True)

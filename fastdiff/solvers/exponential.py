@@ -23,11 +23,11 @@ Over 60 lines: the steps of twelve solvers; all their coefficients are here.
 from dataclasses import dataclass, field
 from math import factorial, inf, isinf, sqrt
 
+from ..tables.lin import X0, Lin, M, X, Z
+from ..tables.path import Point, decay, gap
 from .adams import integral
 from .base import Solver
-from .linear import X0, Lin, M, X, Z
 from .options import check_eta, check_range
-from .path import Point, decay, gap
 from .phi import I, J
 
 

@@ -1,9 +1,9 @@
 from dataclasses import dataclass
 
+from ..tables.lin import M, S, X
 from .base import Stage
 from .churn import Churned
 from .kappa import first_order
-from .linear import M, S, X
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 
+from ..tables.lin import EPS, Lin, M, X, Z
+from ..tables.path import Path, Point, decay, gap
 from .base import Solver, Stage
-from .linear import EPS, Lin, M, X, Z
 from .options import check_eta
-from .path import Path, Point, decay, gap
 from .phi import I
 
 

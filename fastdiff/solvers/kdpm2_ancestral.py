@@ -1,11 +1,11 @@
 from dataclasses import dataclass
 from math import sqrt
 
+from ..tables.lin import Z
 from .ancestral import Ancestral
 from .base import Stage
 from .kappa import first_order, kept
 from .kdpm2 import midpoint
-from .linear import Z
 
 
 @dataclass(frozen=True)

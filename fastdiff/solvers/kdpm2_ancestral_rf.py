@@ -1,10 +1,10 @@
 from dataclasses import dataclass
 from math import log, log1p, sqrt
 
+from ..tables.lin import M, S, X, Z
 from .ancestral import Ancestral
 from .base import Stage
 from .kappa import RectifiedFlowNoise, first_order
-from .linear import M, S, X, Z
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 from dataclasses import dataclass
 from math import hypot, inf
 
+from ..tables.lin import M, X, Z
 from .base import Stage
 from .consistency import Consistency
-from .linear import M, X, Z
 from .options import check_range
 
 

@@ -1,10 +1,10 @@
 from dataclasses import dataclass, field
 
 from ..row import HISTORY
+from ..tables.lin import X0, H, M, X
 from .adams import integral
 from .base import Solver, Stage
 from .kappa import first_order
-from .linear import X0, H, M, X
 from .options import check_flag
 
 

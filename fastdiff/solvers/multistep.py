@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from ..tables.lin import H, M
 from .base import Stage
 from .exponential import Exponential
-from .linear import H, M
 
 
 @dataclass(frozen=True)

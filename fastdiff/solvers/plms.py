@@ -1,8 +1,8 @@
 from dataclasses import dataclass, field
 
+from ..tables.lin import X0, H, M, S, X
 from .base import Solver, Stage
 from .kappa import first_order
-from .linear import X0, H, M, S, X
 from .lms import along, bashforth
 from .options import check_flag
 

@@ -1,9 +1,9 @@
 from dataclasses import dataclass
 from math import sqrt
 
+from ..tables.lin import Z
 from .base import Stage
 from .kappa import FirstOrder, first_order, kept
-from .linear import Z
 from .options import check_count, check_eta
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from math import inf, isinf, sqrt
 
+from ..tables.lin import M, X, Z
 from .base import Solver, Stage
 from .kappa import first_order
-from .linear import M, X, Z
 from .options import check_eta
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from math import inf, isinf
 
 from ..schedules.base import reals
+from ..tables.lin import H, M, S, X
 from .base import Solver, Stage
 from .exponential import Step
-from .linear import H, M, S, X
 from .options import check_range
 
 

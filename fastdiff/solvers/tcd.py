@@ -1,11 +1,11 @@
 from dataclasses import dataclass
 from math import floor
 
+from ..tables.lin import Z
+from ..tables.path import decay, points
 from .base import Stage
 from .kappa import FirstOrder, first_order
-from .linear import Z
 from .options import check_range
-from .path import decay, points
 
 
 @dataclass(frozen=True)

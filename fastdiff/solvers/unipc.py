@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from math import isinf
 
 from ..arguments import sequence
+from ..tables.lin import H, M, S, X
 from .base import Solver, Stage
 from .exponential import Step
-from .linear import H, M, S, X
 from .options import plain
 
 

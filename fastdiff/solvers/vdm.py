@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 
+from ..tables.path import decay
 from .kappa import FirstOrder
-from .path import decay
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ from fastdiff.solvers import (
     UniPC,
 )
 from fastdiff.solvers.exponential import Step
-from fastdiff.solvers.linear import M, S
-from fastdiff.solvers.path import Path
+from fastdiff.tables.lin import M, S
+from fastdiff.tables.path import Path
 
 SAME = [
     (DDPM(), DDIM(1)),

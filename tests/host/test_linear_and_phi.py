@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdiff.solvers.exponential import Step
-from fastdiff.solvers.linear import EPS, ZP, H, Lin, M, S, X, Z
-from fastdiff.solvers.path import Point
 from fastdiff.solvers.phi import I, J, phi
+from fastdiff.tables.lin import EPS, ZP, H, Lin, M, S, X, Z
+from fastdiff.tables.path import Point
 
 OPERANDS = {"x": X, "s": S, "m": M, "eps": EPS, "z": Z, "zp": ZP} | {
     f"h{k}": H(k) for k in range(1, 5)

@@ -28,8 +28,8 @@ from fastdiff.solvers import (
     UniPC,
 )
 from fastdiff.solvers.adams import weights
-from fastdiff.solvers.linear import H, M
 from fastdiff.solvers.lms import bashforth
+from fastdiff.tables.lin import H, M
 
 SCHEDULE = VPLinear()
 TIMES = np.array([0.6, 0.53, 0.49, 0.4, 0.37, 0.3, 0.26])  # six steps, of uneven length in lam

@@ -12,7 +12,7 @@ from fastdiff import grids
 from fastdiff.row import COLUMN
 from fastdiff.schedules import VPLinear
 from fastdiff.solvers import Solver, Stage
-from fastdiff.solvers.linear import ZP, H, M, S, X, Z
+from fastdiff.tables.lin import ZP, H, M, S, X, Z
 
 
 @dataclass(frozen=True)

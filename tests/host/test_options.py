@@ -12,7 +12,8 @@ from registered import INVERSES, SOLVERS, label
 from fastdiff import grids, solvers
 from fastdiff.row import COLUMN
 from fastdiff.schedules import DiscreteBetas, RectifiedFlow, VPLinear
-from fastdiff.solvers import check
+from fastdiff.tables import check
+from fastdiff.tables.path import Path
 
 NOISE = [COLUMN[name] for name in ("c_z", "c_zp", "d_z")]
 
@@ -129,7 +130,7 @@ def test_orders_of_single_steps(solver, steps, sizes):
 
     def path(schedule, grid):
         times = grid(schedule, steps)
-        return solvers.path.Path.along(schedule, times)
+        return Path.along(schedule, times)
 
     schedule = DiscreteBetas.linear(100)
     assert solver.sizes(path(schedule, grids.Uniform(end=5))) == sizes

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ... import SamplerState, StepTable, grids
-from ...row import COLUMN
 from ...schedules import EDM, RectifiedFlow
 from .callback import report
 
@@ -104,7 +103,7 @@ def run(
     told = torch.tensor(table.model_t, **like_x)[:, None].repeat(1, len(x))
     hats, reached = (torch.tensor(v, **like_sigmas) for v in (table.model_t, table.sigma[1:]))
     feed = Feed()
-    used = table.rows[:-1, [COLUMN["c_z"], COLUMN["d_z"]]].any(axis=1)
+    used = table.draws[:-1]
     skip = getattr(noise and noise.sampler, "skip", None)
 
     def draw(k):

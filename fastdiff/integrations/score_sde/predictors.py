@@ -9,7 +9,7 @@ from torch import Tensor
 from ...sampling import Langevin
 from ...solvers.base import Stage
 from ...solvers.euler_maruyama import EulerMaruyama
-from ...solvers.linear import M, X, Z
+from ...tables.lin import M, X, Z
 from .own import refuse_own_code
 from .sdes import SDE
 

@@ -128,7 +128,7 @@ def singlestep(scheduler, begin) -> Plan:
 
 def _orders(plan):
     """What the stages of a plan are in ``order_list``: 1, 2, 3, 1, 2, ..."""
-    from ....solvers.path import Path
+    from ....tables.path import Path
 
     sizes = plan.solver.sizes(Path.along(plan.schedule, plan.walks[0]))
     return [stage for size in sizes for stage in range(1, size + 1)]

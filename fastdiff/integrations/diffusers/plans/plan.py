@@ -18,7 +18,7 @@ from ....parameterization import read
 from ....row import COLUMN, HISTORY, OPERANDS, WIDTH
 from ....schedules import RectifiedFlow, Schedule, VarianceExploding, VPCosine
 from ....solvers import DynamicThreshold, Solver, StepTable
-from ....solvers.lowering import lower
+from ....tables.lowering import lower
 from .beside import beside
 
 #: Schedules that have every noise level of their kind: a level is a time of one of them.

@@ -6,9 +6,9 @@ from math import log, sqrt
 from ....solvers import DDPM, IPNDM, LCM, PLMS, DPMpp2M, KDPM2Ancestral, Solver, Stage, UniPC
 from ....solvers.kappa import FirstOrder, first_order
 from ....solvers.kdpm2 import midpoint
-from ....solvers.linear import H, M, O, S, X, Z
 from ....solvers.lms import along, bashforth
-from ....solvers.path import decay
+from ....tables.lin import H, M, O, S, X, Z
+from ....tables.path import decay
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ a loop, or sets it, gets what the stock scheduler would have there, and stock st
 import torch
 from torch.compiler import is_compiling
 
-from ....row import COLUMN
+from ....tables.rows import Row
 from ..fused import Fused
 from ..run import Declined
 
@@ -34,7 +34,7 @@ def _attribute(name: str, live: bool) -> property:
 def items(buffers, rows, count: int) -> list:
     """The last ``count`` things that the rows have remembered, as far as there are any, the latest
     at the end."""
-    slots = [int(slot) for slot in rows[:, COLUMN["slot"]] if slot >= 0]
+    slots = [int(row.slot) for row in map(Row.unpack, rows.tolist()) if row.slot >= 0]
     return [buffers.remembered(slot) for slot in slots[max(0, len(slots) - count) :]]
 
 
@@ -129,7 +129,8 @@ class Adams(Remembers):
 
     def _last(self, buffers, row):
         """The sample and the noise of the last step, of which the anchor is a x + b z."""
-        a = float(row[COLUMN["d_s"]] or row[COLUMN["d_x"]])
+        anchor_of = Row.unpack(row.tolist()).s
+        a = anchor_of["s"] or anchor_of["x"]
         if a == 0 and self._step_index:
             raise RuntimeError(
                 "SASolverScheduler.step: expected to begin anew after clean data, with "
@@ -139,7 +140,7 @@ class Adams(Remembers):
         # noise that a kernel has drawn can be told from the sample only by drawing it again; for a
         # corrector of the same step the two are as good as their sum
         z = anchor.new_zeros(()) if buffers.z is None else buffers.outside(buffers.z)
-        sample = (anchor - float(row[COLUMN["d_z"]]) * z) / (a or torch.nan)
+        sample = (anchor - anchor_of["z"] * z) / (a or torch.nan)
         return sample.to(buffers.result_dtype), z.to(buffers.drawn_dtype, copy=True)
 
 
@@ -182,7 +183,7 @@ class TwoStage(Remembers):
         if len(rows) % 2 == 0:
             return {}
         sample, dt = self.__dict__["sample"], float(self.__dict__["dt"])
-        if rows[-1, COLUMN["d_x"]]:  # the anchor is half a step away along the slope
+        if Row.unpack(rows[-1].tolist()).s["x"]:  # the anchor is half a step away along the slope
             slope = (buffers.anchor() - sample) * (2 / dt)
         else:  # there is no second evaluation
             slope = (buffers.outside(buffers.x) - sample) / dt

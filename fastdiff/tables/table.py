@@ -7,13 +7,12 @@ import numpy as np
 
 from .. import files
 from ..arguments import number, sequence
-from ..row import COLUMN, FIELDS
+from ..row import COLUMN
 from ..schedules.base import reals
 from . import table_file
 from .check import LEVEL as LEVEL
-from .check import OUTPUT, check_point_mass, check_structure
-
-_Z = [COLUMN[name] for name in ("c_z", "d_z", "k_z")]
+from .check import OUTPUT, check
+from .rows import Row
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -39,7 +38,7 @@ class StepTable:
 
     Raises:
         ValueError: the rows are malformed, or fail the point-mass identity they declare
-            (``fastdiff.solvers.check``).
+            (``fastdiff.tables.check``).
     """
 
     rows: np.ndarray
@@ -73,9 +72,7 @@ class StepTable:
             clip = tuple(number("clip", bound, finite=False) for bound in clip)
             object.__setattr__(self, "clip", tuple(map(float, clip)))
         try:
-            check_structure(self.rows, self.levels, self.clip, self.exact_on_point_mass)
-            if self.exact_on_point_mass != "none":
-                check_point_mass(self.rows, self.levels, self.exact_on_point_mass)
+            check(self.rows, self.levels, self.clip, self.exact_on_point_mass)
         except ValueError as error:
             raise ValueError(f"StepTable of {self.solver} on {self.schedule}: {error}") from None
 
@@ -87,42 +84,42 @@ class StepTable:
     @property
     def noise_draws(self) -> int:
         """How many standard normal draws per element a run makes, the initial state not counted."""
-        return int(np.any(self.rows[:, _Z] != 0, axis=1).sum()) if self.rows.ndim == 2 else 0
+        return int(self.draws.sum())
 
     @property
     def stochastic(self) -> bool:
         """Whether any row draws noise."""
         return self.noise_draws > 0
 
-    @property
+    @cached_property
     def history(self) -> int:
         """The number of history slots in use, 0 to 4."""
         return int(self.rows[:, COLUMN["slot"]].max()) + 1
 
-    @property
+    @cached_property
     def uses_saved(self) -> bool:
         """Whether the anchor s is in use."""
         return self._reads("c_s", "d_s")
 
     def _reads(self, *names: str) -> bool:
-        return bool(np.any(self.rows[:, [COLUMN[name] for name in names]] != 0))
+        return bool(self._where(*names).any())
 
-    @property
+    @cached_property
     def uses_second_mix(self) -> bool:
         """Whether a row reads the second mix of the model's outputs (CFG++)."""
         return self._reads("c_u", "d_u", "e_u")
 
-    @property
+    @cached_property
     def uses_gain(self) -> bool:
         """Whether half of the model's channels are read as a learned variance."""
         return self._reads("g_1")
 
-    @property
+    @cached_property
     def uses_known(self) -> bool:
         """Whether known data are blended in (inpainting)."""
         return self._reads("k_known", "k_z")
 
-    @property
+    @cached_property
     def dynamic(self) -> bool:
         """Whether x0 is clipped to a quantile of each sample."""
         return self._reads("dynamic")
@@ -131,6 +128,30 @@ class StepTable:
     def first_stages(self) -> np.ndarray:
         """The rows, from 1 on, that start a step: those that do not go back to a saved anchor."""
         return 1 + np.flatnonzero(self.rows[1:-1, COLUMN["c_s"]] == 0)
+
+    @cached_property
+    def draws(self) -> np.ndarray:
+        """[N + 2] whether a row draws noise."""
+        return self._where("c_z", "d_z", "k_z")
+
+    @cached_property
+    def reads_previous_draw(self) -> np.ndarray:
+        """[N + 2] whether a row reads the noise of the draw before."""
+        return self._where("c_zp", "d_zp")
+
+    @property
+    def draw_numbers(self) -> np.ndarray:
+        """[N + 2] the number of the draw of each row, the first one 1."""
+        return self.rows[:, COLUMN["draw"]].astype(int)
+
+    @property
+    def in_scale(self) -> np.ndarray:
+        """[N + 2] by which a row scales the state for the next evaluation; 0: there is none."""
+        return self.rows[:, COLUMN["in_scale"]]
+
+    def _where(self, *names: str) -> np.ndarray:
+        """[N + 2] whether any of these fields is not zero."""
+        return (self.rows[:, [COLUMN[name] for name in names]] != 0).any(axis=1)
 
     @cached_property
     def reads_output(self) -> np.ndarray:
@@ -216,19 +237,18 @@ class StepTable:
         return "\n".join(head + lines)
 
     def _line(self, k):
-        row = self.rows[k]
+        row = Row.unpack(self.rows[k].tolist())
         label = "entry" if k == 0 else f"{k:5d}"
         parts = [f"{label}  t {self.t[k]:.6g} -> {self.t[k + 1]:.6g}"]
-        if row[COLUMN["p_x"]] or row[COLUMN["p_o"]]:
-            parts.append(f"m = clip({_terms(row, 'p')})")
-        parts.append(f"x' = {_terms(row, 'c')}")
-        if saved := _terms(row, "d"):
-            parts.append(f"s' = {saved}")
-        if row[COLUMN["slot"]] >= 0:
-            parts.append(f"h{row[COLUMN['slot']]:g} = {_terms(row, 'e')}")
+        if row.reading.terms:
+            parts.append(f"m = clip({_terms(row.reading)})")
+        parts.append(f"x' = {_terms(row.x)}")
+        if row.s.terms:
+            parts.append(f"s' = {_terms(row.s)}")
+        if row.slot >= 0:
+            parts.append(f"h{row.slot:g} = {_terms(row.remember)}")
         return "  |  ".join(parts)
 
 
-def _terms(row, prefix):
-    names = (name for name in FIELDS if name.startswith(f"{prefix}_"))
-    return " ".join(f"{row[COLUMN[name]]:+.6g} {name[2:]}" for name in names if row[COLUMN[name]])
+def _terms(lin):
+    return " ".join(f"{value:+.6g} {name}" for name, value in lin.terms.items())

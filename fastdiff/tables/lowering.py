@@ -9,10 +9,12 @@ from .. import grids
 from ..arguments import describe
 from ..grids.base import refuse_grid
 from ..parameterization import Reading, check_prediction, exact_output, read
-from ..row import COLUMN, HISTORY, WIDTH
+from ..row import HISTORY
 from ..schedules.base import reals
-from .linear import AGES, M, O, U, X
+from .kept import kept
+from .lin import AGES, Lin, M, U, X
 from .path import Path
+from .rows import END, NOTHING, Row
 from .table import LEVEL, StepTable
 from .threshold import DynamicThreshold
 
@@ -24,6 +26,10 @@ def lower(solver, schedule, steps, *, prediction, grid, clip, keep=0) -> StepTab
         keep: how many of the last remembered items are of use beside the steps: the history has at
             least that many slots, and every item and every anchor is written, read or not.
     """
+    return kept(_lower, solver, schedule, steps, prediction, grid, clip, keep)
+
+
+def _lower(solver, schedule, steps, prediction, grid, clip, keep) -> StepTable:
     check_prediction(prediction, schedule)
     bounds = _bounds(clip)
     with np.errstate(all="ignore"):  # what is not finite is refused, by its place in the table
@@ -44,21 +50,24 @@ def _lowered(solver, schedule, times, prediction, bounds, keep) -> StepTable:
     if not (solver.keeps_anchor or keep):
         stages = _prune(stages)
     # the model runs at all of these but the last
-    visited = [entry.at, *(stage.at for stage in stages)]
-    told = [(stage.told or stage.at).t for stage in (entry, *stages[:-1])]
-    frame = _Frame.at(schedule, prediction, np.array([p.t for p in visited[:-1]]), np.array(told))
-    ring, rows = _Ring(stages, keep), [_entry(entry.x)]
-    draws = int(rows[0][COLUMN["draw"]])
-    for stage, at, reading in zip(stages, visited, frame.readings, strict=False):
-        row, draws = _row(stage, at, solver.quantity, reading, bounds, ring, draws)
+    visited, told = [entry.at], [entry.told or entry.at]
+    for stage in stages:
+        visited.append(stage.at)
+        told.append(stage.told or stage.at)
+    frame = _Frame.at(schedule, prediction, visited[:-1], told[:-1])
+    ring, rows = _Ring(stages, keep), [_entry(entry.x, frame.inputs[0])]
+    draws = int(rows[0].draw)
+    inputs = [*frame.inputs[1:], (0.0, 0.0)]
+    for stage, at, reading, given in zip(stages, visited, frame.readings, inputs, strict=False):
+        row = _row(stage, at, solver.quantity, reading, bounds, ring, draws, given)
+        draws += row.draws
         rows.append(row)
-    rows = np.array([*rows, _blank(live=0)])
-    rows[:-2, [COLUMN["in_scale"], COLUMN["t_next"]]] = frame.inputs
+    rows.append(END)
     levels = np.zeros((len(rows), len(LEVEL)))
     levels[:, :3] = [(p.t, p.alpha, p.sigma) for p in (path[0], *visited)]
     levels[1:-1, 3:5], levels[1:-1, 5:] = frame.inputs, frame.outputs
     return StepTable(
-        rows=rows,
+        rows=np.array([row.pack() for row in rows]),
         levels=levels,
         solver=repr(solver),
         schedule=repr(schedule),
@@ -71,20 +80,24 @@ def _lowered(solver, schedule, times, prediction, bounds, keep) -> StepTable:
 
 
 class _Frame(NamedTuple):
-    """The model's view of the points at which it runs."""
+    """The model's view of the points at which it runs, a tuple of numbers for each."""
 
-    inputs: np.ndarray  # [N, 2] input scale and model time
-    outputs: np.ndarray  # [N, 2] factors of x0 and eps in an exact model's output
+    inputs: list[tuple[float, float]]  # input scale and model time
+    outputs: list[tuple[float, float]]  # factors of x0 and eps in an exact model's output
     readings: list[Reading]
 
     @classmethod
-    def at(cls, schedule, prediction, t, told):
-        readings = np.stack(read(prediction, schedule, t), axis=1).tolist()
-        return cls(
-            inputs=np.stack([schedule.input_scale(t), schedule.model_time(told)], axis=1),
-            outputs=np.stack(exact_output(prediction, schedule, t), axis=1),
-            readings=[Reading(*numbers) for numbers in readings],
+    def at(cls, schedule, prediction, points, told):
+        t, told = np.array([p.t for p in points]), np.array([p.t for p in told])
+        parts = (
+            (schedule.input_scale(t), schedule.model_time(told)),
+            exact_output(prediction, schedule, t),
+            read(prediction, schedule, t),
         )
+        inputs, outputs, readings = (
+            list(zip(*[(v + 0 * t).tolist() for v in part], strict=True)) for part in parts
+        )
+        return cls(inputs, outputs, [Reading(*numbers) for numbers in readings])
 
 
 class _Ring:
@@ -94,17 +107,31 @@ class _Ring:
         self.read, self.depth, self.count, self.keep = set(), keep, 0, keep
         count = 0
         for k, stage in enumerate(stages):
-            for name in {name for lin in _outputs(stage) for name in lin.terms if name in AGES}:
-                if AGES[name] > min(count, HISTORY):
-                    raise ValueError(
-                        f"stage {k} reads H({AGES[name]}), but only {count} items were remembered"
-                    )
-                self.read.add(count - AGES[name])
-                self.depth = max(self.depth, AGES[name])
+            for lin in _outputs(stage):
+                for name in lin.terms:
+                    if name not in AGES:
+                        continue
+                    if AGES[name] > min(count, HISTORY):
+                        raise ValueError(
+                            f"stage {k} reads H({AGES[name]}), but only {count} items were "
+                            "remembered"
+                        )
+                    self.read.add(count - AGES[name])
+                    self.depth = max(self.depth, AGES[name])
             count += stage.remember is not None
 
-    def column(self, age):
-        return f"h{(self.count - age) % self.depth}"
+    def named(self, lin):
+        """The combination with the physical slots of now in place of ages."""
+        for name in lin.terms:
+            if name in AGES:
+                break
+        else:
+            return lin
+        slots = {}
+        for name, value in lin.terms.items():
+            age = AGES.get(name)
+            slots[name if age is None else f"h{(self.count - age) % self.depth}"] = value
+        return Lin(slots)
 
     def push(self):
         """The slot for the next item, -1 if it is never read."""
@@ -113,65 +140,66 @@ class _Ring:
         return slot
 
 
-def _row(stage, at, quantity, reading, bounds, ring, draws):
-    """One packed row, and the number of draws after it."""
-    row = _blank(live=1)
+def _row(stage, at, quantity, reading, bounds, ring, draws, given) -> Row:
+    """The row of a stage; ``draws`` came before it, ``given`` is the next input scale and time."""
+    frame = at, quantity, reading, bounds is not None
+    x = ring.named(_fold(stage.x, *frame))
+    s = ring.named(_fold(stage.s, *frame)) if stage.s is not None else NOTHING
+    slot = ring.push() if stage.remember is not None else -1
+    remember = _fold(stage.remember, *frame) if slot >= 0 else NOTHING
+    clipped = bounds is not None and ("m" in x.terms or "m" in s.terms or "m" in remember.terms)
+    known = stage.known or (0.0, 0.0)
+    noisy = "z" in x.terms or "z" in s.terms
+    again = "zp" in x.terms or "zp" in s.terms
+    return Row(
+        x,
+        s,
+        remember,
+        _read(reading.x0_x, reading.x0_out) if clipped else NOTHING,
+        bounds or UNBOUNDED,
+        stage.gain if noisy else (0.0, 0.0),
+        known,
+        *given,
+        slot=slot,
+        draw=draws + bool(noisy or again or known[1]),
+    )
 
-    def put(prefix, lin):
-        for name, value in _fold(lin, at, quantity, reading, bounds is not None).terms.items():
-            name = ring.column(AGES[name]) if name in AGES else name
-            row[COLUMN[f"{prefix}_{name}"]] = value
 
-    put("c", stage.x)
-    if stage.s is not None:
-        put("d", stage.s)
-    if stage.remember is not None:
-        slot = row[COLUMN["slot"]] = ring.push()
-        if slot >= 0:
-            put("e", stage.remember)
-    names = [COLUMN[name] for name in ("clip_lo", "clip_hi", "dynamic")]
-    row[names] = (-np.inf, np.inf, 0) if bounds is None else bounds
-    if row[COLUMN["c_z"]] or row[COLUMN["d_z"]]:
-        row[[COLUMN["g_0"], COLUMN["g_1"]]] = stage.gain
-    if stage.known is not None:
-        row[[COLUMN["k_known"], COLUMN["k_z"]]] = stage.known
-    if bounds is not None and (row[COLUMN["c_m"]] or row[COLUMN["d_m"]] or row[COLUMN["e_m"]]):
-        row[COLUMN["p_x"]], row[COLUMN["p_o"]] = reading.x0_x, reading.x0_out
-    fresh = bool(row[COLUMN["c_z"]] or row[COLUMN["d_z"]] or row[COLUMN["k_z"]])
-    again = bool(row[COLUMN["c_zp"]] or row[COLUMN["d_zp"]])
-    row[COLUMN["draw"]] = draws + (fresh or again)
-    return row, draws + fresh
+UNBOUNDED = -np.inf, np.inf, 0.0
 
 
 def _fold(lin, at, quantity, reading, clipped):
     """M, X0 and EPS in terms of what the row has: x, the raw output o, and, clipped, m = x0."""
-    eps = reading.eps_x * X + reading.eps_out * O
-    x0 = M if clipped else reading.x0_x * X + reading.x0_out * O
-    lin = lin.substitute("eps", eps)
-    lin = lin.substitute("eps_u", reading.eps_x * X + reading.eps_out * U)
-    if quantity == "x0":
-        m = x0
-    else:
-        m = (X - at.alpha * M) / at.sigma if clipped else eps
-    return lin.substitute("m", m).substitute("x0", x0)
+    terms = lin.terms
+    if "eps" in terms:
+        lin = lin.substitute("eps", _read(reading.eps_x, reading.eps_out))
+    if "eps_u" in terms:
+        lin = lin.substitute("eps_u", reading.eps_x * X + reading.eps_out * U)
+    if "m" in terms:
+        if quantity == "x0":
+            m = M if clipped else _read(reading.x0_x, reading.x0_out)
+        elif clipped:
+            m = (X - at.alpha * M) / at.sigma
+        else:
+            m = _read(reading.eps_x, reading.eps_out)
+        lin = lin.substitute("m", m)
+    if "x0" in terms:
+        lin = lin.substitute("x0", M if clipped else _read(reading.x0_x, reading.x0_out))
+    return lin
 
 
-def _entry(x):
-    row = _blank(live=1)
-    row[COLUMN["c_x"]], row[COLUMN["c_z"]] = x["x"], x["z"]
-    row[COLUMN["draw"]] = x["z"] != 0
-    row[COLUMN["clip_lo"]], row[COLUMN["clip_hi"]] = -np.inf, np.inf
-    return row
+def _read(of_x, of_output):
+    return Lin({"x": of_x, "o": of_output})
 
 
-def _blank(live):
-    row = np.zeros(WIDTH)
-    row[COLUMN["slot"]], row[COLUMN["live"]] = -1, live
-    return row
+def _entry(x, given) -> Row:
+    """The row before the first evaluation, which keeps or noises the initial state."""
+    terms = {name: x[name] for name in ("x", "z")}
+    return Row(Lin(terms), in_scale=given[0], t_next=given[1], draw=float(x["z"] != 0))
 
 
 def _outputs(stage):
-    return [lin for lin in (stage.x, stage.s, stage.remember) if lin is not None]
+    return filter(None, (stage.x, stage.s, stage.remember))
 
 
 def _prune(stages):

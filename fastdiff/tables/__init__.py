@@ -1,0 +1,9 @@
+"""Tables: what a solver is lowered to, the notation of its steps, and the check of the result."""
+
+from ..arguments import attributes
+from .path import Path as Path
+from .path import Point as Point
+from .stage import Stage as Stage
+from .table import StepTable as StepTable
+
+__getattr__ = attributes(__name__)

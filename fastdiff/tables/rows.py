@@ -1,0 +1,98 @@
+"""One row by names: what the numbers of ``fastdiff.row`` stand for."""
+
+from math import inf
+from typing import NamedTuple
+
+from ..row import COLUMN, FIELDS, OPERANDS, WIDTH
+from .lin import Lin
+
+NOTHING = Lin()
+
+
+class Row(NamedTuple):
+    """What to do after one model evaluation; the operands are those of ``fastdiff.row``.
+
+    Attributes:
+        x: the next state.
+        s: the next anchor; without terms it is left as it is.
+        remember: what is written into ``slot`` of the history, -1 for none.
+        reading: m before clipping, in terms of x and o.
+        clip: (lo, hi, quantile) of m, the last one 0 for static bounds.
+        gain: (g_0, g_1), by exp(g_0 + g_1 gain) the draw is multiplied.
+        known: (k_known, k_z), what the state is made of where data are known.
+        in_scale, t_next: of the next model input, and the model's next time.
+        draw: the number of the Gaussian draw z; zp is the one before.
+        live: whether the row is executed.
+    """
+
+    x: Lin
+    s: Lin = NOTHING
+    remember: Lin = NOTHING
+    reading: Lin = NOTHING
+    clip: tuple[float, float, float] = (-inf, inf, 0.0)
+    gain: tuple[float, float] = (0.0, 0.0)
+    known: tuple[float, float] = (0.0, 0.0)
+    in_scale: float = 0.0
+    t_next: float = 0.0
+    slot: float = -1.0
+    draw: float = 0.0
+    live: float = 1.0
+
+    def pack(self) -> list[float]:
+        """The ``WIDTH`` numbers that a kernel gets, as float64."""
+        packed = [0.0] * WIDTH
+        for columns, lin in zip(_MIXTURES, self, strict=False):
+            for name, value in lin.terms.items():
+                packed[columns[name]] = value
+        packed[_CLIP], packed[_GAIN], packed[_KNOWN], packed[_LAST] = *self[4:7], self[7:]
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: list[float]) -> "Row":
+        """The row of these numbers."""
+        mixtures = [NOTHING] * 4
+        for column, which, name in _TERMS:
+            if packed[column] != 0:
+                if mixtures[which] is NOTHING:
+                    mixtures[which] = Lin()
+                mixtures[which].terms[name] = packed[column]
+        clip, gain, known = packed[_CLIP], packed[_GAIN], packed[_KNOWN]
+        return cls(*mixtures, tuple(clip), tuple(gain), tuple(known), *packed[_LAST])
+
+    @property
+    def draws(self) -> bool:
+        """Whether a fresh z is read."""
+        return "z" in self.x.terms or "z" in self.s.terms or self.known[1] != 0
+
+    @property
+    def reads_previous_draw(self) -> bool:
+        return "zp" in self.x.terms or "zp" in self.s.terms
+
+
+#: A sample that stands on it has finished.
+END = Row(NOTHING, clip=(0.0, 0.0, 0.0), live=0.0)
+
+#: {operand: column} of x, s, remember and reading
+_MIXTURES = [
+    {name[2:]: column for name, column in COLUMN.items() if name.startswith(f"{prefix}_")}
+    for prefix in "cdep"
+]
+_TERMS = [(c, which, name) for which, of in enumerate(_MIXTURES) for name, c in of.items()]
+
+
+def _slice(*names):
+    """The columns of these fields, which follow each other."""
+    first = COLUMN[names[0]]
+    assert FIELDS[first : first + len(names)] == names, names
+    return slice(first, first + len(names))
+
+
+_CLIP = _slice("clip_lo", "clip_hi", "dynamic")
+_GAIN, _KNOWN = _slice("g_0", "g_1"), _slice("k_known", "k_z")
+_LAST = _slice("in_scale", "t_next", "slot", "draw", "live")
+assert set(_MIXTURES[0]) == set(_MIXTURES[1]) == set(OPERANDS)
+
+
+def in_scale_of(packed):
+    """The input scales in packed rows [..., WIDTH], an array or a tensor."""
+    return packed[..., COLUMN["in_scale"]]
