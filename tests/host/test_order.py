@@ -63,6 +63,7 @@ DETERMINISTIC = [
 ]
 
 
+@pytest.mark.covered(times=1)
 @pytest.mark.parametrize("problem", [PROBLEM, Trimodal()], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize("solver", DETERMINISTIC, ids=label)
 def test_deterministic_order(solver, problem):
@@ -149,6 +150,7 @@ def test_weak_order(solver):
     assert (measured > p - 0.15).all() and (measured < p + 0.3).all(), measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", CONVERGENT, ids=label)
 def test_weak_order_on_wider_data_and_a_time_that_bends(solver):
     """Of DPMpp3MSDE("corrected") and DPMFast(2, eta=0.7) this bend makes the leading term so small

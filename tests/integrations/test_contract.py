@@ -57,6 +57,7 @@ class Tape:
         return lambda y, t: next(outputs).to(dtype)
 
 
+@pytest.mark.covered(times=2)
 @pytest.mark.parametrize("steps", [1, 2, 5, 20, 50])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bf16", "fp16"])
 @every

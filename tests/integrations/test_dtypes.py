@@ -46,6 +46,7 @@ class Draws:
 
 
 @pytest.mark.filterwarnings("error::fastdiff.integrations.diffusers.StockStepWarning")
+@pytest.mark.covered(times=4)
 @mixed
 @pytest.mark.parametrize("name", NAMES)
 def test_mixed_dtypes(monkeypatch, name, sample, output):
@@ -75,6 +76,7 @@ X0 = [n for n in NAMES if n.startswith(("DDPMS", "DDIMS", "Euler", "Heun", "LMS"
 
 
 @pytest.mark.filterwarnings("ignore::fastdiff.integrations.diffusers.StockStepWarning")
+@pytest.mark.covered(times=9)
 @mixed
 @pytest.mark.parametrize("name", X0)
 @pytest.mark.parametrize("prediction", ["sample", "v_prediction", "epsilon"])

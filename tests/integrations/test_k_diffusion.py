@@ -38,6 +38,7 @@ def test_every_sampler_is_here_with_its_signature(kd):
         assert more.items() <= {"flow": (keyword, None), "final_denoise": (keyword, False)}.items()
 
 
+@pytest.mark.covered(times=3)
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("kind", ["zero", "above", "img2img"])
 @every_case

@@ -103,6 +103,7 @@ def assert_same(name, ours, stock, truth, x, tolerance=TOLERANCE, rounding=0.0):
         x = theirs["prev_sample"]
 
 
+@pytest.mark.covered(times=2)
 @pytest.mark.parametrize("steps", [1, 2, 5, 20, 50])
 @pytest.mark.parametrize(("name", "config", "options"), ALL)
 def test_whole_trajectories(monkeypatch, name, config, options, steps):

@@ -56,6 +56,7 @@ def test_noise_of_the_reference(case):
         (300_001, 7),
     ],
 )
+@pytest.mark.covered(times=1)
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
 def test_large(shape, layout):
     g = torch.Generator().manual_seed(len(shape))

@@ -19,6 +19,7 @@ def raw(case, requires_grad=False):
     return (*tensors, *EXTRA.get(case.name, ()))
 
 
+@pytest.mark.covered(times=2)
 @pytest.mark.parametrize("shape", [(3, 5), (2, 3, 4)])
 @pytest.mark.parametrize("name", OPS)
 @pytest.mark.parametrize("library", [LIBRARY, REFERENCE], ids=lambda library: library.ns)
@@ -29,6 +30,7 @@ def test_opcheck(library, name, shape):
         torch.library.opcheck(operator, arguments, test_utils=UTILS)
 
 
+@pytest.mark.covered(times=2)
 @pytest.mark.parametrize("name", OPS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_opcheck_of_gradients(name, dtype):

@@ -326,7 +326,7 @@ def test_one_thread_at_a_time(noise, which):
 
 @native_only
 def test_states_in_threads_of_their_own():
-    x, table = start(2, (3, 160, 160)), table_of("DDPM")
+    x, table = start(2, (3, 112, 112)), table_of("DDPM")
 
     def work(k):
         return finish(fd.SamplerState(table, x, seeds=7)).clone()

@@ -67,6 +67,7 @@ def check_machine_code(kernel, folder, registers, stack=0):
     assert not re.search(r"%ctaid\.[yz]", kernel.asm["ptx"])
 
 
+@pytest.mark.covered(times=1)
 @pytest.mark.parametrize("target", CUDA.values(), ids=CUDA)
 @pytest.mark.parametrize("name", STEPS)
 def test_step(name, target, cache):
@@ -99,18 +100,19 @@ def test_draws(target, cache):
 OTHERS = [pytest.param(CUDA[name], marks=pytest.mark.slow) for name in CUDA if name != "sm_90"]
 
 
+@pytest.mark.covered(times=1)
 @pytest.mark.parametrize("target", [CUDA["sm_90"], *OTHERS], ids=lambda target: f"sm_{target.arch}")
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=["bf16", "f64"])
 @pytest.mark.parametrize("name", TRAINING)
-def test_training(name, target, cache):
-    for dtype in (torch.bfloat16, torch.float64):
-        with compiled_for(target, cache) as done, fastdiff.backend("triton"):
-            training_call(name, (2, 5000), dtype).run()
-        kernel = "categorical_kernel" if name == "categorical" else "pass_kernel"
-        assert {launch.name for launch in done} >= {kernel, "results_kernel"}
-        for launch in done:
-            wide = dtype == torch.float64
-            # A division in float64 is a call, around which a number may be put aside.
-            check_machine_code(launch.kernel, cache, 255 if wide else 128, 8 if wide else 0)
+def test_training(name, dtype, target, cache):
+    with compiled_for(target, cache) as done, fastdiff.backend("triton"):
+        training_call(name, (2, 5000), dtype).run()
+    kernel = "categorical_kernel" if name == "categorical" else "pass_kernel"
+    assert {launch.name for launch in done} >= {kernel, "results_kernel"}
+    for launch in done:
+        wide = dtype == torch.float64
+        # A division in float64 is a call, around which a number may be put aside.
+        check_machine_code(launch.kernel, cache, 255 if wide else 128, 8 if wide else 0)
 
 
 def test_wide_accesses_and_rounding(cache):

@@ -11,7 +11,7 @@ from triton.runtime.interpreter import InterpreterBuilder, TensorHandle, tl
 import fastdiff
 from fastdiff.kernels.triton import launch
 
-for profile, examples in (("interpreted", 8), ("thorough", 100)):
+for profile, examples in (("interpreted", 4), ("thorough", 100)):
     settings.register_profile(profile, settings.get_profile("fastdiff"), max_examples=examples)
 settings.load_profile("interpreted")  # unless --hypothesis-profile=thorough
 
