@@ -29,13 +29,13 @@ RUNTIMES = $(foreach name,libasan.so libubsan.so libstdc++.so,$(shell $(CXX) -pr
 sanitize: $(VENV)/.installed-test
 	FASTDIFF_SANITIZE=1 $(BIN)/python setup.py -q build --build-lib build/sanitize
 	LD_PRELOAD="$(RUNTIMES)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
-	  PYTHONPATH=$(CURDIR)/build/sanitize $(BIN)/python -m pytest -q -m "not slow" $(SANITIZED)
+	  PYTHONPATH=$(CURDIR)/build/sanitize $(BIN)/pytest -q -m "not slow" $(SANITIZED)
 
 # Random wrong calls of everything public; CALLS and SEED choose how many and which.
 CALLS ?= 100000
 SEED ?= 0
 fuzz: $(VENV)/.installed-test
-	OMP_NUM_THREADS=1 $(BIN)/python tests/public/fuzz_public.py $(CALLS) $(SEED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.public.fuzz_public $(CALLS) $(SEED)
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/report.py

@@ -1,14 +1,9 @@
-"""What every test shares: reproducible hypothesis, importable helper modules, the quick run."""
-
-import sys
-from pathlib import Path
+"""What every test shares: reproducible hypothesis, the quick run."""
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from covering import thin  # noqa: E402
+from tests.support.covering import thin
 
 settings.register_profile(
     "fastdiff",

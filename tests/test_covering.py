@@ -3,7 +3,8 @@
 from itertools import product
 
 import pytest
-from covering import covering
+
+from tests.support.covering import covering
 
 SHORT, LONG = ["a", "b", "c"], [object() for _ in range(10)]
 

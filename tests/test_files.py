@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import stat
-import sys
 import threading
 import zipfile
 from contextlib import contextmanager
@@ -21,13 +20,9 @@ from safetensors.torch import save_file
 
 from fastdiff import files, models, schedules, solvers
 from fastdiff.cli import sample
-from fastdiff.training import judge, load_checkpoint, load_model, save_checkpoint
+from fastdiff.training import judge, load_checkpoint, load_model, new_state, save_checkpoint
 from fastdiff.training.log import Log, plot, read_log
-
-sys.path.insert(0, str(Path(__file__).parent / "training"))
-import runs  # noqa: E402
-
-from fastdiff.training import new_state  # noqa: E402
+from tests.support import runs
 
 CONFIG = models.UNetConfig(image_size=8, widths=(4,), attention=(False,), blocks=1, emb_dim=4)
 

@@ -4,8 +4,9 @@ import re
 import sys
 from pathlib import Path
 
-import pages
 import pytest
+
+from tests.support import pages
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from oracles import cubature
 from torch.distributions import MultivariateNormal, Normal
 
 from fastdiff import elbo, noise, schedules
 from fastdiff.losses import discretised_gaussian, gaussian_log_prob
+from tests.support.oracles import cubature
 
 LEVELS = 6
 SCHEDULE = schedules.DiscreteBetas(torch.linspace(0.02, 0.5, LEVELS).double().tolist())

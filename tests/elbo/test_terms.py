@@ -7,11 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from oracles import GaussianData, cubature
 from torch.distributions import Normal
 
 from fastdiff import elbo, noise, schedules
 from fastdiff.losses import discretised_gaussian, gaussian_log_prob
+from tests.support.oracles import GaussianData, cubature
 
 SCHEDULES = [
     schedules.VPLinear(),

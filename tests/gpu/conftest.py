@@ -2,15 +2,9 @@
 pytest, and take helpers from the folders beside this one."""
 
 import importlib
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-TESTS = Path(__file__).resolve().parents[1]
-for folder in (TESTS, TESTS / "ops", TESTS / "sampling", TESTS / "gpu"):
-    sys.path.insert(0, str(folder))
 
 
 @pytest.fixture

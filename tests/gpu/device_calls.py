@@ -4,12 +4,12 @@ import random
 
 import pytest
 import torch
-import toy
-from helpers import same_bits
 
 from fastdiff.ops.select import HAS_CUDA
 from fastdiff.ops.step import ARGUMENTS
 from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
+from tests.support import toy
+from tests.support.helpers import same_bits
 
 DEVICE = "cuda"
 MISSING = (

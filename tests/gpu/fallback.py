@@ -4,10 +4,10 @@ eagerly, with the reason stated, and leaves nothing behind that would disturb wh
 import warnings
 
 import torch
-from device_calls import DEVICE, Net, assert_equal
-from toy import start, table_of
 
 import fastdiff as fd
+from tests.gpu.device_calls import DEVICE, Net, assert_equal
+from tests.support.toy import start, table_of
 
 
 class Waiting(Net):

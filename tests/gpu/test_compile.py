@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from device_calls import DEVICE, WRITTEN, assert_equal, at, needs_cuda, random_call
 
 from fastdiff import noise, ops
 from fastdiff.ops.step import ARGUMENTS
+from tests.gpu.device_calls import DEVICE, WRITTEN, assert_equal, at, needs_cuda, random_call
 
 # The compiler's own warnings (tensor cores not in use, APIs about to go) are not ours.
 pytestmark = [needs_cuda, pytest.mark.filterwarnings("default")]

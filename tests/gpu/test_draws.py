@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from device_calls import DEVICE, LAYOUTS, assert_equal, at, needs_cuda
 
 from fastdiff import noise, ops
+from tests.gpu.device_calls import DEVICE, LAYOUTS, assert_equal, at, needs_cuda
 
 pytestmark = needs_cuda
 

@@ -2,23 +2,20 @@
 waits."""
 
 import copy
-import sys
 import warnings
-from pathlib import Path
 
 import pytest
 import torch
-from device_calls import DEVICE, needs_cuda
+
+from tests.gpu.device_calls import DEVICE, needs_cuda
 
 pytest.importorskip("diffusers")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integrations"))
-
-from loops import evaluated, start, takes  # noqa: E402
-from step_calls import CALLS, plainly  # noqa: E402
-from twins import NAMES, pair, plain  # noqa: E402
 
 import fastdiff.integrations.diffusers as fused  # noqa: E402
 from fastdiff.integrations.diffusers.trajectory import Host  # noqa: E402
+from tests.support.loops import evaluated, start, takes  # noqa: E402
+from tests.support.step_calls import CALLS, plainly  # noqa: E402
+from tests.support.twins import NAMES, pair, plain  # noqa: E402
 
 pytestmark = [
     needs_cuda,

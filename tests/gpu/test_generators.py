@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from device_calls import DEVICE, Net, assert_equal, needs_cuda
-from toy import TABLES, start, table_of
 
 import fastdiff as fd
 from fastdiff import ops
 from fastdiff.sampling.generator import GeneratorStream, probe
+from tests.gpu.device_calls import DEVICE, Net, assert_equal, needs_cuda
+from tests.support.toy import TABLES, start, table_of
 
 pytestmark = needs_cuda
 SOLVERS = ["DDPM", "DPMppSDE", "SASolver"]  # a draw a step; two a step and the one before; history

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from device_calls import DEVICE, Net, assert_equal, needs_cuda
-from helpers import run_python
-from toy import start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
+from tests.gpu.device_calls import DEVICE, Net, assert_equal, needs_cuda
+from tests.support.helpers import run_python
+from tests.support.toy import start, table_of
 
 pytestmark = needs_cuda
 

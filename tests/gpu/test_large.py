@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from device_calls import DEVICE, assert_equal, needs_cuda
 
 import fastdiff as fd
 from fastdiff import ops
 from fastdiff.row import COLUMN, WIDTH
+from tests.gpu.device_calls import DEVICE, assert_equal, needs_cuda
 
 pytestmark = needs_cuda
 MANY = 2**31 + 4099  # elements

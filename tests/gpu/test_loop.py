@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from device_calls import DEVICE, Net, assert_equal, needs_cuda
-from toy import SOLVERS, TABLES, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import APG, CFG
 from fastdiff.sampling.graph import StepGraph
+from tests.gpu.device_calls import DEVICE, Net, assert_equal, needs_cuda
+from tests.support.toy import SOLVERS, TABLES, start, table_of
 
 pytestmark = needs_cuda
 STRUCTURES = ["DDIM", "DDPM", "UniPC", "DPMppSDE", "KDPM2Ancestral"]  # noise, history, anchors

@@ -1,11 +1,19 @@
 """A little of everything that runs on a device, small enough for compute-sanitizer."""
 
 import torch
-from device_calls import DEVICE, assert_equal, assert_same, at, needs_cuda, random_call, run
-from training_cases import OPS
-from training_cases import call as training_call
 
 from fastdiff import noise, ops
+from tests.gpu.device_calls import (
+    DEVICE,
+    assert_equal,
+    assert_same,
+    at,
+    needs_cuda,
+    random_call,
+    run,
+)
+from tests.support.training_cases import OPS
+from tests.support.training_cases import call as training_call
 
 pytestmark = needs_cuda
 

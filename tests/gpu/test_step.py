@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from device_calls import (
+
+from fastdiff import ops
+from fastdiff.row import COLUMN
+from tests.gpu.device_calls import (
     DEVICE,
     LAYOUTS,
     WRITTEN,
@@ -13,9 +16,6 @@ from device_calls import (
     random_call,
     run,
 )
-
-from fastdiff import ops
-from fastdiff.row import COLUMN
 
 pytestmark = needs_cuda
 SEEDS = 25  # calls in one test

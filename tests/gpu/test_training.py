@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from device_calls import DEVICE, assert_equal, needs_cuda
-from training_cases import CLASSES, DTYPES, LAYOUTS, OPS, call
 
 from fastdiff import ops
+from tests.gpu.device_calls import DEVICE, assert_equal, needs_cuda
+from tests.support.training_cases import CLASSES, DTYPES, LAYOUTS, OPS, call
 
 pytestmark = needs_cuda
 SHAPES = [

@@ -3,14 +3,14 @@ units in the last place, and the reference."""
 
 import pytest
 import torch
-from device_calls import DEVICE, MISSING, Net, assert_equal, at, random_call, run
-from helpers import assert_within
-from toy import TABLES, start
 
 import fastdiff as fd
 from fastdiff import ops
 from fastdiff.ops import reference
 from fastdiff.row import COLUMN
+from tests.gpu.device_calls import DEVICE, MISSING, Net, assert_equal, at, random_call, run
+from tests.support.helpers import assert_within
+from tests.support.toy import TABLES, start
 
 triton = pytest.importorskip("triton", reason="needs Triton")
 tl = triton.language
@@ -88,8 +88,8 @@ def test_moments(dtype, shape):
 
 @pytest.mark.parametrize("first", range(0, 30, 10))
 def test_random_calls_against_the_reference(first):
-    bounds = pytest.importorskip("step_bounds", reason="the bounds of tests/ops need hypothesis")
-    from step_cases import Case
+    bounds = pytest.importorskip("tests.support.step_bounds", reason="the bounds need hypothesis")
+    from tests.support.step_cases import Case
 
     for seed in range(first, first + 10):
         given = seed % 2 == 0

@@ -5,9 +5,9 @@ import sys
 import types
 
 import numpy as np
-from stock import DOUBLE, assert_same, ours, start, theirs, variance_preserving, widen
 
 from fastdiff.schedules import DiscreteBetas
+from tests.host.stock import DOUBLE, assert_same, ours, start, theirs, variance_preserving, widen
 
 NAMES = {"eps": "epsilon", "x0": "sample", "v": "v_prediction"}
 BETAS = [

@@ -1,24 +1,19 @@
 """Prints docs/solvers.md: every solver of the registry, with what is declared and what is measured.
 
-python tests/host/solver_table.py > docs/solvers.md
+python -m tests.host.solver_table > docs/solvers.md
 """
 
 import inspect
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-import test_order  # noqa: E402
-from registered import SCHEDULES  # noqa: E402
-
-from fastdiff import solvers  # noqa: E402
+from fastdiff import solvers
+from tests.host import test_order
+from tests.support.registered import SCHEDULES
 
 STEPS = 60
 HEAD = """# Solvers
 
 Every solver with its default options, lowered to {steps} steps. Written by
-`python tests/host/solver_table.py > docs/solvers.md`.
+`python -m tests.host.solver_table > docs/solvers.md`.
 
 * **evaluations**: of the model, per step
 * **order**: as the paper declares it (weak order if stochastic)

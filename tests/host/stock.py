@@ -8,7 +8,8 @@ import sys
 import numpy as np
 import pytest
 import torch
-from interpreter import run
+
+from tests.host.interpreter import run
 
 SHAPE = (1, 3, 4, 5)
 #: Of what passes through float32 inside a scheduler.

@@ -4,8 +4,6 @@ from math import inf, sqrt
 
 import numpy as np
 import pytest
-from problems import gaussian_variance
-from registered import SCHEDULES, label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
@@ -23,6 +21,8 @@ from fastdiff.solvers import (
     Heun,
     KDPM2Ancestral,
 )
+from tests.host.problems import gaussian_variance
+from tests.support.registered import SCHEDULES, label
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=label)

@@ -4,12 +4,12 @@ tolerance."""
 import numpy as np
 import pytest
 import torch
-from interpreter import run
-from registered import label
 
 from fastdiff import grids
 from fastdiff.schedules import DiscreteBetas, VarianceExploding
 from fastdiff.solvers import DDPM
+from tests.host.interpreter import run
+from tests.support.registered import label
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [  # its own, against recent numpy

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from solver_table import head, line
 
 from fastdiff import solvers
+from tests.host.solver_table import head, line
 
 PAGE = (Path(__file__).parents[2] / "docs" / "solvers.md").read_text().splitlines()
 HEAD = head().splitlines()
@@ -19,5 +19,5 @@ def test_the_page_is_its_head_and_a_line_of_each_solver():
 def test_every_line_is_current(name):
     """Redone, the measured order included."""
     assert PAGE[len(HEAD) + solvers.names().index(name)] == line(name), (
-        "run `python tests/host/solver_table.py > docs/solvers.md`"
+        "run `python -m tests.host.solver_table > docs/solvers.md`"
     )

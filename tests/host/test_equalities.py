@@ -2,9 +2,6 @@
 
 import numpy as np
 import pytest
-from interpreter import run
-from problems import Mixture
-from registered import SOLVERS, label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
@@ -34,6 +31,9 @@ from fastdiff.solvers import (
 from fastdiff.solvers.exponential import Step
 from fastdiff.tables.lin import M, S
 from fastdiff.tables.path import Path
+from tests.host.interpreter import run
+from tests.host.problems import Mixture
+from tests.support.registered import SOLVERS, label
 
 SAME = [
     (DDPM(), DDIM(1)),

@@ -4,9 +4,6 @@ from math import inf, sqrt
 
 import numpy as np
 import pytest
-from interpreter import run
-from problems import Mixture
-from registered import label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
@@ -40,6 +37,9 @@ from fastdiff.solvers import (
     Heun,
     KDPM2Ancestral,
 )
+from tests.host.interpreter import run
+from tests.host.problems import Mixture
+from tests.support.registered import label
 
 SAME = [
     (DDPM(), VDM()),

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from registered import label
 
 from fastdiff import grids
 from fastdiff.schedules import (
@@ -16,6 +15,7 @@ from fastdiff.schedules import (
     VPCosine,
     VPLinear,
 )
+from tests.support.registered import label
 
 SD = DiscreteBetas.scaled_linear()
 

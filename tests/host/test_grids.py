@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import scipy.stats
-from registered import SCHEDULES, label
 
 from fastdiff import grids
 from fastdiff.schedules import EDM, VE, DiscreteBetas, LogSNR, RectifiedFlow, VPCosine, VPLinear
+from tests.support.registered import SCHEDULES, label
 
 SIGMA_GRIDS = [grids.Karras, grids.Exponential, grids.LogSNR, grids.Beta]
 DISCRETE_GRIDS = [grids.Leading, grids.Trailing, grids.Linspace]

@@ -4,9 +4,6 @@ from math import inf
 
 import numpy as np
 import pytest
-from interpreter import run
-from problems import Mixture
-from registered import label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
@@ -29,6 +26,9 @@ from fastdiff.solvers import (
     FlowHeun,
     Heun,
 )
+from tests.host.interpreter import run
+from tests.host.problems import Mixture
+from tests.support.registered import label
 
 
 @pytest.mark.parametrize("prediction", ["eps", "v"])

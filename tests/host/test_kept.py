@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from registered import CASES, SOLVERS, label
 
 from fastdiff import grids, schedules, solvers
 from fastdiff.tables import kept
 from fastdiff.tables.kept import key_of
+from tests.support.registered import CASES, SOLVERS, label
 
 VP = schedules.VPLinear()
 

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from interpreter import run
-from registered import label
 
 from fastdiff.schedules import VPLinear
 from fastdiff.solvers import (
@@ -30,6 +28,8 @@ from fastdiff.solvers import (
 from fastdiff.solvers.adams import weights
 from fastdiff.solvers.lms import bashforth
 from fastdiff.tables.lin import H, M
+from tests.host.interpreter import run
+from tests.support.registered import label
 
 SCHEDULE = VPLinear()
 TIMES = np.array([0.6, 0.53, 0.49, 0.4, 0.37, 0.3, 0.26])  # six steps, of uneven length in lam

@@ -5,14 +5,14 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from interpreter import run
-from problems import Mixture
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
 from fastdiff.schedules import VPLinear
 from fastdiff.solvers import Solver, Stage
 from fastdiff.tables.lin import ZP, H, M, S, X, Z
+from tests.host.interpreter import run
+from tests.host.problems import Mixture
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from dataclasses import fields, replace
 
 import numpy as np
 import pytest
-from interpreter import run
-from problems import Mixture
-from registered import INVERSES, SOLVERS, label
 
 from fastdiff import grids, solvers
 from fastdiff.row import COLUMN
 from fastdiff.schedules import DiscreteBetas, RectifiedFlow, VPLinear
 from fastdiff.tables import check
 from fastdiff.tables.path import Path
+from tests.host.interpreter import run
+from tests.host.problems import Mixture
+from tests.support.registered import INVERSES, SOLVERS, label
 
 NOISE = [COLUMN[name] for name in ("c_z", "c_zp", "d_z")]
 

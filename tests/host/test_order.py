@@ -2,9 +2,6 @@
 
 import numpy as np
 import pytest
-from interpreter import run
-from problems import Mixture, Trimodal, gaussian_variance
-from registered import SOLVERS, label
 
 from fastdiff import grids
 from fastdiff.schedules import LogSNR, VPCosine
@@ -28,6 +25,9 @@ from fastdiff.solvers import (
     Heun,
     UniPC,
 )
+from tests.host.interpreter import run
+from tests.host.problems import Mixture, Trimodal, gaussian_variance
+from tests.support.registered import SOLVERS, label
 
 STEPS = (90, 180, 360)  # whole steps for all orders
 PROBLEM = Mixture()

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from registered import CASES, few, label
 
 from fastdiff.parameterization import PREDICTIONS, exact_output, read
 from fastdiff.schedules import (
@@ -16,6 +15,7 @@ from fastdiff.schedules import (
     VPCosine,
     VPLinear,
 )
+from tests.support.registered import CASES, few, label
 
 every_case = pytest.mark.parametrize(("schedule", "prediction"), CASES, ids=label)
 NUMBER = st.floats(-3, 3)

@@ -11,12 +11,12 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from levels import GRIDS, compare, mixed
-from registered import label
 
 from fastdiff.row import COLUMN
 from fastdiff.schedules import DiscreteBetas
 from fastdiff.solvers import SASolver, UniPC
+from tests.host.levels import GRIDS, compare, mixed
+from tests.support.registered import label
 
 pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")

@@ -14,13 +14,23 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from registered import label
-from stock import DOUBLE, SINGLE, assert_same, ours, raw, start, theirs, variance_preserving, widen
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
 from fastdiff.schedules import EDM, DiscreteBetas, LogSNR
 from fastdiff.solvers import DDIM, DDPM, LCM, TCD, Consistency, DDIMInverse
+from tests.host.stock import (
+    DOUBLE,
+    SINGLE,
+    assert_same,
+    ours,
+    raw,
+    start,
+    theirs,
+    variance_preserving,
+    widen,
+)
+from tests.support.registered import label
 
 diffusers = pytest.importorskip("diffusers")
 

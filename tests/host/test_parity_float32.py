@@ -6,8 +6,6 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from registered import label
-from stock import SINGLE, assert_same, build, raw, start, theirs, variance_preserving, velocity
 
 import fastdiff as fd
 from fastdiff import grids
@@ -24,6 +22,17 @@ from fastdiff.solvers import (
     Heun,
     KDPM2Ancestral,
 )
+from tests.host.stock import (
+    SINGLE,
+    assert_same,
+    build,
+    raw,
+    start,
+    theirs,
+    variance_preserving,
+    velocity,
+)
+from tests.support.registered import label
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")

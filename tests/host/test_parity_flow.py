@@ -13,8 +13,6 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from registered import label
-from stock import DOUBLE, SINGLE, Draws, assert_same, ours, raw, start, theirs, velocity, widen
 
 from fastdiff import grids
 from fastdiff.schedules import EDM, RectifiedFlow, TrigFlow
@@ -30,6 +28,19 @@ from fastdiff.solvers import (
     FlowMap,
     Heun,
 )
+from tests.host.stock import (
+    DOUBLE,
+    SINGLE,
+    Draws,
+    assert_same,
+    ours,
+    raw,
+    start,
+    theirs,
+    velocity,
+    widen,
+)
+from tests.support.registered import label
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")

@@ -9,14 +9,14 @@ from math import inf
 import numpy as np
 import pytest
 import torch
-from interpreter import run
-from peers import k_diffusion_sampling
-from registered import label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN
 from fastdiff.schedules import EDM, VPLinear
 from fastdiff.solvers import KDPM2, Euler, EulerAncestral, Heun, KDPM2Ancestral
+from tests.host.interpreter import run
+from tests.support.peers import k_diffusion_sampling
+from tests.support.registered import label
 
 SCHEDULE = EDM(sigma_max=1000.0)  # room for churn above the first level
 START = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

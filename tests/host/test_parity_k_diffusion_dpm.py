@@ -7,9 +7,6 @@ multistep SDE solvers cannot take a single step to sigma = 0.
 import numpy as np
 import pytest
 import torch
-from interpreter import run
-from peers import k_diffusion_sampling
-from registered import label
 
 from fastdiff import grids
 from fastdiff.schedules import EDM
@@ -22,6 +19,9 @@ from fastdiff.solvers import (
     DPMpp3MSDE,
     DPMppSDE,
 )
+from tests.host.interpreter import run
+from tests.support.peers import k_diffusion_sampling
+from tests.support.registered import label
 
 SCHEDULE = EDM()
 START = torch.randn(1, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

@@ -14,12 +14,21 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from levels import on_its_levels, without_torchsde
-from stock import SINGLE, Draws, assert_same, ours, start, theirs, variance_preserving, widen
 
 from fastdiff import grids
 from fastdiff.schedules import DiscreteBetas, DiscreteSigmas, VarianceExploding, VPCosine
 from fastdiff.solvers import IPNDM, LMS, PLMS, DPMppSDE
+from tests.host.levels import on_its_levels, without_torchsde
+from tests.host.stock import (
+    SINGLE,
+    Draws,
+    assert_same,
+    ours,
+    start,
+    theirs,
+    variance_preserving,
+    widen,
+)
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")

@@ -16,9 +16,6 @@ Known differences, each with its reason:
 """
 
 import pytest
-from levels import BETAS, GRIDS, compare, mixed, without_torchsde
-from registered import label
-from stock import SHAPE, SINGLE, Draws, assert_same, ours, raw, start, theirs, velocity, widen
 
 from fastdiff.schedules import EDM, RectifiedFlow
 from fastdiff.solvers import (
@@ -30,6 +27,20 @@ from fastdiff.solvers import (
     DPMSolver,
     DPMSolverSinglestep,
 )
+from tests.host.levels import BETAS, GRIDS, compare, mixed, without_torchsde
+from tests.host.stock import (
+    SHAPE,
+    SINGLE,
+    Draws,
+    assert_same,
+    ours,
+    raw,
+    start,
+    theirs,
+    velocity,
+    widen,
+)
+from tests.support.registered import label
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [

@@ -16,12 +16,21 @@ Known differences, each with its reason:
 
 import numpy as np
 import pytest
-from registered import label
-from stock import SINGLE, assert_same, build, ours, start, theirs, variance_preserving, widen
 
 from fastdiff import grids
 from fastdiff.schedules import DiscreteBetas, DiscreteSigmas
 from fastdiff.solvers import KDPM2, Euler, EulerAncestral, Heun, KDPM2Ancestral
+from tests.host.stock import (
+    SINGLE,
+    assert_same,
+    build,
+    ours,
+    start,
+    theirs,
+    variance_preserving,
+    widen,
+)
+from tests.support.registered import label
 
 diffusers = pytest.importorskip("diffusers")
 pytestmark = [  # its own, against recent numpy

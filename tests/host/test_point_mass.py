@@ -3,13 +3,13 @@ the rows are also run on numbers, by the interpreter, with a model that knows th
 
 import numpy as np
 import pytest
-from interpreter import run
-from registered import CASES, INVERSES, SOLVERS, label
 
 from fastdiff import grids, solvers
 from fastdiff.row import COLUMN, HISTORY
 from fastdiff.schedules import EDM, VE, DiscreteBetas, RectifiedFlow, VarianceExploding, VPLinear
 from fastdiff.solvers import DDIM, DDPM, Heun, UniPC
+from tests.host.interpreter import run
+from tests.support.registered import CASES, INVERSES, SOLVERS, label
 
 every_solver = pytest.mark.parametrize("solver", SOLVERS, ids=label)
 

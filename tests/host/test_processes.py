@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from registered import SCHEDULES, label
 
 from fastdiff import processes, schedules
 from fastdiff.schedules import VPLinear
+from tests.support.registered import SCHEDULES, label
 
 NAMED = [processes.VP(), processes.SubVP(), processes.VE(), processes.RectifiedFlow()]
 every_process = pytest.mark.parametrize("process", NAMED, ids=lambda p: type(p).__name__)

@@ -5,7 +5,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from registered import SCHEDULES, few, label
 
 from fastdiff import schedules
 from fastdiff.schedules import (
@@ -21,6 +20,7 @@ from fastdiff.schedules import (
     VPCosine,
     VPLinear,
 )
+from tests.support.registered import SCHEDULES, few, label
 
 UNIT = st.floats(0, 1, exclude_min=True, exclude_max=True)
 every_schedule = pytest.mark.parametrize("schedule", SCHEDULES, ids=label)

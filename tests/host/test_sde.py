@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from interpreter import run
-from problems import gaussian_variance
-from registered import label
-from stock import DOUBLE, SINGLE, assert_same, ours, start, widen
 
 from fastdiff import grids, processes
 from fastdiff.row import COLUMN
 from fastdiff.schedules import VE, DiscreteBetas, LogSNR, RectifiedFlow, SubVP, VPCosine, VPLinear
 from fastdiff.solvers import AncestralSDE, AnnealedLangevin, EulerMaruyama, ReverseDiffusion
+from tests.host.interpreter import run
+from tests.host.problems import gaussian_variance
+from tests.host.stock import DOUBLE, SINGLE, assert_same, ours, start, widen
+from tests.support.registered import label
 
 
 def column(table, name):

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from registered import SOLVERS, label
 
 from fastdiff import grids
 from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
 from fastdiff.schedules import EDM, DiscreteBetas, RectifiedFlow, VPCosine, VPLinear
 from fastdiff.solvers import DDIM, DDPM, DEIS, LMS, DPMpp2M, DPMpp2MSDE, Heun, StepTable, UniPC
+from tests.support.registered import SOLVERS, label
 
 EXACT = [solver for solver in SOLVERS if solver.exact_on_point_mass == "full"]
 SETTINGS = [

@@ -3,11 +3,11 @@
 import warnings
 
 import torch
-from loops import model_for, takes
-from step_calls import CALLS, plainly
-from twins import distance, values_of
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.loops import model_for, takes
+from tests.support.step_calls import CALLS, plainly
+from tests.support.twins import distance, values_of
 
 
 def counter_of(scheduler):

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 import torch
-from twins import TOLERANCE, distance
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.twins import TOLERANCE, distance
 
 pytestmark = pytest.mark.filterwarnings("error::fastdiff.integrations.diffusers.StockStepWarning")
 SHAPE = (2, 3, 4, 5)

@@ -7,10 +7,10 @@ import sys
 import diffusers
 import pytest
 import torch
-from loops import loop, start
-from twins import NAMES, assert_equal, fields, made, plain, set_steps
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.loops import loop, start
+from tests.support.twins import NAMES, assert_equal, fields, made, plain, set_steps
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

@@ -5,8 +5,10 @@ import pickle
 
 import pytest
 import torch
-from loops import loop, model_for, start
-from twins import (
+
+import fastdiff.integrations.diffusers as fused
+from tests.support.loops import loop, model_for, start
+from tests.support.twins import (
     NAMES,
     assert_equal,
     assert_like_stock,
@@ -19,8 +21,6 @@ from twins import (
     values_of,
     widened,
 )
-
-import fastdiff.integrations.diffusers as fused
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

@@ -6,9 +6,10 @@ from itertools import permutations
 
 import pytest
 import torch
-from loops import loop, start
-from test_contract import Tape
-from twins import NAMES, pair, plain, smooth, values_of, widened
+
+from tests.integrations.test_contract import Tape
+from tests.support.loops import loop, start
+from tests.support.twins import NAMES, pair, plain, smooth, values_of, widened
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

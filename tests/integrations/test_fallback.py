@@ -6,12 +6,12 @@ import warnings
 import diffusers
 import pytest
 import torch
-from cases import BETAS, FLOW, THRESHOLD, X0, V
-from loops import loop, model_for, start, takes
-from step_calls import CALLS, plainly
-from twins import NAMES, assert_equal, distance, pair, plain
 
 import fastdiff.integrations.diffusers as fused
+from tests.integrations.cases import BETAS, FLOW, THRESHOLD, X0, V
+from tests.support.loops import loop, model_for, start, takes
+from tests.support.step_calls import CALLS, plainly
+from tests.support.twins import NAMES, assert_equal, distance, pair, plain
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

@@ -11,9 +11,9 @@ from diffusers import guiders as stock
 from diffusers.hooks import LayerSkipConfig, SmoothedEnergyGuidanceConfig
 from diffusers.modular_pipelines import StableDiffusionXLAutoBlocks
 from diffusers.modular_pipelines.modular_pipeline import BlockState
-from helpers import assert_within, same_bits
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.helpers import assert_within, same_bits
 
 NAMES = list(fused.GUIDERS)
 STEPS = 8

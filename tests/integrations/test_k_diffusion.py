@@ -4,7 +4,9 @@ import inspect
 
 import pytest
 import torch
-from kd_cases import (
+
+from fastdiff.integrations import k_diffusion as ours
+from tests.integrations.kd_cases import (
     CASES,
     CHURN,
     NO_SINGLE_JUMP,
@@ -20,8 +22,6 @@ from kd_cases import (
     sample,
     start,
 )
-
-from fastdiff.integrations import k_diffusion as ours
 
 
 def test_every_sampler_is_here_with_its_signature(kd):

@@ -2,9 +2,17 @@
 
 import pytest
 import torch
-from kd_cases import Seen, arguments, assert_alike, denoiser, every_sampler, sample, start
 
 from fastdiff.integrations import k_diffusion as ours
+from tests.integrations.kd_cases import (
+    Seen,
+    arguments,
+    assert_alike,
+    denoiser,
+    every_sampler,
+    sample,
+    start,
+)
 
 
 class Writing(Seen):

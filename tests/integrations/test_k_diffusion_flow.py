@@ -5,9 +5,9 @@ import math
 
 import pytest
 import torch
-from kd_cases import SAMPLERS, every_sampler
 
 from fastdiff.integrations import k_diffusion as ours
+from tests.integrations.kd_cases import SAMPLERS, every_sampler
 
 SIGMAS = torch.tensor([1.0, 0.93, 0.8, 0.55, 0.3, 0.1, 0.0], dtype=torch.float64)
 BELOW = torch.cat((torch.tensor([0.97], dtype=torch.float64), SIGMAS[1:]))

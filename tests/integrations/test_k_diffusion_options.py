@@ -2,12 +2,13 @@
 
 import inspect
 
-import pages
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kd_cases import (
+
+from fastdiff.integrations import k_diffusion as ours
+from tests.integrations.kd_cases import (
     SAMPLERS,
     SDE,
     arguments,
@@ -18,8 +19,7 @@ from kd_cases import (
     sample,
     start,
 )
-
-from fastdiff.integrations import k_diffusion as ours
+from tests.support import pages
 
 
 def has(name, option):

@@ -5,7 +5,9 @@ import math
 
 import pytest
 import torch
-from kd_cases import (
+
+from fastdiff.integrations import k_diffusion as ours
+from tests.integrations.kd_cases import (
     SDE,
     SHAPE,
     denoiser,
@@ -14,8 +16,6 @@ from kd_cases import (
     sample,
     start,
 )
-
-from fastdiff.integrations import k_diffusion as ours
 
 
 class TestBrownianNoise:

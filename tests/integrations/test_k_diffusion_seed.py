@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kd_cases import SAMPLERS, SDE, SHAPE, arguments, denoiser, start
 
 from fastdiff.integrations import k_diffusion as ours
+from tests.integrations.kd_cases import SAMPLERS, SDE, SHAPE, arguments, denoiser, start
 
 NOISY = [
     name

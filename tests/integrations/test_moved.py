@@ -5,12 +5,12 @@ import copy
 
 import pytest
 import torch
-from loops import set_steps
-from loops import start as start_of
-from moves import counter_of, gap, middle_of, outcome, stock_steps
-from twins import NAMES, TOLERANCE, in_single, pair, plain, smooth, values_of, widened
 
 import fastdiff.integrations.diffusers as fused
+from tests.integrations.moves import counter_of, gap, middle_of, outcome, stock_steps
+from tests.support.loops import set_steps
+from tests.support.loops import start as start_of
+from tests.support.twins import NAMES, TOLERANCE, in_single, pair, plain, smooth, values_of, widened
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from twins import NAMES, distance, having, pair, plain, widened
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.twins import NAMES, distance, having, pair, plain, widened
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 

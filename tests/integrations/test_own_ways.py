@@ -6,14 +6,14 @@ import contextlib
 import diffusers
 import pytest
 import torch
-from loops import loop, model_for
-from loops import start as start_of
-from test_by_hand import LOOPS, run, start
-from test_by_hand import pair as made
-from twins import TOLERANCE, distance, pair
 
 import fastdiff.integrations.diffusers as fused
 from fastdiff.integrations.diffusers.schedulers import LEFT
+from tests.integrations.test_by_hand import LOOPS, run, start
+from tests.integrations.test_by_hand import pair as made
+from tests.support.loops import loop, model_for
+from tests.support.loops import start as start_of
+from tests.support.twins import TOLERANCE, distance, pair
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

@@ -7,12 +7,12 @@ import types
 from importlib.machinery import ModuleSpec
 
 import diffusers
-import pages
 import pytest
 import torch
-from host.peers import k_diffusion_sampling
 
 import fastdiff.integrations.diffusers as fused
+from tests.support import pages
+from tests.support.peers import k_diffusion_sampling
 
 PAGE = pages.read("replace-your-loop.md")
 SECTIONS = pages.sections(PAGE)

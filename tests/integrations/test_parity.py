@@ -9,13 +9,13 @@ makes of that.
 import numpy as np
 import pytest
 import torch
-from cases import CASES
-from loops import loop, start
-from test_by_hand import LOOPS
-from twins import NAMES, TOLERANCE, distance, in_single, pair, widened
 
 import fastdiff.integrations.diffusers as fused
 from fastdiff.row import COLUMN
+from tests.integrations.cases import CASES
+from tests.integrations.test_by_hand import LOOPS
+from tests.support.loops import loop, start
+from tests.support.twins import NAMES, TOLERANCE, distance, in_single, pair, widened
 
 pytestmark = [
     pytest.mark.filterwarnings("error::fastdiff.integrations.diffusers.StockStepWarning"),

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from loops import loop, start
-from twins import NAMES, assert_equal, distance, pair, plain, stepping_with
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.loops import loop, start
+from tests.support.twins import NAMES, assert_equal, distance, pair, plain, stepping_with
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

@@ -10,10 +10,10 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from loops import loop
-from twins import NAMES, assert_like_stock
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.loops import loop
+from tests.support.twins import NAMES, assert_like_stock
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

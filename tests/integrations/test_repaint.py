@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from twins import distance
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.twins import distance
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

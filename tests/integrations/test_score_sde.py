@@ -4,7 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from score_sde_cases import (
+
+from fastdiff import processes, schedules
+from fastdiff.integrations import score_sde as ours
+from tests.integrations.score_sde_cases import (
     EPS,
     SDES,
     SHAPE,
@@ -19,9 +22,6 @@ from score_sde_cases import (
     pc_sampler,
     published,
 )
-
-from fastdiff import processes, schedules
-from fastdiff.integrations import score_sde as ours
 
 PAIRS = [
     ("reverse_diffusion", "langevin", 1),

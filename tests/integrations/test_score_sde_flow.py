@@ -5,7 +5,10 @@ import math
 
 import pytest
 import torch
-from score_sde_cases import (
+
+from fastdiff import processes
+from fastdiff.integrations import score_sde as ours
+from tests.integrations.score_sde_cases import (
     DATA,
     EPS,
     SDES,
@@ -23,9 +26,6 @@ from score_sde_cases import (
     score_fn,
     variance,
 )
-
-from fastdiff import processes
-from fastdiff.integrations import score_sde as ours
 
 
 @pytest.mark.parametrize("denoise", [False, True])

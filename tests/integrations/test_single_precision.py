@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from loops import start
-from pretend_device import There, pretend_device
-from step_calls import CALLS, plainly
-from test_noising import ALL, call, outcome, tensors, timesteps_for
-from twins import NAMES, distance, pair, plain, values_of
 
 import fastdiff as fd
 import fastdiff.integrations.diffusers as fused
+from tests.integrations.test_noising import ALL, call, outcome, tensors, timesteps_for
+from tests.support.loops import start
+from tests.support.pretend_device import There, pretend_device
+from tests.support.step_calls import CALLS, plainly
+from tests.support.twins import NAMES, distance, pair, plain, values_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

@@ -10,10 +10,10 @@ from collections import deque, namedtuple
 import diffusers
 import pytest
 import torch
-from loops import loop, start
-from twins import NAMES, assert_equal, fields, made, pair, plain
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.loops import loop, start
+from tests.support.twins import NAMES, assert_equal, fields, made, pair, plain
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

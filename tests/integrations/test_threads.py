@@ -6,10 +6,10 @@ import threading
 
 import pytest
 import torch
-from loops import loop, start
-from twins import NAMES, assert_equal, assert_like_stock, pair, plain, set_steps
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.loops import loop, start
+from tests.support.twins import NAMES, assert_equal, assert_like_stock, pair, plain, set_steps
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

@@ -6,12 +6,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from cases import FLOW, KARRAS
-from loops import start
-from moves import Loop, gap, outcome, stock_steps
-from twins import NAMES, TOLERANCE, distance, pair, plain, smooth
 
 import fastdiff.integrations.diffusers as fused
+from tests.integrations.cases import FLOW, KARRAS
+from tests.integrations.moves import Loop, gap, outcome, stock_steps
+from tests.support.loops import start
+from tests.support.twins import NAMES, TOLERANCE, distance, pair, plain, smooth
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

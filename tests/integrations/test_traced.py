@@ -6,12 +6,12 @@ import warnings
 
 import pytest
 import torch
-from loops import evaluated, loop, start, takes
-from step_calls import CALLS, plainly
-from twins import NAMES, assert_equal, assert_like_stock, pair, plain, values_of
 
 import fastdiff.integrations.diffusers as fused
 from fastdiff.integrations.diffusers import fallback
+from tests.support.loops import evaluated, loop, start, takes
+from tests.support.step_calls import CALLS, plainly
+from tests.support.twins import NAMES, assert_equal, assert_like_stock, pair, plain, values_of
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

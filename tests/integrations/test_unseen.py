@@ -4,10 +4,10 @@ in place between two loops."""
 import numpy as np
 import pytest
 import torch
-from loops import loop, start
-from twins import NAMES, TOLERANCE, assert_like_stock, distance, pair, plain, smooth
 
 import fastdiff.integrations.diffusers as fused
+from tests.support.loops import loop, start
+from tests.support.twins import NAMES, TOLERANCE, assert_like_stock, distance, pair, plain, smooth
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),

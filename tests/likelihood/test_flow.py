@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from oracles import GaussianData, Mixture
 
 from fastdiff import elbo, noise, schedules
 from fastdiff.likelihood import Exact, Hutchinson, dequantise, log_likelihood
 from fastdiff.sampling import RK45
+from tests.support.oracles import GaussianData, Mixture
 
 SCHEDULE = schedules.LogSNR((-5.0, 2.0))
 MIXTURE, GAUSSIAN = Mixture(), GaussianData()

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from helpers import CONTINUOUS
 
 from fastdiff import losses, schedules
 from fastdiff.losses import weights
 from fastdiff.losses.denoising import model_levels as levels_and_weights
 from fastdiff.parameterization import PREDICTIONS, exact_output
+from tests.support.helpers import CONTINUOUS
 
 SCHEDULES = [
     *CONTINUOUS,

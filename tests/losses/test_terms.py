@@ -6,7 +6,6 @@ import mpmath
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import CONTINUOUS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.autograd import gradcheck
@@ -14,6 +13,7 @@ from torch.distributions import Normal, kl_divergence
 
 from fastdiff import losses, noise, schedules
 from fastdiff.parameterization import PREDICTIONS, read
+from tests.support.helpers import CONTINUOUS
 
 
 def normal(*shape, seed=0, dtype=torch.float64):

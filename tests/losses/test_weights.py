@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from oracles import GaussianData, cubature
 
 from fastdiff import losses, schedules
 from fastdiff.losses import weights
 from fastdiff.parameterization import PREDICTIONS, exact_output, read
+from tests.support.oracles import GaussianData, cubature
 
 SCHEDULES = [
     schedules.VPLinear(),

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from members import SPACE, batch, images, make
-from oracles import Mixture
 
 from fastdiff import elbo, losses, noise, schedules
 from fastdiff.losses.batch import per_sample
 from fastdiff.models import Batch, Guided, Space
 from fastdiff.parameterization import PREDICTIONS, exact_output, read
+from tests.models.members import SPACE, batch, images, make
+from tests.support.oracles import Mixture
 
 
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from members import SETTINGS, SPACE, batch, label, make
 
 from fastdiff import models, noise
+from tests.models.members import SETTINGS, SPACE, batch, label, make
 
 every = pytest.mark.parametrize("case", SETTINGS, ids=label)
 

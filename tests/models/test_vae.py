@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 import torch
-from members import SPACE, batch, images, make
 
 from fastdiff import losses, noise
 from fastdiff.models.vae import free, warm
+from tests.models.members import SPACE, batch, images, make
 
 
 @pytest.mark.parametrize("family", ["vae", "hvae"])

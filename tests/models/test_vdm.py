@@ -5,13 +5,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from members import SPACE, batch, images, make
-from oracles import GaussianData
 
 from fastdiff import elbo, noise
 from fastdiff.models import Gamma, vdm
 from fastdiff.models.gamma import scale_gradient
 from fastdiff.training import load
+from tests.models.members import SPACE, batch, images, make
+from tests.support.oracles import GaussianData
 
 
 def bits(model, x, rounds=64):

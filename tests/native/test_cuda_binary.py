@@ -13,9 +13,9 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from helpers import run_python
 
 from fastdiff import ops
+from tests.support.helpers import run_python
 
 REGISTERS = Path(__file__).with_name("registers.json")
 

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 import torch
-from helpers import native_only, run_python
+
+from tests.support.helpers import native_only, run_python
 
 pytestmark = [
     native_only,

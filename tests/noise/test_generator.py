@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from helpers import CLONES, cpu_clone, native_only, same_bits, thread_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdiff import ops
 from fastdiff.ops import generator as native
+from tests.support.helpers import CLONES, cpu_clone, native_only, same_bits, thread_count
 
 WORDS = 624
 FLOATS = [torch.float32, torch.bfloat16, torch.float16]

@@ -2,15 +2,22 @@
 
 import mpmath
 import numpy as np
-import philox_oracle as oracle
 import pytest
 import torch
-from helpers import CLONES, assert_within, cpu_clone, native_only, same_bits, thread_count
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdiff import noise, ops
 from fastdiff.ops import reference
+from tests.support import philox_oracle as oracle
+from tests.support.helpers import (
+    CLONES,
+    assert_within,
+    cpu_clone,
+    native_only,
+    same_bits,
+    thread_count,
+)
 
 GOLDEN_42 = [
     -0.97019, 0.194019, -1.235621, 1.923927, -0.073182, 0.139137, -1.106665, 0.326683

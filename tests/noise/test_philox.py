@@ -5,15 +5,15 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import philox_oracle as oracle
 import pytest
 import torch
-from helpers import CLONES
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdiff import noise
 from fastdiff.ops import reference
+from tests.support import philox_oracle as oracle
+from tests.support.helpers import CLONES
 
 # Random123, tests/kat_vectors: counter, key, output.
 RANDOM123 = [

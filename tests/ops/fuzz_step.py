@@ -9,9 +9,9 @@ import sys
 import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from step_cases import ARGUMENTS, cases
 
 from fastdiff.row import COLUMN
+from tests.support.step_cases import ARGUMENTS, cases
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32,
           torch.bool, torch.complex64, torch.float8_e4m3fn]  # fmt: skip

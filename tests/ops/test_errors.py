@@ -4,11 +4,11 @@ import re
 
 import pytest
 import torch
-from helpers import native_only, same_bits
-from step_cases import ARGUMENTS, random_rows
 
 from fastdiff import noise, ops
 from fastdiff.row import COLUMN, WIDTH
+from tests.support.helpers import native_only, same_bits
+from tests.support.step_cases import ARGUMENTS, random_rows
 
 LATER = ("second_weights", "gain", "known", "mask", "threshold")
 OPTIONAL = ("weights", "saved", "history", "z", "z_prev", "model_input", "t", *LATER)

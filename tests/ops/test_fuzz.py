@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from helpers import native_only, run_python
+
+from tests.support.helpers import native_only, run_python
 
 
 @native_only

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from helpers import native_only, same_bits
 from hypothesis import assume, given, settings
-from step_cases import MUTATED, cases
-from training_cases import OPS as TRAINING
 
 from fastdiff import noise, ops
+from tests.support.helpers import native_only, same_bits
+from tests.support.step_cases import MUTATED, cases
+from tests.support.training_cases import OPS as TRAINING
 
 OPS = torch.ops.fastdiff
 UTILS = (

@@ -3,12 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from helpers import CLONES, assert_within, cpu_clone, native_only, same_bits, thread_count
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fastdiff import ops
 from fastdiff.ops import reference
+from tests.support.helpers import (
+    CLONES,
+    assert_within,
+    cpu_clone,
+    native_only,
+    same_bits,
+    thread_count,
+)
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 

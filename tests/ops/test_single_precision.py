@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from helpers import assert_within
-from pretend_device import like_a_device, single_precision
-from training_cases import OPS, call
 
 import fastdiff as fd
 from fastdiff import noise, ops
+from tests.support.helpers import assert_within
+from tests.support.pretend_device import like_a_device, single_precision
+from tests.support.training_cases import OPS, call
 
 VP = fd.schedules.VPLinear()
 

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from helpers import CLONES, cpu_clone, native_only, thread_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from step_bounds import assert_close, assert_input_is_scaled_state, with_native_noise
-from step_cases import Case, assert_same, cases, lay_out, random_rows
 
 from fastdiff.ops import reference
 from fastdiff.row import COLUMN, HISTORY
+from tests.support.helpers import CLONES, cpu_clone, native_only, thread_count
+from tests.support.step_bounds import assert_close, assert_input_is_scaled_state, with_native_noise
+from tests.support.step_cases import Case, assert_same, cases, lay_out, random_rows
 
 pytestmark = native_only
 NOISE = [COLUMN[name] for name in ("c_z", "c_zp", "d_z", "d_zp", "k_z")]

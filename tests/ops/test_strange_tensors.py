@@ -5,14 +5,14 @@ import inspect
 
 import pytest
 import torch
-from helpers import native_only, same_bits
-from step_cases import ARGUMENTS, MUTATED
-from strange_tensors import READABLE, REFUSED, made
-from test_errors import valid
-from training_cases import OPS, Call, call
 
 import fastdiff as fd
 from fastdiff import noise, ops
+from tests.ops.strange_tensors import READABLE, REFUSED, made
+from tests.ops.test_errors import valid
+from tests.support.helpers import native_only, same_bits
+from tests.support.step_cases import ARGUMENTS, MUTATED
+from tests.support.training_cases import OPS, Call, call
 
 BACKENDS = [pytest.param("auto", marks=native_only), "reference"]
 REFUSALS = (TypeError, ValueError, RuntimeError)

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from helpers import native_only, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from step_cases import Case
 
 from fastdiff import noise
 from fastdiff.ops import reference
 from fastdiff.row import COLUMN, WIDTH
+from tests.support.helpers import native_only, same_bits
+from tests.support.step_cases import Case
 
 BOTH = pytest.mark.parametrize(
     "op", [pytest.param(None, marks=native_only), reference.step_], ids=["native", "reference"]

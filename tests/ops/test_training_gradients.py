@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from helpers import native_only
 from torch.autograd import gradcheck
-from training_cases import DRAWING, OPS, call
 
 import fastdiff
 from fastdiff import ops
+from tests.support.helpers import native_only
+from tests.support.training_cases import DRAWING, OPS, call
 
 BACKENDS = [pytest.param("auto", marks=native_only), "reference"]
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from helpers import same_bits
-from test_library import UTILS
-from training_cases import DTYPES, OPS, call
 
 import fastdiff
 from fastdiff.ops.library import LIBRARY, REFERENCE
+from tests.ops.test_library import UTILS
+from tests.support.helpers import same_bits
+from tests.support.training_cases import DTYPES, OPS, call
 
 EXTRA = {"squared_error": (0.5,), "discretised_gaussian": (17,), "discretised_logistic": (17,)}
 

@@ -5,13 +5,13 @@ import math
 
 import pytest
 import torch
-from helpers import CLONES, cpu_clone, native_only, same_bits, thread_count
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from training_cases import CLASSES, DRAWING, DTYPES, LAYOUTS, OPS, call
 
 import fastdiff
 from fastdiff import noise, ops
+from tests.support.helpers import CLONES, cpu_clone, native_only, same_bits, thread_count
+from tests.support.training_cases import CLASSES, DRAWING, DTYPES, LAYOUTS, OPS, call
 
 shapes = st.one_of(
     st.lists(st.integers(0, 6), min_size=1, max_size=4).map(tuple),

@@ -1,8 +1,8 @@
 """Random wrong calls of everything public, of the raw ops and of the executor, in processes of
 their own: no signal, no hang, no exception of a foreign kind.
 
-    fuzz_public.py CALLS [SEED]        all of them; prints what is wrong and exits with 1
-    fuzz_public.py --one SEED NUMBER   one of them again, in this process
+    python -m tests.public.fuzz_public CALLS [SEED]       all; prints what is wrong, exits with 1
+    python -m tests.public.fuzz_public --one SEED NUMBER  one of them again, in this process
 
 Call number n of a seed is the same in every run.
 """
@@ -48,7 +48,8 @@ def _worker(seed, start, end):
         sys.executable,
         "-X",
         "faulthandler",
-        __file__,
+        "-m",
+        "tests.public.fuzz_public",
         "--work",
         *map(str, (seed, start, end)),
     ]
@@ -161,12 +162,10 @@ def _given(arguments, valid):
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
     if sys.argv[1] in ("--work", "--one"):
-        import hostile
-        import native
         import torch
-        import walk
+
+        from tests.public import hostile, native, walk
 
         torch.set_num_threads(1)
     if sys.argv[1] == "--work":

@@ -3,8 +3,9 @@
 import re
 import warnings
 
-import hostile
 import torch
+
+from tests.public import hostile
 
 #: All that a call may raise, besides what a callable of the caller's own raises.
 ALLOWED = (TypeError, ValueError, RuntimeError, IndexError, OSError, ImportError)

@@ -1,10 +1,10 @@
 """Right calls of the raw ops and of the executor, for the fuzz."""
 
-import makers
 import torch
 
 import fastdiff as fd
 from fastdiff.ops.step import ARGUMENTS
+from tests.public import makers
 
 B = makers.B
 

@@ -3,10 +3,9 @@ that names the argument."""
 
 import random
 
-import hostile
-import judge
 import pytest
-import walk
+
+from tests.public import hostile, judge, walk
 
 TARGETS = walk.targets()
 FEW = 4  # wrong values of each argument in the fast round

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
 
-import makers
-
 import fastdiff as fd
+from tests.public import makers
 
 #: What is walked; packages inside of these are found where they are exported.
 ROOTS = (

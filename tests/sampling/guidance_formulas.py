@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from helpers import assert_within
 
 from fastdiff import ops
 from fastdiff.guidance import APG, CFG, TCFG, CFGZeroStar
+from tests.support.helpers import assert_within
 
 SHIFT = torch.tensor([0.5, -1.0, 0.25])
 CONDITIONS = {"cond": {"shift": SHIFT}, "uncond": {"shift": torch.zeros(3)}}

@@ -1,13 +1,10 @@
 """Adaptive solvers: exact flows, scipy's and the published step control, lone samples."""
 
 import math
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from oracles import GaussianData, Mixture
 from scipy.integrate import solve_ivp
 
 from fastdiff import grids, sample, schedules, solvers
@@ -16,9 +13,8 @@ from fastdiff.parameterization import exact_output
 from fastdiff.sampling import RK45, DPMAdaptive, sample_adaptive
 from fastdiff.sampling.inverse import Inverse
 from fastdiff.sampling.velocity import velocity
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "host"))
-from registered import SCHEDULES, label  # noqa: E402
+from tests.support.oracles import GaussianData, Mixture
+from tests.support.registered import SCHEDULES, label
 
 PROBLEM, SCHEDULE = Mixture(), schedules.LogSNR((-5.0, 2.0))
 ENDS = tuple((float(SCHEDULE.alpha(t)), float(SCHEDULE.sigma(t))) for t in (1.0, 0.0))

@@ -6,7 +6,10 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from guidance_formulas import (
+
+import fastdiff as fd
+from fastdiff.guidance import APG, CFG, TCFG, CFGZeroStar
+from tests.sampling.guidance_formulas import (
     CONDITIONS,
     FORMULAS,
     SHIFT,
@@ -18,11 +21,8 @@ from guidance_formulas import (
     rescaled,
     zero_star,
 )
-from helpers import same_bits
-from toy import SOLVERS, TABLES, model, start, table_of
-
-import fastdiff as fd
-from fastdiff.guidance import APG, CFG, TCFG, CFGZeroStar
+from tests.support.helpers import same_bits
+from tests.support.toy import SOLVERS, TABLES, model, start, table_of
 
 
 @every_formula

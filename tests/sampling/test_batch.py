@@ -5,14 +5,14 @@ import threading
 import numpy as np
 import pytest
 import torch
-from helpers import same_bits, thread_count
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import SOLVERS, TABLES, finish, model, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
 from fastdiff.row import COLUMN
+from tests.support.helpers import same_bits, thread_count
+from tests.support.toy import SOLVERS, TABLES, finish, model, start, table_of
 
 KINDS = st.tuples(st.sampled_from(list(SOLVERS)), st.integers(1, 7)).map(lambda k: table_of(*k))
 SCALES = st.sampled_from([0.0, 0.5, 1.0, 3.0, -1.5])

@@ -5,14 +5,14 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import DETERMINISTIC, SOLVERS, model, start, table_of
 
 import fastdiff as fd
 from fastdiff.sampling.brownian import DEPTH, BrownianDraws, path_at
 from fastdiff.sampling.program import Program
+from tests.support.helpers import same_bits
+from tests.support.toy import DETERMINISTIC, SOLVERS, model, start, table_of
 
 STEP = 2**DEPTH
 

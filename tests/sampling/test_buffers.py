@@ -8,12 +8,12 @@ import threading
 import numpy as np
 import pytest
 import torch
-from helpers import native_only, same_bits, thread_count
-from toy import SOLVERS, finish, home, model, start, table_of, use_reference
 
 import fastdiff as fd
 from fastdiff import ops
 from fastdiff.guidance import CFG
+from tests.support.helpers import native_only, same_bits, thread_count
+from tests.support.toy import SOLVERS, finish, home, model, start, table_of, use_reference
 
 BACKENDS = [pytest.param("native", marks=native_only), "reference"]
 BUFFERS = ("x", "row", "rows", "keys", "model_input", "t", "history", "saved", "weights")

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from helpers import same_bits
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
+from tests.support.helpers import same_bits
 
 VP = fd.schedules.VPLinear()
 SHAPE = (2, 4, 3, 3)

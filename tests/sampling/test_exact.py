@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from helpers import assert_within
-from toy import DETERMINISTIC, SOLVERS, STOCHASTIC, TABLES, Gaussian, interior, start, table_of
 
 import fastdiff as fd
+from tests.support.helpers import assert_within
+from tests.support.toy import (
+    DETERMINISTIC,
+    SOLVERS,
+    STOCHASTIC,
+    TABLES,
+    Gaussian,
+    interior,
+    start,
+    table_of,
+)
 
 
 class Point:

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from toy import start, table_of
 
 from fastdiff.sampling import generator as generator_
 from fastdiff.sampling.generator import LARGEST, GeneratorStream
 from fastdiff.sampling.program import Program
+from tests.support.toy import start, table_of
 
 THREADS = 2  # of torch's launch: the 35 numbers of a sample are five blocks of each
 native = SimpleNamespace(torch_threads=lambda device, numel: THREADS)

@@ -11,16 +11,16 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
-from helpers import same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import TABLES, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
 from fastdiff.sampling import buffers
 from fastdiff.sampling import graph as graph_
 from fastdiff.sampling.graph import Graphs, StepGraph
+from tests.support.helpers import same_bits
+from tests.support.toy import TABLES, start, table_of
 
 
 class Net(torch.nn.Module):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from helpers import assert_within, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import SOLVERS, TABLES, Counting, finish, model, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
+from tests.support.helpers import assert_within, same_bits
+from tests.support.toy import SOLVERS, TABLES, Counting, finish, model, start, table_of
 
 SHIFT = torch.tensor([0.5, -1.0, 0.25])
 CONDITIONS = {"cond": {"shift": SHIFT}, "uncond": {"shift": torch.zeros(3)}}

@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from guidance_formulas import (
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fastdiff as fd
+from fastdiff.guidance import APG, CFG, TCFG, CFGZeroStar
+from tests.sampling.guidance_formulas import (
     FORMULAS,
     assert_close,
     every_formula,
     mixed_by,
     outputs,
 )
-from helpers import same_bits
-from hypothesis import given
-from hypothesis import strategies as st
-
-import fastdiff as fd
-from fastdiff.guidance import APG, CFG, TCFG, CFGZeroStar
+from tests.support.helpers import same_bits
 
 
 @every_formula

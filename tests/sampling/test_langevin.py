@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from helpers import assert_within, same_bits
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastdiff as fd
 from fastdiff import grids, schedules, solvers
 from fastdiff.sampling import Langevin, predictor_corrector
+from tests.support.helpers import assert_within, same_bits
 
 VE = schedules.VE(0.01, 10.0)
 VIEW = schedules.VarianceExploding(schedules.VPLinear())  # the model is fed alpha x

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from helpers import native_only, same_bits
-from toy import start
 
 import fastdiff as fd
 from fastdiff.solvers import DDPM, DPMpp2M
+from tests.support.helpers import native_only, same_bits
+from tests.support.toy import start
 
 pytestmark = pytest.mark.slow
 MANY = 2**31 + 7

@@ -4,13 +4,13 @@ import math
 
 import pytest
 import torch
-from helpers import assert_within, native_only, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
 import fastdiff as fd
 from fastdiff.guidance import CFG, mix
 from fastdiff.guidance.mix import FEW
+from tests.support.helpers import assert_within, native_only, same_bits
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)

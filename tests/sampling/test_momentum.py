@@ -7,12 +7,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from guidance_formulas import CONDITIONS, SHIFT, assert_close, over, rescaled
-from helpers import same_bits
-from toy import SOLVERS, TABLES, model, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import APG
+from tests.sampling.guidance_formulas import CONDITIONS, SHIFT, assert_close, over, rescaled
+from tests.support.helpers import same_bits
+from tests.support.toy import SOLVERS, TABLES, model, start, table_of
 
 OPTIONS = [
     {"momentum": -0.5},

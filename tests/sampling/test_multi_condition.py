@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from helpers import assert_within, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import TABLES, Counting, model, start
 
 import fastdiff as fd
 from fastdiff.guidance import CFG, MultiCondition
+from tests.support.helpers import assert_within, same_bits
+from tests.support.toy import TABLES, Counting, model, start
 
 SHIFTS = torch.tensor([[0.0, 0.0, 0.0], [0.5, -1.0, 0.25], [2.0, 0.5, -0.5], [-1.0, 3.0, 1.0]])
 SCALE = st.one_of(st.floats(-3, 8), st.lists(st.floats(-3, 8), min_size=3, max_size=3))

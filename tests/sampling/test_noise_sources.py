@@ -5,11 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from helpers import assert_within, same_bits
-from toy import SOLVERS, STOCHASTIC, TABLES, finish, model, start, table_of
 
 import fastdiff as fd
 from fastdiff.row import COLUMN
+from tests.support.helpers import assert_within, same_bits
+from tests.support.toy import SOLVERS, STOCHASTIC, TABLES, finish, model, start, table_of
 
 stochastic = pytest.mark.parametrize("name", STOCHASTIC)
 

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from helpers import same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from toy import TABLES, model, start, table_of
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
 from fastdiff.solvers import DDIM, DDPM, DDIMCFGpp, DynamicThreshold, Inpaint, RePaint
+from tests.support.helpers import same_bits
+from tests.support.toy import TABLES, model, start, table_of
 
 SCHEDULE = fd.schedules.DiscreteBetas.linear(1000)
 

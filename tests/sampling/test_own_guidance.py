@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from guidance_formulas import CONDITIONS
-from helpers import same_bits
-from toy import TABLES, model, start
 
 import fastdiff as fd
 from fastdiff.guidance import APG, CFG, Guidance
+from tests.sampling.guidance_formulas import CONDITIONS
+from tests.support.helpers import same_bits
+from tests.support.toy import TABLES, model, start
 
 
 class Average(Guidance):

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from helpers import native_only, same_bits
 from torch._subclasses.fake_tensor import FakeTensorMode
-from toy import TABLES, model, start
 
 import fastdiff as fd
 from fastdiff.guidance import CFG
 from fastdiff.row import COLUMN
+from tests.support.helpers import native_only, same_bits
+from tests.support.toy import TABLES, model, start
 
 
 def test_gradients_are_refused():

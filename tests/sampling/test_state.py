@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers import assert_within, same_bits
-from toy import SOLVERS, TABLES, Counting, finish, model, start, table_of
 
 import fastdiff as fd
+from tests.support.helpers import assert_within, same_bits
+from tests.support.toy import SOLVERS, TABLES, Counting, finish, model, start, table_of
 
 every_solver = pytest.mark.parametrize("name", SOLVERS)
 HALF = [torch.bfloat16, torch.float16]

@@ -6,12 +6,12 @@ import weakref
 
 import pytest
 import torch
-from helpers import native_only, same_bits
-from toy import SOLVERS, TABLES, finish, model, start, table_of, use_reference
 
 import fastdiff as fd
 from fastdiff import ops
 from fastdiff.guidance import CFG
+from tests.support.helpers import native_only, same_bits
+from tests.support.toy import SOLVERS, TABLES, finish, model, start, table_of, use_reference
 
 
 @pytest.fixture(params=[pytest.param("native", marks=native_only), "reference"], autouse=True)

@@ -1,5 +1,6 @@
 """A run that is killed and resumed until it is done, beside one that nothing happens to:
-``python kills.py FOLDER KILLS SEED`` leaves both in FOLDER and prints the steps it was killed at.
+``python -m tests.training.kills FOLDER KILLS SEED`` leaves both in FOLDER and
+prints the steps it was killed at.
 
 One process imports everything once and forks those that train, so that most of their time is
 training and writing.
@@ -13,10 +14,10 @@ import time
 from pathlib import Path
 
 import torch
-from runs import config, data, same
 
 from fastdiff.training import load_model, train
 from fastdiff.training.log import read_log
+from tests.support.runs import config, data, same
 
 
 def main(folder, kills, seed):

@@ -8,7 +8,6 @@ import zlib
 
 import pytest
 import torch
-from runs import config, data, same
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -25,6 +24,8 @@ from fastdiff.training import (
 )
 from fastdiff.training import loop as training_loop
 from fastdiff.training.log import read_log
+from tests.support.helpers import import_path
+from tests.support.runs import config, data, same
 
 DATA = data()
 every_family = pytest.mark.parametrize("family", FAMILY)
@@ -76,7 +77,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(tmp_path, 
     script = os.path.join(os.path.dirname(__file__), "kills.py")
     done = subprocess.run(
         [sys.executable, script, str(tmp_path), str(kills), "0"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHONPATH": import_path(), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )

@@ -7,7 +7,6 @@ import pytest
 import torch
 import typer
 from PIL import Image
-from runs import data
 from typer.testing import CliRunner
 
 import fastdiff.training as training
@@ -16,6 +15,7 @@ from fastdiff.cli.app import app
 from fastdiff.cli.device import resolve
 from fastdiff.models import FAMILY
 from fastdiff.training import exam, load_model, rows
+from tests.support.runs import data
 
 runner = CliRunner()
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import data
 
 from fastdiff.training import Images, load, load_digits
 from fastdiff.training.data import random_shift, split_indices
+from tests.support.runs import data
 
 
 def test_split_is_disjoint_stratified_and_stable():

@@ -7,21 +7,21 @@ import sys
 
 import pytest
 import torch
-from runs import config, data
 
 from fastdiff.training import load_model, new_state, save_checkpoint, train, train_step
 from fastdiff.training.distributed import World, world
 from fastdiff.training.log import read_log
+from tests.support.helpers import import_path
+from tests.support.runs import config, data
 
 WORKER = """
 import sys
-sys.path.insert(0, {folder!r})
-from runs import config, data
+from tests.support.runs import config, data
 from fastdiff.training import train
 from fastdiff.training.distributed import world
 with world("cpu") as (ranks, device):
     assert ranks.size == 2
-    train(config(batch=8, model={{"dropout": 0.0}}), data(), data(), sys.argv[1], "cpu",
+    train(config(batch=8, model={"dropout": 0.0}), data(), data(), sys.argv[1], "cpu",
           True, 3, ranks)
 """
 
@@ -32,13 +32,12 @@ def run_two(out):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {
-        **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "WORLD_SIZE": "2",
+        **os.environ, "PYTHONPATH": import_path(), "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "CUDA_VISIBLE_DEVICES": "",
     }  # fmt: skip
-    code = WORKER.format(folder=os.path.dirname(__file__))
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(out)],
+            [sys.executable, "-c", WORKER, str(out)],
             env=environment | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
             stderr=subprocess.PIPE,
             text=True,
@@ -72,7 +71,7 @@ def test_two_gloo_processes_give_the_loss_of_one(tmp_path):
 def test_torchrun(tmp_path):
     """The command line under torchrun: two processes, one folder, the losses of one process."""
     environment = {
-        **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CUDA_VISIBLE_DEVICES": "",
+        **os.environ, "PYTHONPATH": import_path(), "CUDA_VISIBLE_DEVICES": "",
         "OMP_NUM_THREADS": "1",
     }  # fmt: skip
     torchrun = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]

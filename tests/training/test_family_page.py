@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 
 import click
-import pages
 import pytest
 import typer
 
 import fastdiff as fd
 from fastdiff.cli.app import app
+from tests.support import pages
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))

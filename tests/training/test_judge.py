@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from runs import config, data
 
 import fastdiff as fd
 from fastdiff.models import find
@@ -10,6 +9,7 @@ from fastdiff.training import draw as draw_module
 from fastdiff.training import exam, rows
 from fastdiff.training.draw import draw
 from fastdiff.training.judge import frechet_distance, judge
+from tests.support.runs import config, data
 
 
 def test_frechet_distance_of_gaussians():

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from runs import config, data
 
 from fastdiff.models import FAMILY, UNet, load
 from fastdiff.training import (
@@ -26,6 +25,7 @@ from fastdiff.training import (
 from fastdiff.training.config import digits
 from fastdiff.training.ema import ema_decay, make_ema
 from fastdiff.training.loop import learning_rate
+from tests.support.runs import config, data
 
 DATA = data()
 every_family = pytest.mark.parametrize("family", FAMILY)

@@ -1,10 +1,10 @@
 """Typical and extreme calls of step_."""
 
 import torch
-from step_cases import Case, lay_out, random_rows
 
 from fastdiff import noise
 from fastdiff.row import COLUMN
+from tests.support.step_cases import Case, lay_out, random_rows
 
 
 def call(

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from helpers import native_only, run_python, same_bits
-from step_cases import Case, random_rows
 
 import fastdiff as fd
 from fastdiff import noise, ops
 from fastdiff.ops import select
+from tests.support.helpers import native_only, run_python, same_bits
+from tests.support.step_cases import Case, random_rows
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ import torch
 pytest.importorskip("triton")
 
 import triton  # noqa: E402
-from calls import call, drawn, guided, plain  # noqa: E402
-from compiling import CUDA, HIP, compiled_for  # noqa: E402
-from training_cases import OPS as TRAINING  # noqa: E402
-from training_cases import call as training_call  # noqa: E402
 
 import fastdiff  # noqa: E402
 from fastdiff import noise, ops  # noqa: E402
+from tests.support.training_cases import OPS as TRAINING  # noqa: E402
+from tests.support.training_cases import call as training_call  # noqa: E402
+from tests.triton_ops.calls import call, drawn, guided, plain  # noqa: E402
+from tests.triton_ops.compiling import CUDA, HIP, compiled_for  # noqa: E402
 
 STEP = torch.ops.fastdiff_triton.step_
 IMAGE, LARGE = (4, 64, 64), (4, 512, 512)

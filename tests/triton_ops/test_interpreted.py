@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from helpers import run_python
+
+from tests.support.helpers import run_python
 
 pytest.importorskip("triton")
 FILES = sorted(Path(__file__).parent.glob("interpreted/check_*.py"))

@@ -1,22 +1,22 @@
 """Normals and moments: the words to the bit, the normals within 4 ulp of the native ones (to the
 bit where the interpreter fuses), moments to the bit."""
 
-import philox_oracle as oracle
 import pytest
-import test_moments
-import test_normals
 import torch
 import triton
 import triton.language as tl
-from helpers import native_only, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from probe import FUSES
 
 import fastdiff
 from fastdiff import noise, ops
 from fastdiff.kernels.triton import launch
 from fastdiff.kernels.triton.philox import words
+from tests.noise import test_normals
+from tests.ops import test_moments
+from tests.support import philox_oracle as oracle
+from tests.support.helpers import native_only, same_bits
+from tests.triton_ops.probe import FUSES
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from calls import call
-from helpers import native_only, same_bits
-from probe import FUSES
-from step_cases import assert_same
 
 import fastdiff as fd
+from tests.support.helpers import native_only, same_bits
+from tests.support.step_cases import assert_same
+from tests.triton_ops.calls import call
+from tests.triton_ops.probe import FUSES
 
 SCHEDULE = fd.schedules.VPLinear()
 SOLVERS = [fd.solvers.DPMpp2M(), fd.solvers.DDIM(eta=1.0), fd.solvers.Heun(), fd.solvers.UniPC()]

@@ -1,16 +1,9 @@
 """step_ against the reference, and against the native kernel to the bit."""
 
 import pytest
-import test_step_special
-import test_threshold
 import torch
-from calls import call, drawn
-from helpers import native_only, same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from probe import FUSES
-from step_bounds import assert_close, assert_input_is_scaled_state, with_native_noise
-from step_cases import ARGUMENTS, assert_same, cases
 
 import fastdiff
 from fastdiff import noise, ops
@@ -18,6 +11,12 @@ from fastdiff.kernels.triton import launch
 from fastdiff.kernels.triton import step as kernels
 from fastdiff.ops import reference
 from fastdiff.row import COLUMN, WIDTH
+from tests.ops import test_step_special, test_threshold
+from tests.support.helpers import native_only, same_bits
+from tests.support.step_bounds import assert_close, assert_input_is_scaled_state, with_native_noise
+from tests.support.step_cases import ARGUMENTS, assert_same, cases
+from tests.triton_ops.calls import call, drawn
+from tests.triton_ops.probe import FUSES
 
 STEP = torch.ops.fastdiff_triton.step_
 

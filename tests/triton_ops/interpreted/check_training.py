@@ -2,15 +2,15 @@
 rows of logits, which are summed in another order."""
 
 import pytest
-import test_training_values as values
 import torch
-from helpers import native_only, same_bits
 from hypothesis import given
-from probe import FUSES
-from training_cases import LAYOUTS, OPS, call
 
 import fastdiff
 from fastdiff import noise, ops
+from tests.ops import test_training_values as values
+from tests.support.helpers import native_only, same_bits
+from tests.support.training_cases import LAYOUTS, OPS, call
+from tests.triton_ops.probe import FUSES
 
 
 def check(case):

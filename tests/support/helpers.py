@@ -11,6 +11,8 @@ import torch
 
 from fastdiff import ops, schedules
 
+ROOT = Path(__file__).parents[2]
+
 native_only = pytest.mark.skipif(ops.native is None, reason="needs the compiled module")
 
 #: A schedule of each family, those in continuous time.
@@ -75,6 +77,12 @@ def assert_within(actual, expected, bound, what=""):
         )
 
 
+def import_path() -> str:
+    """For PYTHONPATH: the path of this interpreter, and the folder that contains tests/ at its end,
+    so that fastdiff is the one that the tests import."""
+    return os.pathsep.join([*sys.path, str(ROOT)])
+
+
 def run_python(*arguments, timeout=300):
     """Run a new interpreter with these arguments, on this one's import path; its text output."""
     return subprocess.run(
@@ -82,6 +90,6 @@ def run_python(*arguments, timeout=300):
         capture_output=True,
         text=True,
         timeout=timeout,
-        cwd=Path(__file__).parent,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        cwd=ROOT / "tests",
+        env={**os.environ, "PYTHONPATH": import_path()},
     )

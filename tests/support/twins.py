@@ -7,11 +7,11 @@ import warnings
 
 import pytest
 import torch
-from cases import CASES
 from diffusers.utils import logging
-from loops import set_steps, start, takes
 
 import fastdiff.integrations.diffusers as fused
+from tests.integrations.cases import CASES
+from tests.support.loops import set_steps, start, takes
 
 # RePaintScheduler has operands, and tests, of its own
 NAMES = [name for name in CASES if name in fused.SCHEDULERS]

@@ -1,12 +1,12 @@
 """How far the results of step_ may be from those of the reference."""
 
 import torch
-from helpers import assert_within, same_bits
-from step_cases import COEFFICIENTS, Case
 
 from fastdiff import ops
 from fastdiff.ops import reference
 from fastdiff.row import COLUMN
+from tests.support.helpers import assert_within, same_bits
+from tests.support.step_cases import COEFFICIENTS, Case
 
 
 def with_native_noise(case):

@@ -1,10 +1,10 @@
 """Random calls of step_: arguments of every kind and layout."""
 
 import torch
-from helpers import same_bits
 from hypothesis import strategies as st
 
 from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
+from tests.support.helpers import same_bits
 
 ARGUMENTS = (
     "x", "row", "rows", "outputs", "weights", "keys",

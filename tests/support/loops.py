@@ -4,7 +4,8 @@ import inspect
 
 import numpy as np
 import torch
-from step_calls import CALLS, plainly
+
+from tests.support.step_calls import CALLS, plainly
 
 SHAPE = (2, 4, 6, 5)
 
