@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 NATIVE := $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.cu') setup.py pyproject.toml
 
-.PHONY: demo test test-slow sanitize fuzz bench family lint format clean
+.PHONY: demo test test-fast test-slow sanitize fuzz bench family lint format clean
 
 demo: $(VENV)/.installed-cli
 	$(BIN)/fastdiff sample samples.png --solver DPMpp2M --steps 20 --scale 2
@@ -17,8 +17,22 @@ demo: $(VENV)/.installed-cli
 test: $(VENV)/.installed-test $(VENV)/.peers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m "not slow"
 
+# One property or more of every registry (solvers, schedules, operations, guidances, twins, public
+# names), for while one works.
+FAST = tests/test_layers.py tests/host/test_new_solver.py tests/host/test_linear_and_phi.py \
+  tests/host/test_schedules.py tests/host/test_equalities.py tests/host/test_first_order.py \
+  tests/noise/test_philox.py tests/noise/test_keys.py tests/ops/test_step_special.py \
+  tests/ops/test_errors.py tests/ops/test_training_gradients.py tests/losses/test_weights.py \
+  tests/elbo/test_markov.py tests/sampling/test_guidance_formulas.py \
+  tests/sampling/test_noise_sources.py tests/integrations/test_philox.py \
+  tests/integrations/test_swap.py tests/integrations/test_own_ways.py \
+  tests/public/test_public_names.py::test_a_right_call_is_known
+test-fast: $(VENV)/.installed-test $(VENV)/.peers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow" $(FAST)
+
+# Everything that is not quick, and more examples of each property.
 test-slow: $(VENV)/.installed-test $(VENV)/.peers
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow --hypothesis-profile=thorough
 
 # The extension itself under sanitizers, in a build of its own: what a test does wrong in memory ends
 # it with a report. The runtimes have to be there before Python, and libstdc++ before them, so that

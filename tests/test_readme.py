@@ -27,6 +27,15 @@ def test_the_loop_and_the_call_draw_the_same_digits():
     assert 0.1 < names["images"].std() < 1
 
 
+@pytest.mark.parametrize("page", ["docs/architecture.md", "CONTRIBUTING.md"])
+def test_the_files_that_a_page_names_are_there(page):
+    text = (ROOT / page).read_text()
+    paths = set(re.findall(r"`([\w./]+/[\w./]*)`", text)) - {"fastdiff/solvers/NAME.py"}
+    assert len(paths) > 8
+    places = ("", "fastdiff/", "csrc/")
+    assert not [p for p in paths if not any((ROOT / place / p).exists() for place in places)]
+
+
 def test_links_lead_somewhere():
     paths = [p for p in re.findall(r"\]\(([^)#]+)", README) if not p.startswith("http")]
     assert len(paths) > 8
