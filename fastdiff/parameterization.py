@@ -46,6 +46,32 @@ class Reading(NamedTuple):
     eps_out: float
 
 
+class Frame(NamedTuple):
+    """What a prediction is read with besides alpha and sigma: what the model is shown of them.
+
+    Attributes:
+        scale: c, by which the state is multiplied for the model.
+        rates: (d alpha, d sigma) per unit of model time; for "flow".
+        sigma_data, sigma_min: constants of ``EDM``; for "edm" and "consistency".
+    """
+
+    scale: float = 1.0
+    rates: tuple[float, float] | None = None
+    sigma_data: float | None = None
+    sigma_min: float | None = None
+
+    @classmethod
+    def of(cls, prediction: str, schedule: Schedule, t) -> "Frame":
+        """The frame of a schedule at times ``t``, as far as the prediction needs it."""
+        if prediction in ("eps", "x0"):
+            return cls()
+        if prediction == "flow":
+            return cls(rates=schedule.flow_rates(t))
+        if prediction in ("score", "v"):
+            return cls(schedule.input_scale(t))
+        return cls(schedule.input_scale(t), None, schedule.sigma_data, schedule.sigma_min)
+
+
 def read(prediction: str, schedule: Schedule, t) -> Reading:
     """The coefficients that turn (state, model output) at time ``t`` into x0 and eps.
 
@@ -63,27 +89,32 @@ def read(prediction: str, schedule: Schedule, t) -> Reading:
     """
     check_prediction(prediction, schedule)
     alpha, sigma = schedule.marginal(t)
-    _check_defined(prediction, schedule, alpha, t)
+    frame = Frame.of(prediction, schedule, t)
+    check_defined(prediction, alpha, sigma, frame, t, schedule)
+    return read_levels(prediction, alpha, sigma, frame)
+
+
+def read_levels(prediction: str, alpha, sigma, frame: Frame) -> Reading:
+    """``read`` at noise levels that are at hand, of a prediction that is defined there."""
     one = 0 * sigma + 1
     if prediction == "x0":
         return Reading(0 * one, one, 1 / sigma, -alpha / sigma)
     if prediction == "eps":
         return Reading(1 / alpha, -sigma / alpha, 0 * one, one)
     if prediction == "flow":
-        dalpha, dsigma = schedule.flow_rates(t)
+        dalpha, dsigma = frame.rates
         wronskian = alpha * dsigma - dalpha * sigma
         return Reading(
             dsigma / wronskian, -sigma / wronskian, -dalpha / wronskian, alpha / wronskian
         )
-    c = schedule.input_scale(t)
+    c, scale = frame.scale, frame.sigma_data
     if prediction == "score":
         return Reading(1 / alpha, sigma * (c * sigma) / alpha, 0 * one, -c * sigma)
     if prediction == "v":
         kappa2 = alpha * alpha + sigma * sigma
         return Reading(alpha / kappa2, -sigma / (c * kappa2), sigma / kappa2, alpha / (c * kappa2))
-    scale = schedule.sigma_data
     if prediction == "consistency":
-        above = sigma - schedule.sigma_min
+        above = sigma - frame.sigma_min
         skip, out = scale**2 / (above**2 + scale**2), above * scale * c
         return Reading(skip, out, (1 - skip) / sigma, -out / sigma)
     # "edm": c_skip = sigma_data^2 c_in^2 and c_out = sigma sigma_data c_in, here without the
@@ -103,21 +134,25 @@ def exact_output(prediction: str, schedule: Schedule, t):
 
 def output_at(prediction: str, schedule: Schedule, t, alpha, sigma):
     """``exact_output`` where alpha and sigma are at hand, of a prediction that was checked."""
+    return output_levels(prediction, alpha, sigma, Frame.of(prediction, schedule, t))
+
+
+def output_levels(prediction: str, alpha, sigma, frame: Frame):
+    """``exact_output`` at noise levels that are at hand, of a prediction that was checked."""
     zero = 0 * sigma
     if prediction == "x0":
         return zero + 1, zero
     if prediction == "eps":
         return zero, zero + 1
     if prediction == "flow":
-        return schedule.flow_rates(t)
-    c = schedule.input_scale(t)
+        return frame.rates
+    c, scale = frame.scale, frame.sigma_data
     if prediction == "score":
         return zero, -1 / (c * sigma)
     if prediction == "v":
         return -c * sigma, c * alpha
-    scale = schedule.sigma_data
     if prediction == "consistency":
-        above = sigma - schedule.sigma_min
+        above = sigma - frame.sigma_min
         total, out = above**2 + scale**2, above * scale * c
         return above**2 / (total * out), -(scale**2) * sigma / (total * out)
     return sigma * c / scale, -c * scale
@@ -126,11 +161,21 @@ def output_at(prediction: str, schedule: Schedule, t, alpha, sigma):
 def check_prediction(prediction, schedule):
     """Raise unless ``prediction`` is known and has a meaning on this schedule."""
     check_schedule(schedule)
+    check_name(prediction, schedule)
+    if prediction == "flow" and np.any(schedule.input_scale(schedule.t_smallest) != 1):
+        raise ValueError(
+            'prediction "flow" needs a schedule that feeds the model x itself (input_scale 1), '
+            f"got {schedule!r}"
+        )
+
+
+def check_name(prediction, schedule=None):
+    """Raise unless ``prediction`` is known, and the schedule, None for levels alone, has the
+    constants of a preconditioned network that it is of."""
     if not isinstance(prediction, str):
         raise TypeError(f'prediction: expected a name such as "eps", got {describe(prediction)}')
-    preconditioned = isinstance(schedule, EDM) and schedule.precondition
     if prediction in ("edm", "consistency"):
-        if not preconditioned:
+        if not (isinstance(schedule, EDM) and schedule.precondition):
             raise ValueError(
                 f'prediction "{prediction}" needs schedule EDM(precondition=True), got {schedule!r}'
             )
@@ -140,14 +185,11 @@ def check_prediction(prediction, schedule):
             f"prediction must be one of {', '.join(map(repr, PREDICTIONS))}, "
             f"got {prediction!r}{did_you_mean(meant)}"
         )
-    elif prediction == "flow" and np.any(schedule.input_scale(schedule.t_smallest) != 1):
-        raise ValueError(
-            'prediction "flow" needs a schedule that feeds the model x itself (input_scale 1), '
-            f"got {schedule!r}"
-        )
 
 
-def _check_defined(prediction, schedule, alpha, t):
+def check_defined(prediction: str, alpha, sigma, frame: Frame, t, schedule=None):
+    """Raise ValueError where the prediction does not determine x0 and eps, with the time ``t`` of
+    such a level (and the schedule) in the message. Tensors are not checked."""
     if namespace(alpha)[0] is not np:
         return  # no device synchronisation for a check
     if prediction in ("eps", "score") and np.any(alpha == 0):
@@ -155,22 +197,22 @@ def _check_defined(prediction, schedule, alpha, t):
             f'prediction "{prediction}" is undefined at alpha = 0 (t = {_first(t, alpha == 0):g}): '
             'pure noise does not determine x0. Use a "v", "x0" or "flow" model, or start later.'
         )
-    sigma = schedule.sigma(t)
     if prediction in ("x0", "score", "edm") and np.any(sigma == 0):
         raise ValueError(
             f'prediction "{prediction}" is undefined at sigma = 0 (t = {_first(t, sigma == 0):g}): '
             'clean data do not determine eps. Use an "eps", "v" or "flow" model, or start later.'
         )
-    if prediction == "consistency" and np.any(sigma <= schedule.sigma_min):
+    if prediction == "consistency" and np.any(sigma <= frame.sigma_min):
         raise ValueError(
             'prediction "consistency" is defined above sigma_min = '
-            f"{schedule.sigma_min:g}, got t = {_first(t, sigma <= schedule.sigma_min):g}"
+            f"{frame.sigma_min:g}, got t = {_first(t, sigma <= frame.sigma_min):g}"
         )
     if prediction == "flow":
-        bad = ~np.isfinite(np.sum(schedule.flow_rates(t), axis=0))
+        bad = ~np.isfinite(np.sum(frame.rates, axis=0))
         if np.any(bad):
             raise ValueError(
-                f'prediction "flow" is undefined at t = {_first(t, bad):g} of {schedule!r}: '
+                f'prediction "flow" is undefined at t = {_first(t, bad):g}'
+                f"{f' of {schedule!r}' if schedule else ''}: "
                 "alpha or sigma has no derivative there"
             )
 

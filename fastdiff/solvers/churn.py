@@ -70,10 +70,7 @@ class Churned(Solver):
 
     def _raised(self, path: Path, i: int) -> Point:
         gamma = self.gamma(path, path[i]) if i < len(path) else 0.0
-        if gamma == 0:
-            return path[i]
-        t = path.schedule.t_of_lam(path[i].lam - log1p(gamma))
-        return path.at(min(t, path.schedule.t_limit))
+        return path.noisier(path[i].lam - log1p(gamma)) if gamma > 0 else path[i]
 
     def _lift(self, x: Lin, s: Point, raised: Point) -> Lin:
         """x at level s with the noise that raises it."""

@@ -21,6 +21,6 @@ class EulerMaruyama(ReverseTime):
     uniform: bool = False
 
     def forward(self, path, t, s):
-        process = processes.of(path.schedule)
-        length = path.schedule.t_max / len(path) if self.uniform else t.t - s.t
+        process = processes.of(path.on_schedule(self))
+        length = path.on_schedule(self).t_max / len(path) if self.uniform else t.t - s.t
         return float(process.drift(t.t)) * length, float(process.diffusion2(t.t)) * length

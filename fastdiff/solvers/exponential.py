@@ -100,6 +100,8 @@ class Step:
         if self.endless:
             return self.c_0 * X0
         h = gap(self.t, self.s)
+        if isinstance(h, float) and h == 0:
+            return Lin()
         places = [(gap(self.t, point) / h, output) for point, output in nodes]
         return integral(m, places, [self.c_0, *self._moments(len(nodes), rule)])
 

@@ -35,7 +35,7 @@ class LCM(Consistency):
 
     def steps(self, path):
         for _, t, s in path.steps():
-            u = self.timestep_scaling * float(path.schedule.model_time(t.t))
+            u = self.timestep_scaling * float(path.on_schedule(self).model_time(t.t))
             size = hypot(u, self.sigma_data)
             x0 = (self.sigma_data / size) ** 2 * X + u / size * M
             yield Stage(x=s.alpha * x0 + self.noise(t, s) * Z, at=s)

@@ -33,7 +33,7 @@ class Multistep(Exponential):
             order = path.order(i, self.order, taper=self.lower_order_final)
             if self.euler_at_final and i == len(path) - 1:
                 order = 1
-            nodes = [(path[i - k], H(k)) for k in range(1, order)]
+            nodes = [(path[i - k], H(k)) for k in path.ages(i, order)]
             step = self.step(t, s)
             x = step.drift(nodes, rule=self.kind if order == 2 else self.form)
             yield Stage(x=x + self.s_noise * step.noise, at=s, remember=M)

@@ -18,5 +18,5 @@ class ReverseDiffusion(ReverseTime):
     """
 
     def forward(self, path, t, s):
-        factor, deviation = processes.of(path.schedule).transition(s.t, t.t)
+        factor, deviation = processes.of(path.on_schedule(self)).transition(s.t, t.t)
         return float(factor) - 1, float(deviation) ** 2

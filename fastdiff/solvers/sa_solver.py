@@ -88,7 +88,7 @@ class SASolver(Solver):
             left = len(path) - i + self.correct_final if self.lower_order_final else inf
             order = min(self.corrector_order, path.known(i) + 1, left + 1)
             behind = path.order(i, min(self.predictor_order, left))
-            nodes = [(path[i - k], H(k)) for k in range(1, behind)]
+            nodes = [(path[i - k], H(k)) for k in path.ages(i, behind)]
             step = Step(self.quantity, t, s, self.tau_at(t.t) ** 2)
             ahead = step.drift(nodes, x, rule=self._rule) + step.noise
             yield Stage(x=ahead, at=s, s=step.a * x + step.noise, remember=M)
@@ -101,7 +101,7 @@ class SASolver(Solver):
             return X
         if order == 1:
             return S + step.integral(M)
-        nodes = [(path[i - k], H(k)) for k in range(2, order)]
+        nodes = [(path[i - 1 - k], H(k + 1)) for k in path.ages(i - 1, order - 1)]
         return S + step.integral(H(1), [*nodes, (path[i], M)], self._rule)
 
     @property

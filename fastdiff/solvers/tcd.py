@@ -36,7 +36,7 @@ class TCD(FirstOrder):
 
     def steps(self, path):
         for _, t, s in path.steps():
-            kappa = 1.0 if s.is_clean else decay(s, self._beyond(path.schedule, s))
+            kappa = 1.0 if s.is_clean else decay(s, self._beyond(path.on_schedule(self), s))
             noise = s.sigma * max(1 - kappa**2, 0.0) ** 0.5
             yield Stage(x=first_order(t, s, kappa) + noise * Z, at=s)
 

@@ -59,7 +59,7 @@ class UniPC(Solver):
         for i, t, s in path.steps():
             x = self._correct(path, i, order)
             order = path.order(i, self.order, self.lower_order_final, extra=self.correct_final)
-            nodes = [(path[i - k], H(k)) for k in range(1, order)]
+            nodes = [(path[i - k], H(k)) for k in path.ages(i, order)]
             step = Step(self.quantity, t, s)
             yield Stage(x=step.drift(nodes, x, rule=self.variant), at=s, s=x, remember=M)
         if self.correct_final and not isinf(s.lam):
@@ -69,6 +69,6 @@ class UniPC(Solver):
         """x_i from x_{i-1} with the outputs of the step between and that at x_i."""
         if i == 0 or path[i - 1].is_pure_noise or i - 1 in self.disable_corrector:
             return X
-        nodes = [(path[i - 1 - k], H(k + 1)) for k in range(1, order)]
+        nodes = [(path[i - 1 - k], H(k + 1)) for k in path.ages(i - 1, order)]
         step = Step(self.quantity, path[i - 1], path[i])
         return step.drift([*nodes, (path[i], M)], S, H(1), self.variant)

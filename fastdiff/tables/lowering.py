@@ -6,9 +6,17 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import grids
-from ..arguments import describe
+from ..arguments import describe, instance
 from ..grids.base import refuse_grid
-from ..parameterization import Reading, check_prediction, exact_output, read
+from ..parameterization import (
+    Frame,
+    Reading,
+    check_defined,
+    check_name,
+    check_prediction,
+    output_levels,
+    read_levels,
+)
 from ..row import HISTORY
 from ..schedules.base import reals
 from .kept import kept
@@ -29,23 +37,61 @@ def lower(solver, schedule, steps, *, prediction, grid, clip, keep=0) -> StepTab
     return kept(_lower, solver, schedule, steps, prediction, grid, clip, keep)
 
 
+def lower_path(
+    solver,
+    path: Path,
+    *,
+    prediction: str = "eps",
+    clip=None,
+    model_times=None,
+    input_scales=None,
+    keep: int = 0,
+) -> StepTable:
+    """The table of a solver along a path, such as one of levels alone (``Path.of``).
+
+    Args:
+        solver: a ``Solver``.
+        path: the levels.
+        prediction, clip: as ``Solver.lower`` takes them. "flow" on levels alone is the velocity
+            eps - x0 of a rectified flow.
+        model_times: [nfe] real numbers, what the model is conditioned on at each evaluation; None:
+            what the schedule says, or, on levels alone, the times of the path.
+        input_scales: [nfe] real numbers, by which the state is multiplied for the model; None: what
+            the schedule says, or 1.
+        keep: how many of the last remembered items are of use beside the steps, see ``lower``.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described, or the rows fail the table's own
+            check.
+    """
+    instance("path", path, Path, "a path such as Path.of(alpha, sigma)")
+    if path.schedule is None:
+        check_name(prediction)
+    else:
+        check_prediction(prediction, path.schedule)
+    with np.errstate(all="ignore"):
+        return _lowered(
+            solver, path, prediction, _bounds(clip), keep, _View(model_times, input_scales)
+        )
+
+
 def _lower(solver, schedule, steps, prediction, grid, clip, keep) -> StepTable:
     check_prediction(prediction, schedule)
     bounds = _bounds(clip)
     with np.errstate(all="ignore"):  # what is not finite is refused, by its place in the table
-        times = _times(schedule, steps, grid)
-        return _lowered(solver, schedule, times, prediction, bounds, keep)
+        path = Path.along(schedule, _times(schedule, steps, grid))
+        return _lowered(solver, path, prediction, bounds, keep, _View())
 
 
-def _lowered(solver, schedule, times, prediction, bounds, keep) -> StepTable:
-    path = Path.along(schedule, times)
+def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
     _check_direction(solver, path)
+    source = repr(path.schedule) if path.schedule is not None else "given levels"
     try:
         entry, stages = solver.entry(path), list(solver.steps(path))
     except (OverflowError, ZeroDivisionError) as error:
         raise ValueError(
-            f"schedule: expected noise levels with which {solver!r} can compute, "
-            f"got those of {schedule!r} ({error})"
+            f"{'path' if path.schedule is None else 'schedule'}: expected noise levels with which "
+            f"{solver!r} can compute, got those of {source} ({error})"
         ) from None
     if not (solver.keeps_anchor or keep):
         stages = _prune(stages)
@@ -54,23 +100,23 @@ def _lowered(solver, schedule, times, prediction, bounds, keep) -> StepTable:
     for stage in stages:
         visited.append(stage.at)
         told.append(stage.told or stage.at)
-    frame = _Frame.at(schedule, prediction, visited[:-1], told[:-1])
-    ring, rows = _Ring(stages, keep), [_entry(entry.x, frame.inputs[0])]
+    inputs, outputs, readings = view.at(path, prediction, visited[:-1], told[:-1])
+    ring, rows = _Ring(stages, keep), [_entry(entry.x, inputs[0])]
     draws = int(rows[0].draw)
-    inputs = [*frame.inputs[1:], (0.0, 0.0)]
-    for stage, at, reading, given in zip(stages, visited, frame.readings, inputs, strict=False):
+    nexts = [*inputs[1:], (0.0, 0.0)]
+    for stage, at, reading, given in zip(stages, visited, readings, nexts, strict=False):
         row = _row(stage, at, solver.quantity, reading, bounds, ring, draws, given)
         draws += row.draws
         rows.append(row)
     rows.append(END)
     levels = np.zeros((len(rows), len(LEVEL)))
     levels[:, :3] = [(p.t, p.alpha, p.sigma) for p in (path[0], *visited)]
-    levels[1:-1, 3:5], levels[1:-1, 5:] = frame.inputs, frame.outputs
+    levels[1:-1, 3:5], levels[1:-1, 5:] = inputs, outputs
     return StepTable(
         rows=np.array([row.pack() for row in rows]),
         levels=levels,
         solver=repr(solver),
-        schedule=repr(schedule),
+        schedule=source,
         prediction=prediction,
         quantity=solver.quantity,
         order=solver.order,
@@ -79,25 +125,60 @@ def _lowered(solver, schedule, times, prediction, bounds, keep) -> StepTable:
     )
 
 
-class _Frame(NamedTuple):
-    """The model's view of the points at which it runs, a tuple of numbers for each."""
+class _View(NamedTuple):
+    """How a model sees the points at which it runs: what was given of it, see ``lower_path``."""
 
-    inputs: list[tuple[float, float]]  # input scale and model time
-    outputs: list[tuple[float, float]]  # factors of x0 and eps in an exact model's output
-    readings: list[Reading]
+    times: object = None
+    scales: object = None
 
-    @classmethod
-    def at(cls, schedule, prediction, points, told):
-        t, told = np.array([p.t for p in points]), np.array([p.t for p in told])
+    def at(self, path, prediction, points, told):
+        """(inputs, outputs, readings), of each a tuple of numbers for each point: the input scale
+        and the model's time; the factors of x0 and eps in an exact model's output; a ``Reading``.
+        """
+        columns = ((p.t, p.alpha, p.sigma) for p in points)
+        t, alpha, sigma = np.array(list(columns)).T.copy()
+        schedule = path.schedule
+        scales, times = np.ones(len(t)), np.array([p.t for p in told])
+        if schedule is not None:
+            scales, times = schedule.input_scale(t), schedule.model_time(times)
+            frame = Frame.of(prediction, schedule, t)
+        if self.scales is not None:
+            scales = _one_each("input_scales", self.scales, len(t))
+        if self.times is not None:
+            times = _one_each("model_times", self.times, len(t))
+        if schedule is None:
+            rates = _rates(path) if prediction == "flow" else None
+            frame = Frame(scales, rates)
+        elif self.scales is not None:
+            frame = frame._replace(scale=scales)
+        check_defined(prediction, alpha, sigma, frame, t, schedule)
         parts = (
-            (schedule.input_scale(t), schedule.model_time(told)),
-            exact_output(prediction, schedule, t),
-            read(prediction, schedule, t),
+            (scales, times),
+            output_levels(prediction, alpha, sigma, frame),
+            read_levels(prediction, alpha, sigma, frame),
         )
         inputs, outputs, readings = (
             list(zip(*[(v + 0 * t).tolist() for v in part], strict=True)) for part in parts
         )
-        return cls(inputs, outputs, [Reading(*numbers) for numbers in readings])
+        return inputs, outputs, [Reading(*numbers) for numbers in readings]
+
+
+def _rates(path):
+    if path.norm != "flow":
+        raise ValueError(
+            'prediction "flow" needs a schedule, or levels with alpha + sigma = 1, '
+            f"got {path.norm} levels"
+        )
+    return -1.0, 1.0
+
+
+def _one_each(name, values, count):
+    values = reals(name, values)
+    if values.shape != (count,):
+        raise ValueError(
+            f"{name}: expected shape ({count},), one for each model evaluation, got {values.shape}"
+        )
+    return values
 
 
 class _Ring:

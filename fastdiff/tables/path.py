@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isinf, log
+from math import exp, hypot, isinf, log
 
 import numpy as np
 
 from ..schedules import Schedule
+from ..schedules.base import check_schedule, reals
 
 
 @dataclass(frozen=True)
@@ -59,20 +60,64 @@ def decay(t: Point, s: Point) -> float:
     return (t.alpha * s.sigma) / (s.alpha * t.sigma)
 
 
+#: What levels of one kind keep: a norm of (alpha, sigma) that is 1 on all of them.
+NORMS = {
+    "variance exploding": lambda alpha, sigma: alpha,
+    "flow": lambda alpha, sigma: alpha + sigma,
+    "variance preserving": hypot,
+}
+OFF = 1e-6  # by which such a norm may differ from 1: levels may have been float32 numbers
+
+
 @dataclass(frozen=True)
 class Path:
     """``points[0]`` is where the solver starts, ``points[-1]`` where it ends.
 
     The points get cleaner, or, if ``increasing``, noisier (inversion).
+
+    Attributes:
+        schedule: gives the points between these; None for levels that are known as numbers alone,
+            between which the points keep the norm of ``NORMS`` that the levels have.
     """
 
-    schedule: Schedule
+    schedule: Schedule | None
     points: tuple[Point, ...]
 
     @classmethod
     def along(cls, schedule: Schedule, times: np.ndarray) -> "Path":
         """The points of the schedule at monotone ``times``."""
         return cls(schedule, points(schedule, times))
+
+    @classmethod
+    def of(cls, alpha, sigma, times=None, schedule: Schedule | None = None) -> "Path":
+        """The points with these levels: x = alpha x0 + sigma eps.
+
+        Args:
+            alpha, sigma: [N + 1] real numbers, N >= 1, with sigma / alpha falling, or rising
+                (inversion). A level may be there twice, where the solver can compute with it: no
+                noise goes on the step between.
+            times: [N + 1] real numbers, the times of the levels; None: sigma / (alpha + sigma), the
+                time of a rectified flow.
+            schedule: of ``times``, for solvers that need more of it than its levels.
+
+        Raises:
+            TypeError, ValueError: an argument is not as described.
+        """
+        alpha, sigma = reals("alpha", alpha), reals("sigma", sigma)
+        _check_levels(alpha, sigma)
+        if schedule is not None:
+            check_schedule(schedule)
+            if times is None:
+                raise ValueError("times: expected those of the levels on the schedule, got None")
+        t = sigma / (alpha + sigma) if times is None else reals("times", times)
+        if t.shape != alpha.shape:
+            raise ValueError(f"times: expected shape {alpha.shape}, got {t.shape}")
+        if not np.isfinite(t[:-1]).all() or np.isnan(t[-1]):
+            raise ValueError(f"times: expected finite numbers, got {t.tolist()}")
+        with np.errstate(divide="ignore"):
+            lam = np.log(alpha) - np.log(sigma)
+        columns = (column.tolist() for column in (t, alpha, sigma, lam))
+        return cls(schedule, tuple(map(Point, *columns)))
 
     def __len__(self) -> int:
         """The number of steps."""
@@ -90,13 +135,54 @@ class Path:
         """``(i, t, s)`` for each step, from t to the next point s."""
         return ((i, self.points[i], self.points[i + 1]) for i in range(len(self)))
 
+    def on_schedule(self, needed_by) -> Schedule:
+        """The schedule.
+
+        Raises:
+            ValueError: there is none; the message says what needs it.
+        """
+        if self.schedule is None:
+            raise ValueError(
+                f"path: expected one with a schedule, which {needed_by} needs, got levels alone"
+            )
+        return self.schedule
+
     def at(self, t: float) -> Point:
         """A point between those of the grid, by its time."""
-        return points(self.schedule, [t])[0]
+        return points(self.on_schedule("a point by its time"), [t])[0]
 
     def at_lam(self, lam: float) -> Point:
-        """A point between those of the grid, by its log(alpha / sigma)."""
-        return points(self.schedule, [self.schedule.t_of_lam(lam)])[0]
+        """A point between those of the grid, by its log(alpha / sigma).
+
+        Without a schedule its time is interpolated in lam.
+        """
+        if self.schedule is not None:
+            return points(self.schedule, [self.schedule.t_of_lam(lam)])[0]
+        rho = exp(-lam)
+        alpha = 1 / NORMS[self.norm](1.0, rho)
+        nodes = sorted((p.lam, p.t) for p in self.points if not isinf(p.lam))
+        return Point(float(np.interp(lam, *zip(*nodes, strict=True))), alpha, rho * alpha, lam)
+
+    def noisier(self, lam: float) -> Point:
+        """``at_lam``, but no noisier than the schedule can tell a model (``Schedule.t_limit``)."""
+        if self.schedule is None:
+            return self.at_lam(lam)
+        return self.at(min(self.schedule.t_of_lam(lam), self.schedule.t_limit))
+
+    @property
+    def norm(self) -> str:
+        """The norm that all levels keep, a key of ``NORMS``.
+
+        Raises:
+            ValueError: there is no such norm.
+        """
+        for name, norm in NORMS.items():
+            if all(abs(norm(p.alpha, p.sigma) - 1) <= OFF for p in self.points):
+                return name
+        raise ValueError(
+            "path: expected levels that are variance preserving, variance exploding or those of a "
+            "flow, or a schedule, for the points between them, got other ones"
+        )
 
     def between(self, t: Point, s: Point, r: float) -> Point:
         """The point at the fraction r of the way from t to s in lam."""
@@ -117,6 +203,13 @@ class Path:
         left = len(self) - i + extra if taper else wanted
         return max(1, min(wanted, self.known(i), left))
 
+    def ages(self, i: int, order: int) -> list[int]:
+        """How many steps back the other outputs are of which a formula of this order is made that
+        starts with the one at point i. An output at a level that is there again later is left out:
+        two at the same level say nothing of a slope."""
+        lam = [self.points[i - k].lam for k in range(order)]
+        return [k for k in range(1, order) if lam[k] not in lam[:k]]
+
 
 def points(schedule: Schedule, times) -> tuple[Point, ...]:
     """The points of the schedule at an array of times."""
@@ -136,3 +229,24 @@ def points(schedule: Schedule, times) -> tuple[Point, ...]:
         Point(*numbers)
         for numbers in zip(*(a.tolist() for a in (t, alpha, sigma, lam)), strict=True)
     )
+
+
+def _check_levels(alpha, sigma):
+    """Raise unless these are levels of a path."""
+    for name, values in (("alpha", alpha), ("sigma", sigma)):
+        if values.ndim != 1 or len(values) < 2:
+            raise ValueError(f"{name}: expected shape [N + 1] with N >= 1, got {values.shape}")
+        if values.shape != alpha.shape:
+            raise ValueError(f"{name}: expected shape {alpha.shape}, got {values.shape}")
+        bad = ~(np.isfinite(values) & (values >= 0))
+        if bad.any():
+            got = values[bad][0]
+            raise ValueError(f"{name}: expected finite numbers >= 0, got {got:g}")
+    if (alpha + sigma == 0).any():
+        raise ValueError("alpha: expected numbers > 0 where sigma is 0, got 0")
+    change = sigma[1:] * alpha[:-1] - sigma[:-1] * alpha[1:]
+    if (change > 0).any() and (change < 0).any():
+        raise ValueError(
+            "sigma: expected levels whose sigma / alpha only falls or only rises, "
+            f"got alpha = {alpha.tolist()}, sigma = {sigma.tolist()}"
+        )
