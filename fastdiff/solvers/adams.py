@@ -20,12 +20,18 @@ def weights(r: list[float], moments: list[float]) -> list[float]:
         for other in r[:j] + r[j + 1 :]:
             shifted = zip([0.0, *basis], [*basis, 0.0], strict=True)
             basis = [(low - other * high) / (node - other) for low, high in shifted]
-        result.append(sum(b * c for b, c in zip(basis, moments, strict=True)) / node)
+        total = 0
+        for b, c in zip(basis, moments, strict=True):
+            total += b * c
+        result.append(total / node)
     return result
 
 
 def integral(m: Lin, nodes: list[tuple[float, Lin]], moments: list[float]) -> Lin:
     """The integral of the interpolant of m at 0 and of the (r_j, value), for c_0 .. c_n."""
-    w = weights([r for r, _ in nodes], moments[1:])
-    rest = (w_j * (value - m) for w_j, (_, value) in zip(w, nodes, strict=True))
-    return sum(rest, moments[0] * m)
+    total = moments[0] * m
+    if nodes:
+        w = weights([r for r, _ in nodes], moments[1:])
+        for w_j, (_, value) in zip(w, nodes, strict=True):
+            total += w_j * (value - m)
+    return total

@@ -53,7 +53,8 @@ class Solver:
 
         At clean data, where no model is trained, it is told the time of the next point.
         """
-        return Stage(x=X, at=path[0], told=path[1] if path[0].is_clean else None)
+        start = path[0]
+        return Stage(x=X, at=start, told=path[1] if start.is_clean else None)
 
     def steps(self, path: Path) -> Iterator[Stage]:
         """Yield one stage per model evaluation, from ``path[0]`` to ``path[-1]``."""

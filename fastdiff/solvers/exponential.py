@@ -23,7 +23,7 @@ Over 60 lines: the steps of twelve solvers; all their coefficients are here.
 from dataclasses import dataclass, field
 from math import factorial, inf, isinf, sqrt
 
-from ..tables.lin import X0, Lin, M, X, Z
+from ..tables.lin import NOTHING, X0, Lin, M, X, Z
 from ..tables.path import Point, decay, gap
 from .adams import integral
 from .base import Solver
@@ -42,6 +42,11 @@ class Step:
 
     Of more nodes the integrals are exact but for "published".
 
+    Attributes of its own:
+        h: the length in lam; endless: whether it is infinite.
+        keep: E^eta, the fraction of the noise that is not refreshed.
+        a: the factor of x.
+
     A number of the points may also be a tensor, finite, with one of each sample, and the outputs
     tensors that go with it (``fastdiff.sampling.DPMAdaptive``).
     """
@@ -51,43 +56,29 @@ class Step:
     s: Point
     eta: float = 0.0
 
-    @property
-    def endless(self) -> bool:
-        h = gap(self.t, self.s)
-        return isinstance(h, float) and isinf(h)
-
-    @property
-    def _of_x0(self) -> bool:
-        return self.quantity == "x0" or self.endless
-
-    @property
-    def keep(self) -> float:
-        """E^eta, the fraction of the noise that is not refreshed."""
-        return decay(self.t, self.s) ** self.eta if self.eta else 1.0
+    def __post_init__(self):
+        t, s = self.t, self.s
+        h = gap(t, s)
+        endless = isinstance(h, float) and isinf(h)
+        of_x0 = endless or self.quantity == "x0"
+        keep = decay(t, s) ** self.eta if self.eta else 1.0
+        a = keep * s.sigma / t.sigma if of_x0 else s.alpha / t.alpha
+        vars(self).update(h=h, endless=endless, of_x0=of_x0, keep=keep, a=a)
 
     @property
     def noise(self) -> Lin:
         """The fresh noise."""
-        h = gap(self.t, self.s)
         if self.eta == 0:
-            return Lin()
-        fresh = I(0, 2 * self.eta * h) if self._of_x0 else self.eta * J(0, 2 * h)
+            return NOTHING
+        fresh = I(0, 2 * self.eta * self.h) if self.of_x0 else self.eta * J(0, 2 * self.h)
         return self.s.sigma * sqrt(fresh) * Z
-
-    @property
-    def a(self) -> float:
-        """The factor of x."""
-        if self._of_x0:
-            return self.keep * self.s.sigma / self.t.sigma
-        return self.s.alpha / self.t.alpha
 
     @property
     def c_0(self) -> float:
         """The factor of an output that is constant on the way."""
-        h = gap(self.t, self.s)
-        if not isinstance(h, float) or abs(h) < 1:
+        if not isinstance(self.h, float) or abs(self.h) < 1:
             return self._moment(0)  # of a short step what follows is a difference of equals
-        if self._of_x0:
+        if self.of_x0:
             return self.s.alpha - self.a * self.t.alpha
         return (1 + self.eta) * (self.s.sigma - self.a * self.t.sigma)
 
@@ -99,18 +90,21 @@ class Step:
         """What the outputs contribute: ``m`` at t, and the (point, output) ``nodes``."""
         if self.endless:
             return self.c_0 * X0
-        h = gap(self.t, self.s)
+        h = self.h
         if isinstance(h, float) and h == 0:
-            return Lin()
-        places = [(gap(self.t, point) / h, output) for point, output in nodes]
-        return integral(m, places, [self.c_0, *self._moments(len(nodes), rule)])
+            return NOTHING
+        places = []
+        for point, output in nodes:
+            places.append((gap(self.t, point) / h, output))
+        c_0 = self.c_0
+        rest = self._moments(len(nodes), rule, c_0) if nodes else []
+        return integral(m, places, [c_0, *rest])
 
-    def _moments(self, n, rule):
-        length = (1 + self.eta) * gap(self.t, self.s)
+    def _moments(self, n, rule, c_0):
         if n == 1 and rule in ("midpoint", "bh2"):
-            return [self.c_0 / 2]
+            return [c_0 / 2]
         if n == 1 and rule == "bh1":
-            return [self._edge * length / 2]
+            return [self._edge * ((1 + self.eta) * self.h) / 2]
         if n == 2 and rule == "published":
             return [self._moment(1), self._moment(2) / 2]
         return [self._moment(k) for k in range(1, n + 1)]
@@ -120,8 +114,8 @@ class Step:
         return self.s.alpha if self.quantity == "x0" else -self.s.sigma
 
     def _moment(self, k):
-        h = gap(self.t, self.s)
-        phi = I(k, (1 + self.eta) * h) if self.quantity == "x0" else (1 + self.eta) * J(k, h)
+        h, eta = self.h, self.eta
+        phi = I(k, (1 + eta) * h) if self.quantity == "x0" else (1 + eta) * J(k, h)
         return self._edge * factorial(k) * phi
 
 

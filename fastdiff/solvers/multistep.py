@@ -36,4 +36,6 @@ class Multistep(Exponential):
             nodes = [(path[i - k], H(k)) for k in path.ages(i, order)]
             step = self.step(t, s)
             x = step.drift(nodes, rule=self.kind if order == 2 else self.form)
-            yield Stage(x=x + self.s_noise * step.noise, at=s, remember=M)
+            if self.eta:
+                x += self.s_noise * step.noise
+            yield Stage(x=x, at=s, remember=M)

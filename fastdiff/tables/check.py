@@ -9,7 +9,7 @@ all model outputs agree on x0, such as two history entries of a difference swapp
 measured orders are for.
 """
 
-from math import inf, sqrt
+from math import hypot, inf, sqrt
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def check(rows, levels, clip, kind):
         raise ValueError(f"rows must have shape [N + 2, {WIDTH}] with N >= 1, got {rows.shape}")
     if levels.shape != (len(rows), len(LEVEL)):
         raise ValueError(f"levels must have shape [{len(rows)}, {len(LEVEL)}], got {levels.shape}")
-    named = [Row.unpack(row) for row in rows.tolist()]
+    named = Row.unpack_all(rows)
     _check_finite(rows, levels, named, clip)
     # Exact rows without noise never turn round on their way.
     _check_frame(rows, levels, named)
@@ -139,8 +139,9 @@ def _check_draws(named) -> int:
     """Draws are numbered in order; returns how many there are."""
     drawn = 0
     for k, row in enumerate(named):
-        fresh = row.draws
-        expected = drawn + (fresh or row.reads_previous_draw)
+        terms = row.x.terms.keys() | row.s.terms.keys()
+        fresh = "z" in terms or row.known[1] != 0
+        expected = drawn + (fresh or "zp" in terms)
         if row.draw != expected:
             raise ValueError(f"row {k}: draw must be {expected}, got {row.draw:g}")
         drawn += fresh
@@ -156,13 +157,16 @@ def _same(have, expected, where, names):
 def _check_point_mass(named, levels, kind):
     """Run the rows on coefficients of (x0, noise) and compare each landing with its level.
 
-    The noise part is a vector over the draws, or, where nothing is drawn, one number; its length is
-    kept beside it. Each row starts from its exact level, so that rounding errors do not add up;
+    The noise part is a vector over the draws; where nothing is drawn, one number; and one number,
+    its length, also where nothing but the state carries noise from row to row, so that every draw
+    is independent of what it is added to. The length is kept beside it. Each row starts from its
+    exact level, so that rounding errors do not add up;
     those of what was saved, which may be the difference of large numbers, count as ``doubt``.
     """
     draws = int(named[-2].draw)  # numbered in order
-    nothing = np.zeros(1 + draws) if draws else 0.0
-    initial = np.eye(1, 1 + draws)[0] if draws else 1.0
+    vectors = draws > 0 and any(_remembers(row) for row in named)
+    nothing = np.zeros(1 + draws) if vectors else 0.0
+    initial = np.eye(1, 1 + draws)[0] if vectors else 1.0
     _, alpha, sigma, *_ = levels[0]
     memory, doubt = {"x": (alpha, sigma * initial, sigma)}, {}
     for k, row in enumerate(named[:-1]):
@@ -183,7 +187,8 @@ def _check_point_mass(named, levels, kind):
         (data, noise, size), rounding = _combine(row.x, memory, doubt, nothing, draw)
         level = levels[k + 1]
         _check_landing(k, data, size if draws else noise, levels, rounding, kind)
-        _check_known(k, row.known, level)
+        if row.known != (0.0, 0.0):
+            _check_known(k, row.known, level)
         changed = {}
         if row.s.terms:
             changed["s"] = _combine(row.s, memory, doubt, nothing, draw)
@@ -197,6 +202,11 @@ def _check_point_mass(named, levels, kind):
         memory["x"] = level[1], noise, size
 
 
+def _remembers(row):
+    """Whether x' is made of more than x, the model's output there and a fresh draw."""
+    return not row.x.terms.keys() <= {"x", "m", "o", "u", "z"}
+
+
 def _combine(lin, memory, doubt, nothing, draw=0):
     """((x0, noise) coefficients and the length of the latter, rounding) of a combination; ``draw``
     is the number of z. The rounding is what the errors of its terms may have brought."""
@@ -208,18 +218,19 @@ def _combine(lin, memory, doubt, nothing, draw=0):
             noise = noise + factor * at_noise
             error = ROUNDING * sqrt(at_data * at_data + size * size) + doubt.get(name, 0.0)
             rounding += abs(factor) * error
+    if isinstance(noise, float):
+        if "z" in lin.terms:
+            noise = hypot(noise, lin.terms["z"])
+        return (data, noise, abs(noise)), rounding
     for name, number in (("z", draw), ("zp", draw - 1)):
         if name in lin.terms:
             noise = noise + 0.0 if noise is nothing else noise
             noise[number] += lin.terms[name]
-    size = abs(noise) if isinstance(noise, float) else sqrt(noise.dot(noise))
-    return (data, noise, size), rounding
+    return (data, noise, sqrt(noise.dot(noise))), rounding
 
 
 def _check_known(k, known, level):
     """What replaces the state where data are known lies on the same level."""
-    if known == (0.0, 0.0):
-        return
     _, alpha, sigma, *_ = level
     at_data, at_noise = abs(known[0] - alpha), abs(known[1] - sigma)
     if not (at_data <= TOLERANCE * alpha and at_noise <= TOLERANCE * sigma):

@@ -15,6 +15,7 @@ from sys import float_info
 from ..row import HISTORY
 
 epsilon = float_info.epsilon
+_new = object.__new__
 
 
 class Lin:
@@ -35,12 +36,26 @@ class Lin:
     def __getitem__(self, name):
         return self.terms.get(name, 0.0)
 
-    def __add__(self, other):
-        if isinstance(other, Lin):
-            return self._plus(other, 1.0)
-        if isinstance(other, (int, float)) and other == 0:  # lets sum() work
-            return self
-        return NotImplemented
+    def __add__(self, other, factor=1.0):
+        """self + factor other. A sum that is only the rounding of its terms is 0, so that the
+        operand need not be read; what is not finite stays so, for the table's check to find."""
+        if not isinstance(other, Lin):
+            # 0 lets sum() work
+            return self if isinstance(other, (int, float)) and other == 0 else NotImplemented
+        total = _new(Lin)
+        total.terms = terms = {**self.terms}
+        for name, value in other.terms.items():
+            value = float(factor * value)
+            mine = terms.get(name)
+            if mine is not None:
+                value += mine
+                if abs(value) < 4 * epsilon * abs(mine):
+                    value = 0.0
+            if value != 0:
+                terms[name] = value
+            elif mine is not None:
+                del terms[name]
+        return total
 
     __radd__ = __add__
 
@@ -48,12 +63,12 @@ class Lin:
         return -1.0 * self
 
     def __sub__(self, other):
-        return self._plus(other, -1.0) if isinstance(other, Lin) else NotImplemented
+        return self.__add__(other, -1.0) if isinstance(other, Lin) else NotImplemented
 
     def __mul__(self, factor):
         if not isinstance(factor, (int, float)):
             return NotImplemented
-        product = Lin.__new__(Lin)
+        product = _new(Lin)
         product.terms = terms = {}
         for name, value in self.terms.items():
             if (scaled := float(value * factor)) != 0:
@@ -65,7 +80,7 @@ class Lin:
     def __truediv__(self, divisor):
         if not isinstance(divisor, (int, float)):
             return NotImplemented
-        quotient = Lin.__new__(Lin)
+        quotient = _new(Lin)
         quotient.terms = terms = {}
         for name, value in self.terms.items():
             if (scaled := float(value / divisor)) != 0:
@@ -85,29 +100,12 @@ class Lin:
         """The combination with operand ``name`` replaced by another combination."""
         if name not in self.terms:
             return self
-        rest = Lin.__new__(Lin)
+        rest = _new(Lin)
         rest.terms = {**self.terms}
-        return rest._plus(value, rest.terms.pop(name))
-
-    def _plus(self, other, factor):
-        """self + factor other. A sum that is only the rounding of its terms is 0, so that the
-        operand need not be read; what is not finite stays so, for the table's check to find."""
-        total = Lin.__new__(Lin)
-        total.terms = terms = {**self.terms}
-        for name, value in other.terms.items():
-            value = float(factor * value)
-            mine = terms.get(name)
-            if mine is not None:
-                value += mine
-                if abs(value) < 4 * epsilon * abs(mine):
-                    value = 0.0
-            if value != 0:
-                terms[name] = value
-            elif mine is not None:
-                del terms[name]
-        return total
+        return rest.__add__(value, rest.terms.pop(name))
 
 
+NOTHING = Lin()
 X = Lin({"x": 1.0})
 S = Lin({"s": 1.0})
 M = Lin({"m": 1.0})
@@ -120,11 +118,12 @@ Z = Lin({"z": 1.0})
 ZP = Lin({"zp": 1.0})
 
 
+AGES = {f"h{age}": age for age in range(1, HISTORY + 1)}
+_HISTORY = {age: Lin({name: 1.0}) for name, age in AGES.items()}
+
+
 def H(age: int) -> Lin:
     """What was remembered ``age`` stages ago (1: the newest, at most 4)."""
-    if age not in range(1, HISTORY + 1):
+    if age not in _HISTORY:
         raise ValueError(f"H: age must be 1..{HISTORY}, got {age!r}")
-    return Lin({f"h{age}": 1.0})
-
-
-AGES = {f"h{age}": age for age in range(1, HISTORY + 1)}
+    return _HISTORY[age]

@@ -20,9 +20,9 @@ from ..parameterization import (
 from ..row import HISTORY
 from ..schedules.base import reals
 from .kept import kept
-from .lin import AGES, Lin, M, U, X
+from .lin import AGES, NOTHING, Lin, M, U, X
 from .path import Path
-from .rows import END, NOTHING, Row
+from .rows import END, Row
 from .table import LEVEL, StepTable
 from .threshold import DynamicThreshold
 
@@ -110,10 +110,10 @@ def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
         rows.append(row)
     rows.append(END)
     levels = np.zeros((len(rows), len(LEVEL)))
-    levels[:, :3] = [(p.t, p.alpha, p.sigma) for p in (path[0], *visited)]
+    levels[:, :3] = [(p.t, p.alpha, p.sigma) for p in (path.points[0], *visited)]
     levels[1:-1, 3:5], levels[1:-1, 5:] = inputs, outputs
     return StepTable(
-        rows=np.array([row.pack() for row in rows]),
+        rows=Row.pack_all(rows),
         levels=levels,
         solver=repr(solver),
         schedule=source,
@@ -135,8 +135,7 @@ class _View(NamedTuple):
         """(inputs, outputs, readings), of each a tuple of numbers for each point: the input scale
         and the model's time; the factors of x0 and eps in an exact model's output; a ``Reading``.
         """
-        columns = ((p.t, p.alpha, p.sigma) for p in points)
-        t, alpha, sigma = np.array(list(columns)).T.copy()
+        t, alpha, sigma = np.array([(p.t, p.alpha, p.sigma) for p in points]).T.copy()
         schedule = path.schedule
         scales, times = np.ones(len(t)), np.array([p.t for p in told])
         if schedule is not None:
@@ -157,10 +156,11 @@ class _View(NamedTuple):
             output_levels(prediction, alpha, sigma, frame),
             read_levels(prediction, alpha, sigma, frame),
         )
+        nothing = np.zeros(len(t))
         inputs, outputs, readings = (
-            list(zip(*[(v + 0 * t).tolist() for v in part], strict=True)) for part in parts
+            list(zip(*[(v + nothing).tolist() for v in part], strict=True)) for part in parts
         )
-        return inputs, outputs, [Reading(*numbers) for numbers in readings]
+        return inputs, outputs, list(map(Reading._make, readings))
 
 
 def _rates(path):
@@ -188,8 +188,8 @@ class _Ring:
         self.read, self.depth, self.count, self.keep = set(), keep, 0, keep
         count = 0
         for k, stage in enumerate(stages):
-            for lin in _outputs(stage):
-                for name in lin.terms:
+            for lin in (stage.x, stage.s, stage.remember):
+                for name in lin.terms if lin is not None else ():
                     if name not in AGES:
                         continue
                     if AGES[name] > min(count, HISTORY):
@@ -203,10 +203,7 @@ class _Ring:
 
     def named(self, lin):
         """The combination with the physical slots of now in place of ages."""
-        for name in lin.terms:
-            if name in AGES:
-                break
-        else:
+        if not self.depth or AGES.keys().isdisjoint(lin.terms):
             return lin
         slots = {}
         for name, value in lin.terms.items():
@@ -270,17 +267,18 @@ def _fold(lin, at, quantity, reading, clipped):
 
 
 def _read(of_x, of_output):
-    return Lin({"x": of_x, "o": of_output})
+    lin = Lin()
+    if of_x != 0:
+        lin.terms["x"] = of_x
+    if of_output != 0:
+        lin.terms["o"] = of_output
+    return lin
 
 
 def _entry(x, given) -> Row:
     """The row before the first evaluation, which keeps or noises the initial state."""
-    terms = {name: x[name] for name in ("x", "z")}
-    return Row(Lin(terms), in_scale=given[0], t_next=given[1], draw=float(x["z"] != 0))
-
-
-def _outputs(stage):
-    return filter(None, (stage.x, stage.s, stage.remember))
+    terms = {name: value for name, value in x.terms.items() if name in ("x", "z")}
+    return Row(Lin(terms), in_scale=given[0], t_next=given[1], draw=float("z" in terms))
 
 
 def _prune(stages):
@@ -291,7 +289,8 @@ def _prune(stages):
             stage = replace(stage, s=None)
         elif stage.s is not None:
             needed = False
-        needed = needed or any(lin["s"] for lin in _outputs(stage))
+        for lin in (stage.x, stage.s, stage.remember):
+            needed = needed or (lin is not None and "s" in lin.terms)
         kept.append(stage)
     return kept[::-1]
 
@@ -300,7 +299,7 @@ def _check_direction(solver, path):
     """Towards noise only equations without noise of their own can be walked."""
     if path.increasing and solver.stochastic:
         raise ValueError(f"grid: times must decrease for the stochastic {solver!r}")
-    if path[0].is_clean and not solver.starts_clean:
+    if not solver.starts_clean and path.points[0].is_clean:
         raise ValueError(f'grid: must start at sigma > 0 (final="min") for {solver!r}')
 
 
@@ -316,6 +315,8 @@ def _times(schedule, steps, grid):
         refuse_grid("grid", grid)
     if steps is None and isinstance(grid, grids.Explicit):
         steps = len(grid.points) - 1
+    if isinstance(grid, grids.base.Grid):
+        return grid(schedule, steps)  # which it has checked
     if callable(grid):
         increasing = getattr(grid, "increasing", False)
         return grids.check_times("grid", schedule, grid(schedule, steps), increasing)

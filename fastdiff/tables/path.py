@@ -116,8 +116,8 @@ class Path:
             raise ValueError(f"times: expected finite numbers, got {t.tolist()}")
         with np.errstate(divide="ignore"):
             lam = np.log(alpha) - np.log(sigma)
-        columns = (column.tolist() for column in (t, alpha, sigma, lam))
-        return cls(schedule, tuple(map(Point, *columns)))
+        numbers = t.tolist(), alpha.tolist(), sigma.tolist(), lam.tolist()
+        return cls(schedule, tuple(map(Point, *numbers)))
 
     def __len__(self) -> int:
         """The number of steps."""
@@ -133,7 +133,7 @@ class Path:
 
     def steps(self) -> Iterator[tuple[int, Point, Point]]:
         """``(i, t, s)`` for each step, from t to the next point s."""
-        return ((i, self.points[i], self.points[i + 1]) for i in range(len(self)))
+        return zip(range(len(self)), self.points, self.points[1:], strict=False)
 
     def on_schedule(self, needed_by) -> Schedule:
         """The schedule.
@@ -200,15 +200,20 @@ class Path:
         """
         if isinf(self.points[i + 1].lam):
             return 1
-        left = len(self) - i + extra if taper else wanted
-        return max(1, min(wanted, self.known(i), left))
+        known = self.known(i)
+        return max(1, min(wanted, known, len(self) - i + extra) if taper else min(wanted, known))
 
     def ages(self, i: int, order: int) -> list[int]:
         """How many steps back the other outputs are of which a formula of this order is made that
         starts with the one at point i. An output at a level that is there again later is left out:
         two at the same level say nothing of a slope."""
-        lam = [self.points[i - k].lam for k in range(order)]
-        return [k for k in range(1, order) if lam[k] not in lam[:k]]
+        lam, ages = {self.points[i].lam}, []
+        for k in range(1, order):
+            point = self.points[i - k]
+            if point.lam not in lam:
+                lam.add(point.lam)
+                ages.append(k)
+        return ages
 
 
 def points(schedule: Schedule, times) -> tuple[Point, ...]:
@@ -225,10 +230,7 @@ def points(schedule: Schedule, times) -> tuple[Point, ...]:
             f"got alpha = {alpha[i]:g}, sigma = {sigma[i]:g} at t = {t[i]:g}; "
             "start the grid later or use another schedule"
         )
-    return tuple(
-        Point(*numbers)
-        for numbers in zip(*(a.tolist() for a in (t, alpha, sigma, lam)), strict=True)
-    )
+    return tuple(map(Point, t.tolist(), alpha.tolist(), sigma.tolist(), lam.tolist()))
 
 
 def _check_levels(alpha, sigma):

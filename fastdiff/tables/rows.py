@@ -3,10 +3,10 @@
 from math import inf
 from typing import NamedTuple
 
-from ..row import COLUMN, FIELDS, OPERANDS, WIDTH
-from .lin import Lin
+import numpy as np
 
-NOTHING = Lin()
+from ..row import COLUMN, FIELDS, OPERANDS, WIDTH
+from .lin import NOTHING, Lin
 
 
 class Row(NamedTuple):
@@ -40,33 +40,52 @@ class Row(NamedTuple):
 
     def pack(self) -> list[float]:
         """The ``WIDTH`` numbers that a kernel gets, as float64."""
-        packed = [0.0] * WIDTH
-        for columns, lin in zip(_MIXTURES, self, strict=False):
-            for name, value in lin.terms.items():
-                packed[columns[name]] = value
-        packed[_CLIP], packed[_GAIN], packed[_KNOWN], packed[_LAST] = *self[4:7], self[7:]
+        return self.pack_all([self])[0].tolist()
+
+    @staticmethod
+    def pack_all(rows: list["Row"]) -> np.ndarray:
+        """The numbers of all rows, float64 [N, ``WIDTH``]."""
+        packed = np.zeros((len(rows), WIDTH))
+        at, columns, values = [], [], []
+        for k, row in enumerate(rows):
+            for where, lin in zip(_MIXTURES, row, strict=False):
+                for name, value in lin.terms.items():
+                    at.append(k)
+                    columns.append(where[name])
+                    values.append(value)
+        packed[at, columns] = values
+        packed[:, _REST] = [(*r.clip, *r.gain, *r.known, *r[7:]) for r in rows]
         return packed
 
     @classmethod
-    def unpack(cls, packed: list[float]) -> "Row":
+    def unpack(cls, packed) -> "Row":
         """The row of these numbers."""
-        mixtures = [NOTHING] * 4
-        for column, which, name in _TERMS:
-            if packed[column] != 0:
-                if mixtures[which] is NOTHING:
-                    mixtures[which] = Lin()
-                mixtures[which].terms[name] = packed[column]
-        clip, gain, known = packed[_CLIP], packed[_GAIN], packed[_KNOWN]
-        return cls(*mixtures, tuple(clip), tuple(gain), tuple(known), *packed[_LAST])
+        return cls.unpack_all(np.array([packed], dtype=np.float64))[0]
+
+    @classmethod
+    def unpack_all(cls, packed: np.ndarray) -> list["Row"]:
+        """The rows of an array [N, ``WIDTH``]."""
+        mixtures = [[NOTHING] * 4 for _ in packed]
+        at, columns = np.nonzero(packed[:, _IN_MIXTURES])
+        columns = _IN_MIXTURES[columns]
+        values = packed[at, columns]
+        for k, column, value in zip(at.tolist(), columns.tolist(), values.tolist(), strict=True):
+            which, name = _TERMS[column]
+            lin = mixtures[k][which]
+            if lin is NOTHING:
+                mixtures[k][which] = lin = Lin()
+            lin.terms[name] = value
+        return [
+            cls(
+                *lins, tuple(row[_CLIP]), tuple(row[_GAIN]), tuple(row[_KNOWN]), *row[_LAST]
+            )
+            for lins, row in zip(mixtures, packed.tolist(), strict=True)
+        ]  # fmt: skip
 
     @property
     def draws(self) -> bool:
         """Whether a fresh z is read."""
         return "z" in self.x.terms or "z" in self.s.terms or self.known[1] != 0
-
-    @property
-    def reads_previous_draw(self) -> bool:
-        return "zp" in self.x.terms or "zp" in self.s.terms
 
 
 #: A sample that stands on it has finished.
@@ -77,7 +96,8 @@ _MIXTURES = [
     {name[2:]: column for name, column in COLUMN.items() if name.startswith(f"{prefix}_")}
     for prefix in "cdep"
 ]
-_TERMS = [(c, which, name) for which, of in enumerate(_MIXTURES) for name, c in of.items()]
+_TERMS = {c: (which, name) for which, of in enumerate(_MIXTURES) for name, c in of.items()}
+_IN_MIXTURES = np.array(sorted(_TERMS))
 
 
 def _slice(*names):
@@ -90,6 +110,8 @@ def _slice(*names):
 _CLIP = _slice("clip_lo", "clip_hi", "dynamic")
 _GAIN, _KNOWN = _slice("g_0", "g_1"), _slice("k_known", "k_z")
 _LAST = _slice("in_scale", "t_next", "slot", "draw", "live")
+#: clip, gain, known and what follows
+_REST = [k for part in (_CLIP, _GAIN, _KNOWN, _LAST) for k in range(part.start, part.stop)]
 assert set(_MIXTURES[0]) == set(_MIXTURES[1]) == set(OPERANDS)
 
 
