@@ -89,6 +89,7 @@ def spacings():
                     yield name, solver, prediction, spacing, steps
 
 
+@pytest.mark.covered(times=2)
 @pytest.mark.parametrize(
     ("name", "solver", "prediction", "spacing", "steps"), list(spacings()), ids=label
 )

@@ -45,7 +45,8 @@ def test_sanitizers(tmp_path):
 
 
 @needs_compiler
-@pytest.mark.parametrize("flags", [["-O1"], pytest.param(SANITIZE, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [["-O1"], SANITIZE], ids=["plain", "sanitized"])
 def test_grids_of_cuda_threads(tmp_path, flags):
     """The thread bodies of the CUDA kernels, walked over whole grids on the host."""
     run(build(tmp_path / "walk", ["tests/native/walk.cpp", *CLONES], *flags))

@@ -68,6 +68,7 @@ def test_two_gloo_processes_give_the_loss_of_one(tmp_path):
         torch.testing.assert_close(together[name], value, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow  # the test before it trains in two processes, too
 def test_torchrun(tmp_path):
     """The command line under torchrun: two processes, one folder, the losses of one process."""
     environment = {

@@ -123,7 +123,13 @@ def test_wide_accesses_and_rounding(cache):
     assert not re.findall(r"(ld|st)\.global\.b(16|8)\b", ptx)
 
 
-@pytest.mark.parametrize("target", HIP.values(), ids=HIP)
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(target, id=name, marks=[pytest.mark.slow] * (k > 0))
+        for k, (name, target) in enumerate(HIP.items())
+    ],
+)
 @pytest.mark.skipif("amd" not in triton.backends.backends, reason="this Triton compiles for CUDA")
 def test_rocm(target, cache):
     kernels = [step(name, target, cache)["step_kernel"] for name in ("large", "everything")]
