@@ -13,12 +13,15 @@ from .ddim_cfgpp import DDIMCFGpp as DDIMCFGpp
 from .ddim_inverse import DDIMInverse as DDIMInverse
 from .ddpm import DDPM as DDPM
 from .deis import DEIS as DEIS
+from .dpm2 import DPM2 as DPM2
+from .dpm2 import DPM2Ancestral as DPM2Ancestral
 from .dpm_fast import DPMFast as DPMFast
 from .dpm_solver import DPMSolver as DPMSolver
 from .dpm_solver_singlestep import DPMSolverSinglestep as DPMSolverSinglestep
 from .dpmpp_2m import DPMpp2M as DPMpp2M
 from .dpmpp_2m_sde import DPMpp2MSDE as DPMpp2MSDE
 from .dpmpp_2s import DPMpp2S as DPMpp2S
+from .dpmpp_2s_ancestral import DPMpp2SAncestral as DPMpp2SAncestral
 from .dpmpp_2s_rf import DPMpp2SRF as DPMpp2SRF
 from .dpmpp_3m import DPMpp3M as DPMpp3M
 from .dpmpp_3m_sde import DPMpp3MSDE as DPMpp3MSDE
@@ -42,6 +45,7 @@ from .lcm import LCM as LCM
 from .lms import LMS as LMS
 from .plms import PLMS as PLMS
 from .repaint import RePaint as RePaint
+from .res_multistep import RESMultistep as RESMultistep
 from .reverse_diffusion import ReverseDiffusion as ReverseDiffusion
 from .sa_solver import SASolver as SASolver
 from .scm import SCM as SCM

@@ -9,15 +9,19 @@ from tests.host.solver_table import head, line
 
 PAGE = (Path(__file__).parents[2] / "docs" / "solvers.md").read_text().splitlines()
 HEAD = head().splitlines()
+#: The lines by the names of their solvers, "| `DDIM` | 1 | ..."
+LINES = {line.split("`")[1]: line for line in PAGE[len(HEAD) :]}
+HINT = "run `python -m tests.host.solver_table > docs/solvers.md`"
 
 
-def test_the_page_is_its_head_and_a_line_of_each_solver():
-    assert PAGE[: len(HEAD)] == HEAD and len(PAGE) == len(HEAD) + len(solvers.names())
+def test_the_page_is_its_head_and_lines_of_solvers():
+    assert PAGE[: len(HEAD)] == HEAD
+    assert list(LINES) == sorted(LINES) and len(LINES) == len(PAGE) - len(HEAD), HINT
+    assert not LINES.keys() - set(solvers.names()), HINT
 
 
 @pytest.mark.parametrize("name", solvers.names())
 def test_every_line_is_current(name):
     """Redone, the measured order included."""
-    assert PAGE[len(HEAD) + solvers.names().index(name)] == line(name), (
-        "run `python -m tests.host.solver_table > docs/solvers.md`"
-    )
+    assert name in LINES, f"docs/solvers.md has no line of {name}: {HINT}"
+    assert LINES[name] == line(name), HINT
