@@ -9,8 +9,7 @@ from fastdiff.losses import low_discrepancy
 from fastdiff.models import Batch
 
 from .config import TrainConfig
-from .data import random_shift
-from .images import Images
+from .data import Images, random_shift
 
 
 def batch_seed(config: TrainConfig, step: int) -> int:

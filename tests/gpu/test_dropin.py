@@ -12,7 +12,7 @@ from tests.gpu.device_calls import DEVICE, needs_cuda
 pytest.importorskip("diffusers")
 
 import fastdiff.integrations.diffusers as fused  # noqa: E402
-from fastdiff.integrations.diffusers.trajectory import Host  # noqa: E402
+from fastdiff.integrations.diffusers.step_index import Host  # noqa: E402
 from tests.support.loops import evaluated, start, takes  # noqa: E402
 from tests.support.step_calls import CALLS, plainly  # noqa: E402
 from tests.support.twins import NAMES, pair, plain  # noqa: E402
@@ -34,7 +34,7 @@ def scheduler_on(device, name):
     """As ``set_timesteps(..., device=device)`` leaves it."""
     scheduler = pair(name, plain(name), STEPS)[1]
     scheduler.timesteps = scheduler.timesteps.to(device)
-    Host(scheduler).fetch("timesteps", scheduler._levels, *scheduler._also)
+    Host(scheduler).fetch("timesteps", scheduler.spec.levels, *scheduler.spec.tensors)
     return scheduler
 
 

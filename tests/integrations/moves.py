@@ -12,7 +12,7 @@ from tests.support.twins import distance, values_of
 
 def counter_of(scheduler):
     """The attribute in which a scheduler counts its steps, or None."""
-    return fused.SCHEDULERS[type(scheduler).__name__]._counter
+    return fused.SCHEDULERS[type(scheduler).__name__].spec.counter
 
 
 def middle_of(scheduler):

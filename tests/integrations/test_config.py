@@ -50,14 +50,48 @@ STEPS = ("step", "step_pred", "step_correct", "add_noise_to_input", *METHODS[3:]
 @pytest.mark.parametrize("method", STEPS)
 @pytest.mark.parametrize("name", fused.SCHEDULERS)
 def test_what_is_called_takes_what_stock_takes(name, method):
-    """Of the code itself: ``__wrapped__`` would have stock compared with itself."""
+    """Of the code itself: ``__wrapped__`` would have stock compared with itself. A generic step
+    hands its arguments over as they came: those of the code that reads them are compared."""
     twin = fused.SCHEDULERS[name]
-    if hasattr(twin, method):
-        both = (getattr(cls, method) for cls in (twin, twin.stock))
-        own, stock = (inspect.signature(f, follow_wrapped=False).parameters for f in both)
-        assert [(p.name, p.kind, p.default) for p in own.values()] == [
-            (p.name, p.kind, p.default) for p in stock.values()
-        ]
+    if not hasattr(twin, method):
+        return
+    own, stock = (
+        inspect.signature(getattr(cls, method), follow_wrapped=False).parameters
+        for cls in (twin, twin.stock)
+    )
+    if list(own) == ["self", "args", "kwargs"]:
+        reads = twin._correct if (name, method) == BY_HAND else twin._call
+        own = inspect.signature(reads).parameters
+    if "_options" in own:
+        assert ["self", *list(own)[1:4], *twin.parameters] == list(stock)
+        return
+    assert [(p.name, p.kind, p.default) for p in own.values()] == [
+        (p.name, p.kind, p.default) for p in stock.values()
+    ]
+
+
+BY_HAND = "KarrasVeScheduler", "step_correct"
+
+
+@pytest.mark.parametrize("name", fused.SCHEDULERS)
+def test_other_arguments_are_refused_as_stock_refuses_them(name):
+    twin = fused.SCHEDULERS[name]
+    method = "step" if hasattr(twin, "step") else "step_pred"
+    required = {"schedule_mode": "log", "noise_mode": "1/t", "tsr_k": 2.0, "tsr_sigma": 0.6}
+    scheduler = twin(**required) if name == "RFD4ProteinaScheduler" else twin()
+    names = list(inspect.signature(getattr(twin.stock, method)).parameters)[1:]
+    x = torch.zeros(1, 3)
+    for args, kwargs in (
+        ((), {}),
+        ((x, 1, x), {"unknown": 1}),
+        ((x,) * (len(names) + 1), {}),
+        ((x, 1, x), {names[0]: x}),
+    ):
+        with pytest.raises(TypeError):
+            getattr(scheduler, method)(*args, **kwargs)
+    for foreign in {"generator", "variance_noise"}.difference(names):
+        with pytest.raises(TypeError):
+            getattr(scheduler, method)(*[x] * 3, **{foreign: x})
 
 
 @pytest.mark.parametrize("name", fused.SCHEDULERS)

@@ -147,7 +147,7 @@ def cases():
     """All classes and changes; in a short run those that remember most."""
     for name in NAMES:
         for case, change in zip(IDS, CHANGES, strict=True):
-            often = fused.SCHEDULERS[name]._looks_back and case in SHORT
+            often = fused.SCHEDULERS[name].spec.multistep and case in SHORT
             yield pytest.param(name, change, id=f"{name}-{case}", marks=() if often else SLOW)
 
 
@@ -170,7 +170,7 @@ def test_the_stock_scheduler_does_the_same(monkeypatch, name, change):
             raise AssertionError(gap(mine.results, theirs.results))
 
 
-LOOK_BACK = [name for name in NAMES if fused.SCHEDULERS[name]._looks_back]
+LOOK_BACK = [name for name in NAMES if fused.SCHEDULERS[name].spec.multistep]
 
 
 def swapped_by(swap):

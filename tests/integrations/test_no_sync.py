@@ -10,27 +10,26 @@ READS = {"item", "cpu", "tolist", "numpy", "nonzero", "argwhere", "unique", "is_
 BUILTINS = {"float", "int", "bool"}
 #: Where, and what of it is not called between two evaluations of a model.
 PLACES = {
-    "integrations/diffusers": ("plans", "swap.py", "places.py"),
+    "integrations/diffusers": ("adapters", "accelerate.py", "attributes.py"),
     "integrations/k_diffusion": ("sigmas.py", "likelihood.py"),
     "integrations/score_sde": ("sdes.py", "predictors.py", "likelihood.py"),
     "guidance": tuple(f.name for f in (FASTDIFF / "guidance").iterdir() if f.name != "mix.py"),
 }
 
 ALLOWED = {
-    "fused.Fused._advance": "of a timestep on the host",
-    "fused.Fused._made_from": "of tensors on the host",
-    "fused.Fused._plan": "of tensors on the host",
-    "gradient.Terms.of": "of a row on the host",
+    "schedulers.base.Fused._advance": "of a timestep on the host",
+    "schedulers.base.Fused._cache_key": "of tensors on the host",
+    "schedulers.base.Fused._plan": "of tensors on the host",
     "noise._seed": "of a number drawn on the host",
-    "noising.LooksUp._sigmas_of": "of timesteps on the host",
-    "noising._places": "when timesteps are new; they are on the host",
-    "repeated.Repeated._warn_of_the_second": "of timesteps on the host, when a loop begins",
-    "schedulers.karras_ve.KarrasVeScheduler.add_noise_to_input": "of levels on the host",
-    "schedulers.karras_ve._index": "of levels on the host",
+    "add_noise.LooksUp._sigmas_of": "of timesteps on the host",
+    "add_noise._places": "when timesteps are new; they are on the host",
+    "step_index.warn_of_the_second": "of timesteps on the host, when a loop begins",
+    "schedulers.special.KarrasVe.add_noise_to_input": "of levels on the host",
+    "schedulers.special._index": "of levels on the host",
     "schedulers.memory.Adams._last": "of a row on the host",
     "schedulers.memory.TwoStage._memory": "of a sigma on the host",
     "schedulers.memory.items": "of rows on the host",
-    "schedulers.sde.DPMSolverSDEScheduler._increment": "once: the path of torchsde is on the host",
+    "schedulers.special.DPMSolverSDE._increment": "once: the path of torchsde is on the host",
     "guidance.mix._of_samples": "of a number",
     "guidance.mix._rescaled": "of outputs on the host",
     "k_diffusion.adaptive.WholeBatch._report": "for a callback, if there is one",
@@ -47,9 +46,9 @@ ALLOWED = {
     "k_diffusion.samplers.sample_dpm_fast": "of numbers on the host",
     "score_sde.sampling.check_eps": "of a number",
     "score_sde.sampling.get_ode_sampler": "once, after the last step",
-    "trajectory.on_host": "where timesteps are set, or replaced by hand",
-    "trajectory.Trajectory.expects": "of a timestep on the host",
-    "trajectory.Trajectory.place_of": "of a timestep on the host",
+    "step_index.on_host": "where timesteps are set, or replaced by hand",
+    "step_index.Trajectory.expects": "of a timestep on the host",
+    "step_index.Trajectory.row_of": "of a timestep on the host",
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import fastdiff.integrations.diffusers as fused
-from fastdiff.integrations.diffusers import fallback
+from fastdiff.integrations.diffusers import stock as fallback
 from tests.support.loops import evaluated, loop, start, takes
 from tests.support.step_calls import CALLS, plainly
 from tests.support.twins import NAMES, assert_equal, assert_like_stock, pair, plain, values_of

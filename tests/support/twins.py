@@ -56,7 +56,7 @@ def in_single(monkeypatch, scheduler, dtype=torch.float32):
     """Make a stock scheduler's float64 run add the noise of its run in ``dtype``."""
     module = sys.modules[type(scheduler).__module__]
     if draw := getattr(module, "randn_tensor", None):
-        drawn = fused.SCHEDULERS[type(scheduler).__name__]._habits.noise
+        drawn = fused.SCHEDULERS[type(scheduler).__name__].spec.dtypes.noise
         drawn = torch.promote_types(dtype, torch.float32) if drawn == "single" else drawn
         drawn = drawn if isinstance(drawn, torch.dtype) else dtype
 

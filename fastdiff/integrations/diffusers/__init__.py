@@ -18,12 +18,12 @@ except ImportError as error:
         "fastdiff.integrations.diffusers needs diffusers: pip install 'fastdiff[integrations]'"
     ) from error
 
-from .fallback import StockStepWarning as StockStepWarning
+from .accelerate import accelerate as accelerate
+from .accelerate import plan as plan
+from .accelerate import portable as portable
+from .accelerate import restore as restore
 from .guiders import GUIDERS as GUIDERS
 from .schedulers import SCHEDULERS as SCHEDULERS
-from .swap import accelerate as accelerate
-from .swap import plan as plan
-from .swap import portable as portable
-from .swap import restore as restore
+from .stock import StockStepWarning as StockStepWarning
 
 globals().update(SCHEDULERS | GUIDERS)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ... import ops
-from .plans.plan import Rows
+from .adapters.lowering import Rows
 
 UNUSED = ("z", "z_prev", "saved", "history", "threshold", "known", "mask")
 LARGE = 1 << 14  # elements, out of order, that take longer to read than to copy
@@ -19,7 +19,7 @@ class Buffers:
         x: where the rows leave the next sample, float32 (float64 beside float64 tensors).
         z: the noise of the coming row; None where the kernel draws it.
         second: where the rows leave their second result, or None.
-        place: the row to come.
+        row: the row to come.
         given: the sample that was handed out last. Another one that is the same is of the same
             kind; it need not hold the same numbers.
         result_dtype, second_dtype, drawn_dtype: of what the step returns and draws.
@@ -36,9 +36,9 @@ class Buffers:
         self.shape, self.device, self.dense = sample.shape, sample.device, sample.is_contiguous()
         self.strides, self.sample_dtype = sample.stride(), sample.dtype
         self.output_dtype = output_dtype
-        # the numbers that a kernel draws go by the place of an element, whatever its memory
-        drawn_in_place = philox and any(rows.draws)
-        self.order = None if self.dense or drawn_in_place else order_of(sample)
+        # the numbers that a kernel draws go by the position of an element, whatever its memory
+        drawn_in_order = philox and any(rows.draws)
+        self.order = None if self.dense or drawn_in_order else order_of(sample)
         self.back = (
             None if self.order is None else tuple(map(self.order.index, range(sample.dim())))
         )
@@ -52,7 +52,7 @@ class Buffers:
         with torch.inference_mode(False):  # they may outlive it
             self._allocate(sample)
         self.result_dtype, self.second_dtype, self.drawn_dtype = dtypes
-        self.place, self.given, self.generator = -1, None, None
+        self.row, self.given, self.generator = -1, None, None
         self._bind()
 
     def _allocate(self, sample):
@@ -124,13 +124,13 @@ class Buffers:
                     self.outside(buffer).copy_(other.outside(value))
         for name in ("row", "keys"):
             self.bound[name].copy_(other.bound[name])
-        self.place, self.generator = other.place, other.generator
+        self.row, self.generator = other.row, other.generator
         return self
 
-    def go(self, place: int, generator=None) -> None:
+    def go(self, row: int, generator=None) -> None:
         """Stand on a row."""
-        self.bound["row"].fill_(place)
-        self.place, self.generator = place, generator
+        self.bound["row"].fill_(row)
+        self.row, self.generator = row, generator
 
     def _inside(self, tensor: Tensor) -> Tensor:
         """A tensor like the sample, as the buffers have it."""

@@ -17,8 +17,9 @@ from diffusers import guiders
 
 from ... import guidance
 from ...guidance import mix
-from .fallback import StockStepWarning
-from .fused import PUBLIC
+from .stock import StockStepWarning
+
+PUBLIC = __name__.rpartition(".")[0]
 
 try:
     from diffusers.guiders.guider_utils import GuiderOutput

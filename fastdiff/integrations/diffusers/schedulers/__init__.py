@@ -20,16 +20,11 @@ Those of torchsde's Brownian path (DPMSolverSDE, CosineDPMSolverMultistep) are t
 is, without which diffusers has none.
 """
 
-from ..fused import Fused
-from . import flow, helios, karras_ve, lam, sde, sigmas, timesteps
+from .registry import twins
+from .table import SPECS
 
 #: name -> class
-SCHEDULERS = {
-    name: value
-    for module in (timesteps, sigmas, lam, flow, sde, helios, karras_ve)
-    for name, value in vars(module).items()
-    if isinstance(value, type) and issubclass(value, Fused) and hasattr(value, "stock")
-}
+SCHEDULERS = twins(SPECS)
 
 TOKENS = "its samples are tokens that are drawn and masked; a row adds up numbers"
 #: Why others have none.

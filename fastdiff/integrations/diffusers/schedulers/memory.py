@@ -1,4 +1,4 @@
-"""What schedulers that look back remember.
+"""What multistep schedulers remember.
 
 Fused steps keep it in buffers, stock ones in attributes. Who looks at an attribute in the middle of
 a loop, or sets it, gets what the stock scheduler would have there, and stock steps from there on.
@@ -8,8 +8,9 @@ import torch
 from torch.compiler import is_compiling
 
 from ....tables.rows import Row
-from ..fused import Fused
-from ..run import Declined
+from ..adapters import timesteps
+from ..adapters.lowering import Unsupported
+from .base import Fused
 
 
 def _attribute(name: str, live: bool) -> property:
@@ -17,7 +18,7 @@ def _attribute(name: str, live: bool) -> property:
 
     def look(self):
         if not live and not is_compiling():  # a traced step has seen that there is nothing
-            self._hand_over(Declined(f"a loop that looks at {name}"))
+            self._hand_over(Unsupported(f"a loop that looks at {name}"))
         try:
             return self.__dict__[name]
         except KeyError:
@@ -25,7 +26,7 @@ def _attribute(name: str, live: bool) -> property:
 
     def put(self, value):
         if not is_compiling():
-            self._hand_over(Declined(f"a loop that sets {name}"))
+            self._hand_over(Unsupported(f"a loop that sets {name}"))
         self.__dict__[name] = value
 
     return property(look, put)
@@ -46,37 +47,40 @@ class Remembers(Fused):
     """Base.
 
     Attributes:
-        _stored: the attributes of the stock scheduler; its next step looks at none of them if all
+        stored: the attributes of the stock scheduler; its next step looks at none of them if all
             are None, 0 or empty.
-        _live: more of them, which fused steps keep, too.
+        live: more of them, which fused steps keep, too.
     """
 
-    _looks_back = True
-    _stored: tuple[str, ...] = ()
-    _live: tuple[str, ...] = ()
+    multistep = True
+    stored: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        for kind in ("_stored", "_live"):
-            for name in vars(cls).get(kind, ()):
-                setattr(cls, name, _attribute(name, live=kind == "_live"))
+        for names, live in (
+            (vars(cls).get("stored", ()), False),
+            (vars(cls).get("live", ()), True),
+        ):
+            for name in names:
+                setattr(cls, name, _attribute(name, live))
 
     def _is_fresh(self):
-        return not any(self.__dict__.get(name) for name in self._stored)
+        return not any(self.__dict__.get(name) for name in self.stored)
 
 
 class Multistep(Remembers):
     """Schedulers that remember converted outputs of the model, the last at the end."""
 
-    _stored = "lower_order_nums", "model_outputs"
-    _drops = 1  # the oldest of the outputs is not used again
+    stored = "lower_order_nums", "model_outputs"
+    dropped = 1  # the oldest of the outputs is not used again
 
     def _is_fresh(self):
         return not self.__dict__.get("lower_order_nums")
 
     def _memory(self, buffers, rows, begin):
         order = self.config.solver_order
-        outputs = items(buffers, rows, order - self._drops)
+        outputs = items(buffers, rows, order - self.dropped)
         return {
             "model_outputs": padded(outputs, order),
             "lower_order_nums": min(len(rows), order),
@@ -86,8 +90,8 @@ class Multistep(Remembers):
 class Corrected(Multistep):
     """... and the sample from which the last step was taken."""
 
-    _stored = (*Multistep._stored, "last_sample")
-    _drops = 0
+    stored = (*Multistep.stored, "last_sample")
+    dropped = 0
 
     def _is_fresh(self):
         return super()._is_fresh() and self.__dict__.get("last_sample") is None
@@ -106,7 +110,7 @@ class Corrected(Multistep):
 class Adams(Remembers):
     """... and the noise that the last step has added: the SA-Solver."""
 
-    _stored = "lower_order_nums", "model_outputs", "last_sample", "last_noise"
+    stored = "lower_order_nums", "model_outputs", "last_sample", "last_noise"
 
     def _is_fresh(self):
         return not self.__dict__.get("lower_order_nums") and self.__dict__["last_sample"] is None
@@ -147,7 +151,7 @@ class Adams(Remembers):
 class Stages(Remembers):
     """Singlestep schedulers: outputs, and the sample from which all stages of a step are taken."""
 
-    _stored = "model_outputs", "sample"
+    stored = "model_outputs", "sample"
 
     def _is_fresh(self):
         return all(output is None for output in self.__dict__["model_outputs"])
@@ -162,20 +166,20 @@ class Slopes(Remembers):
     """Linear multistep schedulers: slopes, the last at the end."""
 
     def _memory(self, buffers, rows, begin):
-        return {self._stored[0]: items(buffers, rows, buffers.rows.slots)}
+        return {self.stored[0]: items(buffers, rows, buffers.rows.slots)}
 
 
 class TwoStage(Remembers):
     """Schedulers with two evaluations in a step, the second of which looks at the slope at the
     first."""
 
-    _stored, _live = ("prev_derivative",), ("dt", "sample")
+    stored, live = ("prev_derivative",), ("dt", "sample")
 
     def _is_fresh(self):
         return self.__dict__.get("dt") is None
 
-    def _count(self, place, sample):
-        index, first = self._step_index, place % 2 == 0
+    def _count(self, row, sample):
+        index, first = self._step_index, row % 2 == 0
         dt = self.sigmas[index + 1] - self.sigmas[index] if first else None
         self.__dict__.update(dt=dt, sample=sample if first else None, _step_index=index + 1)
 
@@ -193,14 +197,32 @@ class TwoStage(Remembers):
 class Midpoint(Remembers):
     """Those that keep the sample between the two, from which the second starts anew."""
 
-    _live = ("sample",)
+    live = ("sample",)
 
     def _is_fresh(self):
         return self.__dict__.get("sample") is None
 
-    def _count(self, place, sample):
-        self.__dict__["sample"] = sample if place % 2 == 0 else None
+    def _count(self, row, sample):
+        self.__dict__["sample"] = sample if row % 2 == 0 else None
         self._step_index += 1
 
     def _memory(self, buffers, rows, begin):
         return {}  # the sample is kept in either case
+
+
+class Plms(Remembers):
+    """Outputs of the model, the last at the end; after the first step the sample from which it was
+    taken, too."""
+
+    stored = ("ets", "cur_sample")
+
+    def _planned(self, host, begin, options, timestep):
+        timesteps.check_first(timestep, self.timesteps)
+        return super()._planned(host, begin, options, timestep)
+
+    def _is_fresh(self):
+        return not self.__dict__["ets"]
+
+    def _memory(self, buffers, rows, begin):
+        cur_sample = buffers.remembered() if len(rows) == 1 else None
+        return {"ets": items(buffers, rows, buffers.rows.slots), "cur_sample": cur_sample}

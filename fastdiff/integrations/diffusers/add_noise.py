@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
-from .trajectory import on_host, version_of
+from .step_index import on_host, version_of
 
 
 class Noising:

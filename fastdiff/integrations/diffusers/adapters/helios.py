@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 
 from ....solvers import FlowEuler, FlowLCM
-from .lam import unipc
-from .plan import FLOW, Plan, Unfit, counted_sigmas, sigmas_of, walk
-from .quirks import Corrected
+from .deviations import Corrected
+from .log_snr import unipc
+from .lowering import FLOW, Plan, Unsupported, counted_sigmas, sigmas_of, walk
 
 CLEAN = 1e-8  # the smallest sigma
 
@@ -17,17 +17,17 @@ def helios(scheduler, begin) -> Plan:
     if config.scheduler_type == "euler":
         return Plan(FlowEuler(), FLOW, "flow", walk(sigmas.tolist()))
     if config.scheduler_type != "unipc":
-        raise Unfit(f"scheduler_type {config.scheduler_type!r}")
+        raise Unsupported(f"scheduler_type {config.scheduler_type!r}")
     if config.thresholding:
-        raise Unfit("thresholding")
+        raise Unsupported("thresholding")
     if config.prediction_type == "flow_prediction" and not scheduler.predict_x0:
-        raise Unfit("a flow model without predict_x0")
+        raise Unsupported("a flow model without predict_x0")
     plan = unipc(scheduler, begin)
     plan = replace(plan, solver=Corrected(**vars(plan.solver)), second="anchor")
     if not config.use_flow_sigmas:
         return plan
     if sigmas[0] == 1:
-        raise Unfit("a start from sigma = 1, from where its corrector has no order")
+        raise Unsupported("a start from sigma = 1, from where its corrector has no order")
     return replace(plan, walks=walk(np.maximum(sigmas, CLEAN).tolist()))
 
 

@@ -12,11 +12,12 @@ from ....solvers import (
     SASolver,
     UniPC,
 )
-from .plan import (
+from .deviations import Known
+from .lowering import (
     FLOW,
     VP,
     Plan,
-    Unfit,
+    Unsupported,
     counted_sigmas,
     name_of,
     sigmas_of,
@@ -24,7 +25,6 @@ from .plan import (
     times_of_rho,
     walk,
 )
-from .quirks import Known
 from .sigmas import edm_frame
 
 FEW = 15  # steps below which ``lower_order_final`` applies
@@ -36,10 +36,10 @@ def frame(scheduler, begin, sigmas=counted_sigmas) -> dict:
     prediction = name_of(config)
     if config.use_flow_sigmas:
         if prediction == "v":
-            raise Unfit("a v model on flow sigmas")
+            raise Unsupported("a v model on flow sigmas")
         return {"schedule": FLOW, "prediction": prediction, "walks": walk(levels.tolist())}
     if prediction == "flow":
-        raise Unfit("a flow model on sigmas that are not those of a flow")
+        raise Unsupported("a flow model on sigmas that are not those of a flow")
     return {"schedule": VP, "prediction": prediction, "walks": walk(times_of_rho(levels))}
 
 
@@ -49,7 +49,9 @@ def first_channels(config) -> int | None:
     if getattr(config, "variance_type", None) not in ("learned", "learned_range"):
         return None
     if config.prediction_type != "epsilon":
-        raise Unfit(f"variance_type {config.variance_type!r} of a model that does not predict eps")
+        raise Unsupported(
+            f"variance_type {config.variance_type!r} of a model that does not predict eps"
+        )
     return 3
 
 
@@ -94,7 +96,7 @@ def _of_order(scheduler):
     eta = 1.0 if algorithm.startswith("sde") else 0.0
     options = {"eta": eta, **endings(config, scheduler.timesteps)}
     if order == 3 and eta:
-        raise Unfit("solver_order 3 of an SDE, where the last term has the wrong sign")
+        raise Unsupported("solver_order 3 of an SDE, where the last term has the wrong sign")
     if not algorithm.endswith("++"):
         return DPMSolver(order, kind, **options)
     if order == 1:
@@ -108,10 +110,10 @@ def singlestep(scheduler, begin) -> Plan:
     config, order = scheduler.config, scheduler.config.solver_order
     eta = 1.0 if config.algorithm_type.startswith("sde") else 0.0
     if eta and order == 3 and config.solver_type == "heun":
-        raise Unfit("solver_order 3 and solver_type 'heun' of an SDE, which has a wrong sign")
+        raise Unsupported("solver_order 3 and solver_type 'heun' of an SDE, which has a wrong sign")
     quantity = "x0" if config.algorithm_type.endswith("++") else "eps"
     if quantity == "eps" and config.thresholding:
-        raise Unfit("thresholding of a model of eps")
+        raise Unsupported("thresholding of a model of eps")
     solver = DPMSolverSinglestep(
         order, config.solver_type, quantity, config.lower_order_final, eta=eta
     )
@@ -122,7 +124,7 @@ def singlestep(scheduler, begin) -> Plan:
     )  # fmt: skip
     wanted = scheduler.order_list[begin:]
     if _orders(plan) != wanted:
-        raise Unfit(f"the orders {wanted}")
+        raise Unsupported(f"the orders {wanted}")
     return plan
 
 
@@ -145,7 +147,7 @@ def deis(scheduler, begin) -> Plan:
 def unipc(scheduler, begin) -> Plan:
     config = scheduler.config
     if scheduler.solver_p:
-        raise Unfit("solver_p")
+        raise Unsupported("solver_p")
     solver = UniPC(
         config.solver_order, config.solver_type, config.lower_order_final,
         "x0" if scheduler.predict_x0 else "eps",
@@ -158,10 +160,10 @@ def unipc(scheduler, begin) -> Plan:
 def sa_solver(scheduler, begin) -> Plan:
     config = scheduler.config
     if first_channels(config):  # the stock step takes the noise for as many channels as came
-        raise Unfit(f"variance_type {config.variance_type!r}")
+        raise Unsupported(f"variance_type {config.variance_type!r}")
     quantity = "x0" if scheduler.predict_x0 else "eps"
     if quantity == "eps" and config.thresholding:
-        raise Unfit("thresholding of a model of eps")
+        raise Unsupported("thresholding of a model of eps")
     options = frame(scheduler, begin)
     walked = options["walks"][0]
     told = scheduler.timesteps[begin:]

@@ -7,13 +7,12 @@ from typing import Any
 
 from diffusers import SchedulerMixin
 
-from .fused import NOISE, Fused
-from .methods import own_code
-from .places import Unchangeable, places_in
-from .plans.plan import NO_ROWS, Plan, rows_of
-from .run import Declined
+from .adapters.lowering import NO_ROWS, Plan, Unsupported, rows_of
+from .attributes import Unchangeable, places_in
 from .schedulers import LEFT, SCHEDULERS
-from .trajectory import Host
+from .schedulers.base import NOISE, Fused
+from .step_index import Host
+from .stock import own_code
 
 #: What fused schedulers add to the attributes.
 OURS = ("_original", "_trajectory", "_on_host", "_past", "_said", "_tables", "_raised")
@@ -107,8 +106,8 @@ def plan(scheduler: SchedulerMixin, *options, begin: int = 0) -> Plan:
     twin = SCHEDULERS.get(type(scheduler).__name__)
     if twin is None:
         raise TypeError(f"scheduler: expected one of {', '.join(SCHEDULERS)}, got {scheduler!r}")
-    place = (begin,) if twin._looks_back else ()
-    return twin._planner(Host(scheduler), *place, *options)
+    start = (begin,) if twin.spec.multistep else ()
+    return twin.spec.adapter(Host(scheduler), *start, *options)
 
 
 def _swapped(place, scheduler, other) -> str:
@@ -172,7 +171,7 @@ def _unfit(scheduler) -> str:
     return reason
 
 
-RESTORED = Declined("a loop in the middle of which the stock scheduler was restored")
+RESTORED = Unsupported("a loop in the middle of which the stock scheduler was restored")
 
 
 def _stock(scheduler):

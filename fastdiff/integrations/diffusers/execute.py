@@ -5,30 +5,14 @@ from torch import Tensor, is_grad_enabled
 from torch.autograd import forward_ad
 
 from ... import ops
+from .adapters.lowering import Rows, Unsupported
 from .buffers import ANY, Buffers
-from .habits import Habits
+from .dtypes import DtypePolicy
 from .noise import draw, take_keys
-from .plans.plan import Rows
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MISFIT = "a model output {} for {}"
 KEPT = 8  # buffers that are kept, of other shapes or threads
-
-
-class Declined(Exception):
-    """The stock step has to do this one. Nothing has happened yet.
-
-    Args:
-        kind: why, a format string; reasons that differ in their details alone are of one kind.
-        details: what is put into it.
-    """
-
-    def __init__(self, kind: str, *details):
-        super().__init__(kind, *details)
-        self.kind, self.details = kind, details
-
-    def __str__(self):
-        return self.kind.format(*self.details) if self.details else self.kind
 
 
 class Run:
@@ -39,47 +23,47 @@ class Run:
 
     Args:
         rows: what is executed.
-        habits: dtypes.
+        dtypes: dtypes.
         philox: draw noise in the kernel.
 
     Attributes:
-        place: the row to come, if the next step goes on from the last; -1 at the beginning.
+        row: the row to come, if the next step goes on from the last; -1 at the beginning.
     """
 
-    def __init__(self, rows: Rows, habits: Habits, philox: bool = False):
-        self.rows, self.habits, self.philox = rows, habits, philox
+    def __init__(self, rows: Rows, dtypes: DtypePolicy, philox: bool = False):
+        self.rows, self.dtypes, self.philox = rows, dtypes, philox
         self.draws, self.steps = rows.draws, len(rows.draws)
-        self.place = -1
+        self.row = -1
         self.idle: list[Buffers] = []  # those that were used last at the end
 
     def rewind(self) -> None:
         """Begin anew."""
-        self.place = -1
-        if not (self.rows.looks_back or self.philox):  # buffers hold nothing from before
+        self.row = -1
+        if not (self.rows.multistep or self.philox):  # buffers hold nothing from before
             return
         for buffers in self.idle:
-            buffers.place = -1
+            buffers.row = -1
 
     def step(
-        self, place: int, output: Tensor, sample: Tensor, generator=None, noise=None, known=None,
+        self, row: int, output: Tensor, sample: Tensor, generator=None, noise=None, known=None,
         before=None,
     ) -> tuple:  # fmt: skip
         """Execute a row.
 
         Args:
-            place: which row.
+            row: which row.
             output: the model's output at ``sample``.
             generator: for the noise, as ``randn_tensor`` takes it.
             noise: the noise itself.
             known: (data, mask), what is known of the sample and where, for rows that blend it in.
             before: what rows remember whose memory the caller keeps: the second result of the step
-                before, or another tensor in its place.
+                before, or another tensor in its row.
 
         Returns:
             the next sample and, where rows leave one, the second result: new tensors.
         """
         if noise is not None and self.philox:
-            raise Declined('noise that is given, beside noise="philox"')
+            raise Unsupported('noise that is given, beside noise="philox"')
         if is_grad_enabled():
             _refuse_gradients(output, sample, before, *(known or ()))
         try:
@@ -95,16 +79,16 @@ class Run:
                 )
                 or self.philox
             ):
-                buffers = self._find(buffers, place, output, sample, generator)
+                buffers = self._find(buffers, row, output, sample, generator)
             gain = None
             if self.rows.gain:
                 output, gain = self._halves(output, sample)
             elif self.rows.channels is not None:
                 output = output[:, : self.rows.channels]
-            if buffers.place != place:
-                self._go(buffers, place, generator)
-            if self.draws[place] and not self.philox:
-                self._draw(buffers, place, output, sample, generator, noise)
+            if buffers.row != row:
+                self._go(buffers, row, generator)
+            if self.draws[row] and not self.philox:
+                self._draw(buffers, row, output, sample, generator, noise)
             if known is not None:
                 for name, value in zip(("known", "mask"), known, strict=True):
                     buffers.outside(buffers.bound[name]).copy_(value)
@@ -115,8 +99,8 @@ class Run:
             try:
                 buffers.execute((output, sample), gain)
             except ValueError as error:  # nothing has been done
-                raise Declined(MISFIT, _of(output), _of(sample)) from error
-            buffers.place = self.place = place + 1
+                raise Unsupported(MISFIT, _of(output), _of(sample)) from error
+            buffers.row = self.row = row + 1
             x, dtype = buffers.x, buffers.result_dtype
             if not buffers.simple:
                 out = buffers.hand_out(x, dtype)
@@ -135,26 +119,26 @@ class Run:
             if buffers is not None:
                 self.idle.append(buffers)
 
-    def _find(self, last, place, output, sample, generator):
+    def _find(self, last, row, output, sample, generator):
         """The buffers for such a sample, ``last`` if they will do; others if they stand on the row,
         with the keys of the generator."""
         _refuse_transforms()
         for tensor in (sample, output):
             if reason := _unfit(tensor):
-                raise Declined(reason)
+                raise Unsupported(reason)
         held = [b for b in (last, *self.idle) if b is not None and b.hold(sample, output.dtype)]
         memory = None  # of which there is but one
-        if self.rows.looks_back and place > 0:
-            if last is None or last.place != place or not last.fit(sample):
-                raise Declined("a sample of another kind, {}", _of(sample))
+        if self.rows.multistep and row > 0:
+            if last is None or last.row != row or not last.fit(sample):
+                raise Unsupported("a sample of another kind, {}", _of(sample))
             held, memory = [last] if last in held else [], last
-        found = self._with_keys(held, place, generator) if self.philox else next(iter(held), None)
+        found = self._with_keys(held, row, generator) if self.philox else next(iter(held), None)
         if found is last and last is not None:
             return last
         try:
             self.idle.remove(found)
         except ValueError:  # there is none, or another thread was faster
-            dtypes = self.habits.dtypes(sample.dtype, output.dtype, self.rows)
+            dtypes = self.dtypes.dtypes(sample.dtype, output.dtype, self.rows)
             found = Buffers(self.rows, sample, output.dtype, dtypes, philox=self.philox)
             if memory is not None:
                 return found.inherit(memory)
@@ -163,32 +147,32 @@ class Run:
         del self.idle[: -KEPT + 1]
         return found
 
-    def _with_keys(self, held, place, generator):
+    def _with_keys(self, held, row, generator):
         """Those that go on with the keys of the generator, or that nobody goes on with."""
         for buffers in held:
-            if buffers.place == place and buffers.generator in (ANY, generator):
+            if buffers.row == row and buffers.generator in (ANY, generator):
                 return buffers
         for buffers in held:
-            over = buffers.place < 0 or buffers.place >= self.steps
-            if self.rows.looks_back or over or buffers.generator in (ANY, generator):
-                buffers.place = -1
+            over = buffers.row < 0 or buffers.row >= self.steps
+            if self.rows.multistep or over or buffers.generator in (ANY, generator):
+                buffers.row = -1
                 return buffers
         return None
 
-    def _go(self, buffers, place, generator):
-        buffers.go(place, generator)
+    def _go(self, buffers, row, generator):
+        buffers.go(row, generator)
         if self.philox and any(self.draws):
             take_keys(buffers.bound["keys"], generator)
 
-    def _draw(self, buffers, place, output, sample, generator, noise):
+    def _draw(self, buffers, row, output, sample, generator, noise):
         _refuse_transforms()  # of which the kernel would say so only later, as of shapes
         if output.shape != sample.shape:
-            raise Declined(MISFIT, _of(output), _of(sample))
+            raise Unsupported(MISFIT, _of(output), _of(sample))
         if noise is not None:
             buffers.outside(buffers.z).copy_(noise)
             return
         z = buffers.z if buffers.back is None else torch.empty(sample.shape, device=sample.device)
-        for _ in range(self.draws[place]):  # the last one counts
+        for _ in range(self.draws[row]):  # the last one counts
             draw(z, generator, buffers.drawn_dtype)
         if z is not buffers.z:
             buffers.outside(buffers.z).copy_(z)
@@ -197,18 +181,18 @@ class Run:
         """The model's output and the learned variance, which is its second half of channels."""
         channels = sample.shape[1]
         if output.shape[1] != 2 * channels:
-            raise Declined("a model output of {} channels without a variance", output.shape[1])
+            raise Unsupported("a model output of {} channels without a variance", output.shape[1])
         return output[:, :channels], output[:, channels:]
 
 
 def _refuse_gradients(*tensors) -> None:
     """Rows have no gradients: raise where autograd or a transform of ``torch.func`` follows."""
     if forward_ad._current_level >= 0:
-        raise Declined("a forward gradient")
+        raise Unsupported("a forward gradient")
     _refuse_transforms()
     for tensor in tensors:
         if tensor is not None and tensor.requires_grad:
-            raise Declined("a gradient")
+            raise Unsupported("a gradient")
 
 
 TRANSFORM = "a transform of torch.func"
@@ -221,7 +205,7 @@ def is_transformed() -> bool:
 
 def _refuse_transforms() -> None:
     if is_transformed():
-        raise Declined(TRANSFORM)
+        raise Unsupported(TRANSFORM)
 
 
 def _of(tensor: Tensor) -> str:

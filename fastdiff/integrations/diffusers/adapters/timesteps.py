@@ -7,9 +7,9 @@ import numpy as np
 from torch import Tensor
 
 from ....solvers import DDIM, PLMS, DDIMInverse, Inpaint
-from ..trajectory import index_in
-from .plan import VP, Plan, Unfit, name_of, pairs, threshold, times_of_alpha2, walk
-from .quirks import Known, Mixed, Posterior, VelocityPLMS
+from ..step_index import index_in
+from .deviations import Known, Mixed, Posterior, VelocityPLMS
+from .lowering import VP, Plan, Unsupported, name_of, pairs, threshold, times_of_alpha2, walk
 
 CUT = "timesteps of which the first ones were cut off"
 
@@ -36,7 +36,7 @@ def clip_of(config):
 
 def stride(scheduler) -> int:
     if scheduler.num_inference_steps is None:
-        raise Unfit("timesteps that were not set")
+        raise Unsupported("timesteps that were not set")
     return scheduler.config.num_train_timesteps // scheduler.num_inference_steps
 
 
@@ -61,9 +61,9 @@ def unclip(scheduler) -> Plan:
 def _posterior(scheduler, starts, ends, clip):
     variance = scheduler.variance_type
     if variance not in ("fixed_small", "fixed_small_log", "fixed_large", "learned_range"):
-        raise Unfit(f"variance_type {variance!r}")
+        raise Unsupported(f"variance_type {variance!r}")
     if variance != scheduler.config.variance_type:
-        raise Unfit("variance_type changed after the scheduler was made")
+        raise Unsupported("variance_type changed after the scheduler was made")
     return Plan(
         Posterior(variance), VP, name_of(scheduler.config),
         pairs(levels(scheduler, starts), levels(scheduler, ends, 1.0)), clip,
@@ -121,7 +121,7 @@ def check_first(timestep, timesteps) -> None:
     else:
         first = int(timestep) == int(timesteps[0])
     if not first:
-        raise Unfit(CUT)
+        raise Unsupported(CUT)
 
 
 def follows(timestep, after, timesteps) -> bool:
@@ -144,19 +144,21 @@ def _index(timestep, timesteps):
 
 def pndm(scheduler, begin) -> Plan:
     if begin:
-        raise Unfit("a start in the middle")
+        raise Unsupported("a start in the middle")
     if not scheduler.config.skip_prk_steps:
-        raise Unfit("skip_prk_steps=False")
+        raise Unsupported("skip_prk_steps=False")
     prediction = name_of(scheduler.config)
     if prediction == "x0":
-        raise Unfit("prediction_type 'sample'")
+        raise Unsupported("prediction_type 'sample'")
     told = timesteps_of(scheduler)
     if told != scheduler.plms_timesteps[: len(told)].tolist():
-        raise Unfit("timesteps that are not the ones set, from the first on")
+        raise Unsupported("timesteps that are not the ones set, from the first on")
     t = scheduler._timesteps[::-1].astype(np.int64).tolist()
     ends = [k - stride(scheduler) for k in t]
     if t[1:] != ends[:-1] or ends[-1] >= 0:
-        raise Unfit(f"timestep_spacing {scheduler.config.timestep_spacing!r} with so many steps")
+        raise Unsupported(
+            f"timestep_spacing {scheduler.config.timestep_spacing!r} with so many steps"
+        )
     solver = VelocityPLMS() if prediction == "v" else PLMS()
     return Plan(solver, VP, prediction, walk(levels(scheduler, [*t, ends[-1]])), keep=3)
 

@@ -1,9 +1,20 @@
-"""What is done with a scheduler: which rows, made from what."""
+"""Which row a step is: rows of a trajectory, by timestep or by count, and what they depend on."""
 
 import numpy as np
 from torch import Tensor
 
-from .run import Run
+from .adapters.lowering import Unsupported
+from .execute import Run, is_transformed
+
+IN_TURN = (
+    "timestep {} is there {} times, and the steps from there are done in turn, where the stock "
+    "scheduler does the first of them each time"
+)
+SECOND = (
+    "timestep {} is there more than once, and the count of steps begins with the second one, {}, "
+    "as that of the stock scheduler does: the last of {} steps fails; set_begin_index({}) begins "
+    "with the first"
+)
 
 
 class Host:
@@ -40,30 +51,30 @@ class Trajectory:
     """Rows of a scheduler on their way.
 
     Attributes:
-        run: the rows and their buffers; None: stock steps, for ``reason``, a ``Declined``.
+        run: the rows and their buffers; None: stock steps, for ``reason``, an ``Unsupported``.
         begin: the scheduler's count at row 0.
-        places, order: timestep -> row, and the row of each timestep, for schedulers that are told
+        rows, order: timestep -> row, and the row of each timestep, for schedulers that are told
             the timestep; for those that are told it and count, too, only ``order``: the timestep of
             each row.
         repeated: timestep -> rows, of those that have several.
-        direct: ``places`` where nothing else says which row it is, or None.
-        made_from: what would make another one.
+        direct: ``rows`` where nothing else says which row it is, or None.
+        cache_key: what would make another one.
         timesteps, levels, config, options: those of the scheduler; a step that sees others begins
             another trajectory.
     """
 
     def __init__(
         self,
-        made_from: tuple,
+        cache_key: tuple,
         run: Run | None,
         begin=0,
-        places=None,
+        rows=None,
         order=(),
         repeated=None,
         reason=None,
     ):
-        self.made_from, self.run, self.begin = made_from, run, begin
-        self.places, self.order, self.reason, self.direct = places, order, reason, None
+        self.cache_key, self.run, self.begin = cache_key, run, begin
+        self.rows, self.order, self.reason, self.direct = rows, order, reason, None
         self.repeated = repeated or {}
 
     def see(self, attributes: dict, levels: str, options: tuple, look: tuple) -> None:
@@ -78,21 +89,21 @@ class Trajectory:
     def has_changed(self, scheduler) -> bool:
         """Whether the rows may be out of date although nothing has been replaced. Asked when a loop
         begins."""
-        return self._versions() != self.versions or not is_same(look_of(scheduler), self.look)
+        return self._versions() != self.versions or not is_same(fingerprint(scheduler), self.look)
 
-    def expects(self, place: int, timestep) -> bool:
+    def expects(self, row: int, timestep) -> bool:
         """Whether a timestep is that of a row; on a device only views of the timesteps can be told
         apart without waiting."""
         if not isinstance(timestep, Tensor):
-            return timestep == self.order[place]
+            return timestep == self.order[row]
         if timestep.is_cpu:
             if timestep.dim():
                 timestep = _the_one(timestep)
-            return timestep is not None and timestep.tolist() == self.order[place]
+            return timestep is not None and timestep.tolist() == self.order[row]
         k = index_in(timestep, self.timesteps)
-        return k is None or k == self.begin + place
+        return k is None or k == self.begin + row
 
-    def place_of(self, timestep) -> int | None:
+    def row_of(self, timestep) -> int | None:
         """The row of a timestep; on a device that of a view of the timesteps, by its place in
         memory: nothing is read back."""
         if not isinstance(timestep, Tensor):
@@ -110,10 +121,10 @@ class Trajectory:
     def _next_of(self, timestep) -> int | None:
         """The row of a timestep; of several the one that comes next, or the first."""
         rows = self.repeated.get(timestep, ())
-        return self.run.place if self.run.place in rows else self.places.get(timestep)
+        return self.run.row if self.run.row in rows else self.rows.get(timestep)
 
 
-def places_of(keys: list, timesteps: list) -> tuple[dict, list, dict]:
+def rows_of_timesteps(keys: list, timesteps: list) -> tuple[dict, list, dict]:
     """``places``, ``order`` and ``repeated`` of rows with these timesteps."""
     rows: dict = {}
     for k, t in enumerate(keys):
@@ -143,10 +154,11 @@ def _the_one(timesteps: Tensor) -> Tensor | None:
     return timesteps[(0,) * timesteps.dim()]
 
 
-def look_of(scheduler) -> tuple:
+def fingerprint(scheduler) -> tuple:
     """What a plan depends on that is not looked at in every step: attributes, and the config, whose
     own attributes can be set."""
-    return [getattr(scheduler, n) for n in scheduler._reads], dict(vars(scheduler._internal_dict))
+    values = [getattr(scheduler, name) for name in scheduler.spec.depends_on]
+    return values, dict(vars(scheduler._internal_dict))
 
 
 def version_of(tensor: Tensor) -> int:
@@ -159,3 +171,30 @@ def is_same(one, other) -> bool:
         return one == other
     except (ValueError, TypeError, RuntimeError):  # arrays among the values
         return False
+
+
+def warn_of_the_second(scheduler, timestep) -> None:
+    """Say so if the count begins one step too late for a loop from this timestep."""
+    if is_transformed():  # where the values of a timestep are not readable
+        return
+    host, first, start = Host(scheduler).timesteps.tolist(), None, scheduler._step_index
+    if isinstance(timestep, Tensor):
+        first = index_in(timestep, scheduler.timesteps)
+        if first is None and not (timestep.is_cpu and timestep.numel() == 1):
+            return
+    if first is None:  # from some tensor or number, as if it were the first
+        first = 0 if float(timestep) == host[0] else start
+    if first and scheduler.order == 2:  # each of its later timesteps is there for both stages
+        return
+    if first < start < len(host) and host[first] == host[start]:
+        reason = Unsupported(SECOND, host[first], start, len(host) - first, first)
+        scheduler._warn(reason, "the loop will be one step too long:", stacklevel=5)
+
+
+def warn_of_turns(scheduler, repeated: dict, rows: np.ndarray) -> None:
+    """Say so if steps from the same timestep differ. ``repeated``: timestep -> its rows."""
+    for t, found in repeated.items():
+        if (rows[found] != rows[found[0]]).any():
+            scheduler._warn(
+                Unsupported(IN_TURN, t, len(found)), "other results than stock's:", stacklevel=5
+            )

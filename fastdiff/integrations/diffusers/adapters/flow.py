@@ -5,8 +5,8 @@ import torch
 
 from ....schedules import EDM, TrigFlow
 from ....solvers import SCM, Consistency, EulerAncestralRF, FlowEuler, FlowHeun, FlowLCM, FlowMap
-from .plan import FLOW, VP, Plan, Unfit, name_of, sigmas_of, times_of_rho, walk
-from .quirks import Affine, Beyond, Masked, Told
+from .deviations import Affine, Beyond, Masked, Told
+from .lowering import FLOW, VP, Plan, Unsupported, name_of, sigmas_of, times_of_rho, walk
 from .sigmas import _two_stage
 from .timesteps import clip_of, levels, timesteps_of
 
@@ -19,7 +19,7 @@ def flow_match_euler(scheduler) -> Plan:
 
 def flow_match_lcm(scheduler) -> Plan:
     if scheduler._scale_factors and scheduler._upscale_mode:
-        raise Unfit("scale_factors, which change the size of the sample")
+        raise Unsupported("scale_factors, which change the size of the sample")
     return _flow(scheduler, FlowLCM(), draws=True)
 
 
@@ -30,7 +30,7 @@ def flow_map(scheduler) -> Plan:
 def minimax_h3(scheduler) -> Plan:
     told = 1 - scheduler.timesteps
     if not torch.equal(told, (1 - (1 - scheduler.sigmas))[: len(told)]):
-        raise Unfit("timesteps that are not those of its sigmas")
+        raise Unsupported("timesteps that are not those of its sigmas")
     return _flow(scheduler, FlowEuler(), turned=True)
 
 
@@ -49,7 +49,7 @@ def _flow(scheduler, solver, draws=False, **options):
 
 def flow_match_heun(scheduler, begin, s_churn=0.0, *rest) -> Plan:
     if s_churn > 0:
-        raise Unfit("s_churn: it is added after the model")
+        raise Unsupported("s_churn: it is added after the model")
     return Plan(FlowHeun(), FLOW, "flow", walk(_two_stage(scheduler, begin).tolist()))
 
 
@@ -100,7 +100,7 @@ def tcd(scheduler, eta=0.3) -> Plan:
     t = timesteps_of(scheduler)
     _check_all(scheduler, t)
     if not 0 <= eta <= 1:
-        raise Unfit(f"eta = {eta!r}")
+        raise Unsupported(f"eta = {eta!r}")
     ends = [*t[1:], 0]
     # in the float32 in which the scheduler rounds down
     beyond = np.floor(np.float32(1 - eta) * np.float32(ends)).astype(np.int64)
@@ -115,7 +115,7 @@ def tcd(scheduler, eta=0.3) -> Plan:
 
 def _check_all(scheduler, timesteps):
     if scheduler.num_inference_steps != len(timesteps):
-        raise Unfit("timesteps of which the first ones were cut off")
+        raise Unsupported("timesteps of which the first ones were cut off")
 
 
 def rfd4_proteina(scheduler) -> Plan:

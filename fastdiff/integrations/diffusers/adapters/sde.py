@@ -5,9 +5,9 @@ import torch
 
 from ....schedules import EDM, VPLinear
 from ....solvers import DDIM, DPMpp2M, DPMppSDE, EulerMaruyama, ReverseDiffusion
-from .lam import endings
-from .plan import VP, Plan, Unfit, counted_sigmas, name_of, pairs, walk
-from .quirks import ByHand, Landing
+from .deviations import ByHand, Landing
+from .log_snr import endings
+from .lowering import VP, Plan, Unsupported, counted_sigmas, name_of, pairs, walk
 from .sigmas import _refuse_sample, _two_stage, _walk, edm_frame
 from .timesteps import levels, stride, timesteps_of
 
@@ -25,9 +25,9 @@ def dpm_solver_sde(scheduler, begin, s_noise=1.0) -> Plan:
 def cosine_dpm_solver(scheduler, begin) -> Plan:
     config, sigmas = scheduler.config, counted_sigmas(scheduler, begin)
     if scheduler.num_inference_steps is None:
-        raise Unfit("timesteps that were not set")
+        raise Unsupported("timesteps that were not set")
     if config.solver_order not in (1, 2):
-        raise Unfit(f"solver_order {config.solver_order}")
+        raise Unsupported(f"solver_order {config.solver_order}")
     endings_ = endings(config, scheduler.timesteps)
     solver = DPMpp2M(config.solver_type, eta=1.0, **endings_)
     if config.solver_order == 1:

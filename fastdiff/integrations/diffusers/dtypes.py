@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
-from .plans.plan import Rows
+from .adapters.lowering import Rows
 
 FLOAT32 = torch.float32
 
 
 @dataclass(frozen=True)
-class Habits:
+class DtypePolicy:
     """Which dtypes a scheduler returns and draws, given those of a sample and of a model's output.
 
     Each is a dtype, or a name: "output", "sample", "promoted" (that to which both are promoted),
@@ -51,6 +51,6 @@ def _chosen(kind, sample, output, as_predicted):
 
 
 #: Of schedulers that compute in what they get.
-PROMOTES = Habits("promoted", second="promoted")
+PROMOTES = DtypePolicy("promoted", second="promoted")
 #: ... and return what they were given.
-OF_SAMPLE = Habits("sample", second="sample", hands_on=False)
+OF_SAMPLE = DtypePolicy("sample", second="sample", hands_on=False)

@@ -34,8 +34,21 @@ NOISE = [COLUMN[name] for name in ("c_z", "d_z", "k_z")]
 APART = 1e-13
 
 
-class Unfit(ValueError):
-    """The scheduler has an option that no row stands for; the message says which."""
+class Unsupported(ValueError):
+    """No row does what a scheduler or a call asks for: the stock step has to, and nothing has
+    happened yet.
+
+    Args:
+        kind: why, a format string; reasons that differ in their details alone are of one kind.
+        details: what is put into it.
+    """
+
+    def __init__(self, kind: str, *details):
+        super().__init__(kind, *details)
+        self.kind, self.details = kind, details
+
+    def __str__(self):
+        return self.kind.format(*self.details) if self.details else self.kind
 
 
 #: What planning raises where there are no rows: options, levels or timesteps that it cannot take.
@@ -99,7 +112,7 @@ class Rows:
     Attributes:
         rows: [N + 1, 40] float64, the last an END row.
         slots: of the history.
-        uses_saved, looks_back, dynamic, gain, known: whether the anchor is in use, rows depend on
+        uses_saved, multistep, dynamic, gain, known: whether the anchor is in use, rows depend on
             the ones before, x0 is clipped to quantiles, the noise is scaled by a learned variance,
             known data are blended in.
         second: where the row leaves the second result: "saved", a slot, or None.
@@ -112,7 +125,7 @@ class Rows:
     rows: np.ndarray
     slots: int
     uses_saved: bool
-    looks_back: bool
+    multistep: bool
     dynamic: bool
     gain: bool
     known: bool
@@ -141,7 +154,7 @@ class Rows:
 def name_of(config) -> str:
     """fastdiff's name of what the model predicts."""
     if config.prediction_type not in NAMES:
-        raise Unfit(f"prediction_type {config.prediction_type!r}")
+        raise Unsupported(f"prediction_type {config.prediction_type!r}")
     return NAMES[config.prediction_type]
 
 
@@ -166,7 +179,7 @@ def sigmas_of(scheduler, begin: int = 0, end: int | None = None) -> np.ndarray:
     """float64 [N + 1 - begin] the sigmas of a scheduler."""
     sigmas = scheduler.sigmas[begin:end].double().numpy()
     if len(sigmas) < 2:
-        raise Unfit("a start at the last of its sigmas")
+        raise Unsupported("a start at the last of its sigmas")
     return sigmas
 
 
@@ -231,7 +244,7 @@ def rows_of(plan: Plan) -> Rows:
         rows=rows,
         slots=slots,
         uses_saved=saved or second == "saved",
-        looks_back=saved or (slots > 0 and not plan.kept_outside),
+        multistep=saved or (slots > 0 and not plan.kept_outside),
         dynamic=any(table.dynamic for table in tables),
         gain=any(table.uses_gain for table in tables),
         known=any(table.uses_known for table in tables),
@@ -252,7 +265,7 @@ def _write_second(rows, plan, tables, saved):
     free = not (plan.kept_outside or saved)
     slot = 0 if plan.kept_outside else max(table.history for table in tables)
     if not free and slot not in (0, *range(1, HISTORY)):
-        raise Unfit("no place for a second result")
+        raise Unsupported("no place for a second result")
     operands = ("x", "m", "o", "z") if free else ("x", "m", "o")
     into = [COLUMN[f"{'d' if free else 'e'}_{name}"] for name in operands]
     rows[:, into] = _second(rows, plan, tables)[:, : len(operands)]
@@ -266,7 +279,7 @@ def _second(rows, plan, tables):
     columns = [COLUMN[f"c_{name}"] for name in ("x", "m", "o", "z")]
     if plan.second == "churned":  # x' = x0 + sigma' eps, in the same operands
         if plan.schedule is not VE or plan.prediction != "eps":
-            raise Unfit("churn with a model that does not predict eps")
+            raise Unsupported("churn with a model that does not predict eps")
         factors = rows[:, columns]
         factors[:, 2] -= np.concatenate([table.sigma[2:] for table in tables])
         return factors

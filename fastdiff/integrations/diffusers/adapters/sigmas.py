@@ -4,8 +4,8 @@ import numpy as np
 
 from ....schedules import EDM
 from ....solvers import KDPM2, LMS, Euler, EulerAncestral, Heun
-from .plan import VE, Plan, Unfit, name_of, sigmas_of, times_of_rho, walk
-from .quirks import Below, FromNoise
+from .deviations import Below, FromNoise
+from .lowering import VE, Plan, Unsupported, name_of, sigmas_of, times_of_rho, walk
 
 PREDICTIONS = {"original_sample": "x0"}
 
@@ -57,7 +57,7 @@ def kdpm2_ancestral(scheduler, begin) -> Plan:
 
 def lms(scheduler, begin, order=4) -> Plan:
     if begin > 0:
-        raise Unfit("LMS from the middle: it weighs outputs that it has not seen")
+        raise Unsupported("LMS from the middle: it weighs outputs that it has not seen")
     levels = sigmas_of(scheduler)
     return _walk(LMS(order), name_of(scheduler.config), levels, second="x0", keep=order)
 
@@ -71,7 +71,7 @@ def edm_frame(scheduler) -> dict:
     """Schedule, prediction and sign of a model with EDM's preconditioning."""
     config = scheduler.config
     if config.prediction_type not in ("epsilon", "v_prediction"):
-        raise Unfit(f"prediction_type {config.prediction_type!r}")
+        raise Unsupported(f"prediction_type {config.prediction_type!r}")
     highest = max(float(scheduler.sigmas.max()), config.sigma_max)
     return {
         "schedule": EDM(config.sigma_min, highest, config.sigma_data, precondition=True),
@@ -82,7 +82,7 @@ def edm_frame(scheduler) -> dict:
 
 def edm_euler(scheduler, s_churn=0.0) -> Plan:
     if s_churn > 0:
-        raise Unfit("s_churn: it is added after the model")
+        raise Unsupported("s_churn: it is added after the model")
     levels = sigmas_of(scheduler)
     return Plan(Euler(), walks=walk(levels.tolist()), second="x0", **edm_frame(scheduler))
 
@@ -93,13 +93,13 @@ def _walk(solver, prediction, levels, **options):
 
 def _refuse_sample(scheduler):
     if scheduler.config.prediction_type == "sample":
-        raise Unfit("prediction_type 'sample'")
+        raise Unsupported("prediction_type 'sample'")
 
 
 def _two_stage(scheduler, begin):
     """The different sigmas: all but the first are there twice."""
     if begin % 2:
-        raise Unfit("a start in the middle of a step")
+        raise Unsupported("a start in the middle of a step")
     levels = sigmas_of(scheduler, begin)
     levels = np.append(levels[0], levels[1::2])
     return levels[: np.argmin(levels) + 1]  # without what repeats the end

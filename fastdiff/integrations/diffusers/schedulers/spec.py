@@ -1,0 +1,63 @@
+"""How one scheduler of diffusers differs from another, as a record."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..adapters.lowering import Plan
+from ..dtypes import DtypePolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One scheduler.
+
+    Attributes:
+        adapter: (scheduler, [begin,] *options) -> ``Plan``; ``begin`` is the count at the first
+            step, which multistep methods need.
+        kind: the class that keeps the memory of a multistep method in the attributes of the stock
+            one, or that has code of its own for this scheduler; None: ``Fused``.
+        multistep: whether a step depends on those before it; the kind says so.
+        stored: the attributes that hold the stock scheduler's memory, if not those of the kind.
+        add_noise: the class whose ``add_noise`` and ``get_velocity`` it has; None: the stock ones.
+        index: what says which step it is: the timestep, the count of steps, or both, which have to
+            agree.
+        counter: the attribute that counts the steps; None: there is none.
+        levels: the tensor of the noise levels.
+        tensors: further tensors that the adapter reads; they are made together with the levels.
+        depends_on: further attributes that the adapter reads, besides the config.
+        dtypes: of results and noise.
+        returns: how many results a step has.
+        options: arguments of ``step`` that are given to the adapter, in its order.
+        refuses: arguments of ``step`` for which there is no row, unless they are None.
+        one_noise: it refuses a generator beside noise that is given.
+        needs_timesteps: it refuses to step before the timesteps are set.
+        floating_timesteps: it refuses integers as timesteps.
+        scales_input: it expects ``scale_model_input`` to be called.
+        noise_given: the caller always gives the noise.
+        astray: what to say of a call for which there is no row.
+    """
+
+    adapter: Callable[..., Plan]
+    kind: type | None = None
+    stored: tuple[str, ...] = ()
+    add_noise: type | None = None
+    index: Literal["timestep", "counter", "both"] = "counter"
+    counter: str | None = "_step_index"
+    levels: str = "sigmas"
+    tensors: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    dtypes: DtypePolicy = field(default_factory=DtypePolicy)
+    returns: int = 1
+    options: tuple[str, ...] = ()
+    refuses: tuple[str, ...] = ()
+    needs_timesteps: bool = True
+    floating_timesteps: bool = False
+    scales_input: bool = False
+    noise_given: bool = False
+    one_noise: bool = False
+    astray: str = "timestep {}, which is none of its timesteps"
+    multistep: bool = field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "multistep", getattr(self.kind, "multistep", False))
