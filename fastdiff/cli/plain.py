@@ -22,12 +22,12 @@ class PlainLoop:
         self.scale, self.generator = scale, generator
         self.x, self.saved, self.z = x.clone(), None, None
         self.history: list[torch.Tensor | None] = [None] * HISTORY
-        self.place = 0
+        self.row_index = 0
         self.step(None)
 
     @property
     def remaining(self) -> int:
-        return len(self.rows) - self.place
+        return len(self.rows) - self.row_index
 
     @property
     def done(self) -> bool:
@@ -35,7 +35,7 @@ class PlainLoop:
 
     def step(self, out: torch.Tensor | None) -> None:
         """Guidance, update, noise, next model input."""
-        row, x = self.rows[self.place], self.x
+        row, x = self.rows[self.row_index], self.x
         uncond = out
         if out is not None and self.scale is not None:
             uncond, cond = out.chunk(2)
@@ -56,7 +56,7 @@ class PlainLoop:
         if row.s.terms:
             self.saved = _combine(row.s, operands)
         self.x = following
-        self.place += 1
+        self.row_index += 1
         if row.in_scale:
             scaled = following if row.in_scale == 1 else following * row.in_scale
             self.model_input = scaled if self.scale is None else torch.cat([scaled, scaled])

@@ -56,7 +56,7 @@ def model_columns(schedule: Schedule, t, prediction: str):
 def at(schedule: Schedule, t):
     """The schedule, which has alpha and sigma of just these times at hand: most of its functions
     ask for them, and so do those of predictions and weights."""
-    if is_compiling():  # which sees to it itself
+    if is_compiling():  # Inductor already deduplicates these calls
         return schedule
     alpha, sigma = pair = schedule.marginal(t)
     known = object.__new__(type(schedule))
@@ -88,10 +88,10 @@ def at_times(schedule: Schedule, t: Tensor, key, columns) -> Tensor:
         return _table(schedule, key, columns, dtype, t.device)[t.long() + 1]
     times = (t.float() if t.dtype is torch.bfloat16 else t).numpy(force=True)
     if schedule.T is not None:
-        place = times.astype(np.int64) + 1
-        if (whole or (place == times + 1).all()) and place.min(initial=0) >= 0:
-            if place.max(initial=0) <= schedule.T:
-                return _table(schedule, key, columns, dtype, t.device)[torch.from_numpy(place)]
+        index = times.astype(np.int64) + 1
+        if (whole or (index == times + 1).all()) and index.min(initial=0) >= 0:
+            if index.max(initial=0) <= schedule.T:
+                return _table(schedule, key, columns, dtype, t.device)[torch.from_numpy(index)]
     return _filled(schedule, times, columns, dtype)
 
 
@@ -124,7 +124,8 @@ def _filled(schedule: Schedule, t: np.ndarray, columns, dtype: torch.dtype) -> T
 def _table(schedule: Schedule, key, columns, dtype: torch.dtype, device) -> Tensor:
     """The rows of t = -1, 0, ..., T - 1, kept with the schedule."""
     tables = vars(schedule).setdefault("_loss_tables", {})
-    place = (key, dtype, device)
-    if place not in tables:
-        tables[place] = _filled(schedule, np.arange(-1.0, schedule.T), columns, dtype).to(device)
-    return tables[place]
+    cache_key = (key, dtype, device)
+    if cache_key not in tables:
+        every = np.arange(-1.0, schedule.T)
+        tables[cache_key] = _filled(schedule, every, columns, dtype).to(device)
+    return tables[cache_key]

@@ -69,7 +69,7 @@ class Buffers:
 
 
 def capacity(count: int, device: torch.device, weights: np.ndarray | None) -> int:
-    """Rows to make room for, where ``count`` are needed.
+    """The number of rows to allocate, where ``count`` are needed.
 
     On a GPU 1024, or the next power of two: tables of other lengths can then take their place
     without a new capture. Fewer, from 64 on, where each row has many weights of its own.
@@ -80,9 +80,9 @@ def capacity(count: int, device: torch.device, weights: np.ndarray | None) -> in
     return max(64 if many else 1024, 1 << (count - 1).bit_length())
 
 
-def packed_rows(rows: np.ndarray, like: torch.Tensor, room: int) -> torch.Tensor:
-    """[room, 40] the rows in the state's dtype, on its device; those beyond them are END rows."""
-    packed = np.concatenate([rows, np.tile(END.pack(), (room - len(rows), 1))])
+def packed_rows(rows: np.ndarray, like: torch.Tensor, capacity: int) -> torch.Tensor:
+    """[capacity, 40] the rows in the state's dtype, on its device; the rest are END rows."""
+    packed = np.concatenate([rows, np.tile(END.pack(), (capacity - len(rows), 1))])
     return torch.tensor(packed, dtype=like.dtype, device=like.device)
 
 

@@ -50,7 +50,7 @@ class Followed:
                 f"changed in place into {list(x.shape)}"
             )
         traced = is_dynamo_compiling()
-        scale = None if traced else self.program.in_scale[self.place - 1]
+        scale = None if traced else self.program.in_scale[self.row_index - 1]
         if not traced and (scale == scale[:1]).all():
             scaled = x if (scale == 1).all() else x * float(scale[0])
             for part in parts:

@@ -70,23 +70,23 @@ class GeneratorStream:
             return None
         return cls(generators, shared, program, buffers)
 
-    def follow(self, place) -> None:
+    def follow(self, row_index) -> None:
         """Before a row: let its noise begin where the generators stand.
 
         Raises:
             RuntimeError: a row reads the noise of the draw before, and something else drew since.
         """
-        samples = np.flatnonzero(self.program.draws[place])
+        samples = np.flatnonzero(self.program.draws[row_index])
         if not len(samples):
             return
         which = np.zeros_like(samples) if self.launch[1] else samples
         seeds, offsets = (standing[which] for standing in self._standing())
-        offsets -= (self.program.draw_numbers[place[samples]] - 1) * self.blocks
+        offsets -= (self.program.draw_numbers[row_index[samples]] - 1) * self.blocks
         moved = (seeds != self._seeds[samples]) | (offsets != self._offsets[samples])
         if not moved.any():
             return
         samples, seeds, offsets = samples[moved], seeds[moved], offsets[moved]
-        if (self.program.reads_previous_draw[place[samples]]).any():
+        if (self.program.reads_previous_draw[row_index[samples]]).any():
             raise RuntimeError(
                 "noise: expected a generator that nothing else draws from, as this table reads the "
                 "noise of the draw before, got one that was moved"
@@ -98,9 +98,9 @@ class GeneratorStream:
         for b, seed, offset in zip(samples, seeds.tolist(), offsets.tolist(), strict=True):
             self.keys[b, 0], self.keys[b, 1] = seed, offset  # fills, which do not wait
 
-    def advance(self, place) -> None:
-        """Move the generators on, as torch.randn would have: ``place`` is where each sample is."""
-        draws = self.program.draws[place]
+    def advance(self, row_index) -> None:
+        """Move the generators on, as torch.randn would have; ``row_index`` is of each one."""
+        draws = self.program.draws[row_index]
         chosen = [draws.any()] if self.launch[1] else draws
         for generator, drew in zip(self.generators, chosen, strict=True):
             if drew:

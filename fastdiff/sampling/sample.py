@@ -159,4 +159,4 @@ def _progress_bar(state):
         from tqdm.auto import tqdm
     except ImportError:
         raise ImportError("progress: needs tqdm; pip install 'fastdiff[cli]'") from None
-    return tqdm(total=int((state.program.end - state.place).max(initial=0)), desc="sampling")
+    return tqdm(total=int((state.program.end - state.row_index).max(initial=0)), desc="sampling")

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..deprecated import Alias
+
 
 class Standing:
     """The part of ``SamplerState`` that counts steps."""
@@ -17,15 +19,17 @@ class Standing:
         return max(self._left, 0)
 
     @property
-    def place(self) -> np.ndarray:
+    def row_index(self) -> np.ndarray:
         """[B] int64, on the host: the row on which each sample stands, counted over all tables."""
         return np.minimum(self._start + (self._total - self._left), self.program.end)
+
+    place = Alias("row_index")
 
     @property
     def step_index(self) -> np.ndarray:
         """[B] int64, on the host: how many steps each sample has behind it, counted over its own
         table: one for each evaluation of the model, so a second stage counts, too."""
-        return self.place - self.program.entry - 1
+        return self.row_index - self.program.entry - 1
 
     @property
     def steps(self) -> np.ndarray:
@@ -37,9 +41,9 @@ class Standing:
         """[B] bool, on the host: which samples have executed their last row. They stay in the
         batch as they are: the model is evaluated at their last input again, and what it says is not
         read."""
-        return self.place == self.program.end
+        return self.row_index == self.program.end
 
-    def _stand_at(self, place: np.ndarray) -> None:
+    def _stand_at(self, row_index: np.ndarray) -> None:
         """Count from here: the host knows where every sample stands and never asks the device."""
-        self._start = place
-        self._total = self._left = int((self.program.end - place).max(initial=0))
+        self._start = row_index
+        self._total = self._left = int((self.program.end - row_index).max(initial=0))

@@ -106,8 +106,8 @@ class SamplerState(Followed, Standing):
                 padding = ((0, 0), (0, 0), (0, mixed - self.outputs))
                 second_weights = np.pad(second_weights[:1, :1], padding)
                 second_weights = np.broadcast_to(second_weights, weights.shape)
-        room = buffers_.capacity(len(self.program.rows), device, weights)
-        rows = buffers_.packed_rows(self.program.rows, state, room)
+        capacity = buffers_.capacity(len(self.program.rows), device, weights)
+        rows = buffers_.packed_rows(self.program.rows, state, capacity)
         known, mask = known_data(known, mask, state, uses("uses_known"))
         time = torch.float64 if model_dtype == torch.float64 else torch.float32
         stacked = mixed * batch
@@ -260,7 +260,7 @@ class SamplerState(Followed, Standing):
                 "the host draws from"
             )
         if self._stream is not None:
-            self._stream.follow(self.place)
+            self._stream.follow(self.row_index)
         if self._draws is not None and not self._drawn:
             self._draw()
             self._drawn = True
@@ -282,7 +282,7 @@ class SamplerState(Followed, Standing):
     def count(self) -> None:
         """The host's part of a step: one row less to go."""
         if self._stream is not None:
-            self._stream.advance(self.place)
+            self._stream.advance(self.row_index)
         self._drawn = False
         self._left -= 1
 
@@ -319,13 +319,13 @@ class SamplerState(Followed, Standing):
         return (*self.buffers.structure(), self._learned_variance, launch, adaptive)
 
     def _draw(self):
-        place = self.place
-        reads = np.flatnonzero(self.program.reads_previous_draw[place])
+        row_index = self.row_index
+        reads = np.flatnonzero(self.program.reads_previous_draw[row_index])
         if len(reads):
             self._draws.keep_previous(reads.tolist())
-        samples = np.flatnonzero(self.program.draws[place])
+        samples = np.flatnonzero(self.program.draws[row_index])
         if len(samples):
-            numbers = self.program.draw_numbers[place[samples]]
+            numbers = self.program.draw_numbers[row_index[samples]]
             self._draws.fill(samples.tolist(), numbers.tolist())
 
     @property
@@ -335,7 +335,7 @@ class SamplerState(Followed, Standing):
         """
         if len(self._reads) == 1:
             return self._reads[0]
-        return tuple(sorted({g for row in set(self.place.tolist()) for g in self._reads[row]}))
+        return tuple(sorted({g for row in set(self.row_index.tolist()) for g in self._reads[row]}))
 
     def replace(self, x: torch.Tensor) -> None:
         """Replace the state between steps (x [B, ...]); the model's input follows."""
@@ -351,7 +351,7 @@ class SamplerState(Followed, Standing):
             raise IndexError(f"sample: expected 0..{len(self.buffers.x) - 1}, got {sample}")
         require_state(x, self.buffers.x.shape[1:])
         key = noise_.key(seed, device=self.buffers.x.device)
-        place, entry = self.place, self.program.entry[sample]
+        row_index, entry = self.row_index, self.program.entry[sample]
         self.buffers.x[sample].copy_(x)
         if self._adaptive is not None:
             self._adaptive.restart(sample)
@@ -364,7 +364,7 @@ class SamplerState(Followed, Standing):
         others = self.row.clone()
         self.row.copy_(torch.from_numpy(alone))
         self._advance(None)
-        place[sample] = others[sample] = int(entry) + 1
+        row_index[sample] = others[sample] = int(entry) + 1
         self.row.copy_(others)
-        self._stand_at(place)
+        self._stand_at(row_index)
         self._version = self.buffers.x._version

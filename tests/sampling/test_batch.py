@@ -67,7 +67,7 @@ def test_staggered_starts(asked, data):
     waiting = list(range(lanes, len(asked)))
     results = {}
     for _ in range(200):
-        ended = (state.place == state.program.end).tolist()
+        ended = (state.row_index == state.program.end).tolist()
         for lane in range(lanes):
             if ended[lane] and running[lane] is not None:
                 results[running[lane]] = state.x[lane].clone()

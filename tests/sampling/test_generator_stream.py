@@ -45,7 +45,7 @@ def stream_of(generators, shared, tables, batch=3):
 
 def drawn_at(stream, program, keys, place):
     """(seed, first block) of the draw of each sample, as the kernel finds them; None: no draw."""
-    number = program.column("draw")[place, 0].astype(int)
+    number = program.draw_numbers[place]
     first = keys[:, 1] + torch.from_numpy((number - 1) * stream.blocks)
     return [
         (seed % 2**64, block) if draws else None

@@ -137,7 +137,7 @@ def test_callback_and_replace(name):
     state = fd.SamplerState(table, x)
     while not state.done:
         state.step(model(state.model_input, state.t))
-        scale = table.levels[int(state.place[0]), 3] if not state.done else 0.0
+        scale = table.levels[int(state.row_index[0]), 3] if not state.done else 0.0
         state.x = state.x.clamp(-1, 1)
         assert same_bits(state.model_input, state.x * np.float32(scale))
     assert same_bits(sample, state.x) and sample.abs().max() <= 1
@@ -173,10 +173,10 @@ def test_done(name):
 def test_place():
     tables = [table_of("DDIM", 2), table_of("DDIM", 4)]
     state = fd.SamplerState(tables, start(2))
-    places = [state.place.tolist()]
+    places = [state.row_index.tolist()]
     while not state.done:
         state.step(torch.zeros(2, 7, 5))
-        places.append(state.place.tolist())
+        places.append(state.row_index.tolist())
         assert state.row.tolist() == places[-1]
     assert places == [[1, 5], [2, 6], [3, 7], [3, 8], [3, 9]]
 

@@ -115,6 +115,6 @@ def test_long_runs(backend):
         state.step(model(state.model_input, state.t))
         if k == steps // 2 - 1:
             state.restart(1, start(2)[1], seed=2)
-    assert state.done and state.row.tolist() == state.place.tolist()
+    assert state.done and state.row.tolist() == state.row_index.tolist()
     assert same_bits(state.x[:1], fd.sample(model, start(2)[:1], tables[0], seeds=[1]))
     assert same_bits(state.x[1:], fd.sample(model, start(2)[1:], tables[1], seeds=[2]))
