@@ -1,22 +1,13 @@
 """Stages to rows: readings of the model output folded in, history slots rotated, draws numbered."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
 from .. import grids
 from ..arguments import describe, instance
 from ..grids.base import refuse_grid
-from ..parameterization import (
-    Frame,
-    Reading,
-    check_defined,
-    check_name,
-    check_prediction,
-    output_levels,
-    read_levels,
-)
+from ..parameterization import check_name, check_prediction
 from ..row import HISTORY
 from ..schedules.base import reals
 from .kept import kept
@@ -25,6 +16,7 @@ from .path import Path
 from .rows import END, Row
 from .table import LEVEL, StepTable
 from .threshold import DynamicThreshold
+from .view import View
 
 
 def lower(solver, schedule, steps, *, prediction, grid, clip, keep=0) -> StepTable:
@@ -71,7 +63,7 @@ def lower_path(
         check_prediction(prediction, path.schedule)
     with np.errstate(all="ignore"):
         return _lowered(
-            solver, path, prediction, _bounds(clip), keep, _View(model_times, input_scales)
+            solver, path, prediction, _bounds(clip), keep, View(model_times, input_scales)
         )
 
 
@@ -80,7 +72,7 @@ def _lower(solver, schedule, steps, prediction, grid, clip, keep) -> StepTable:
     bounds = _bounds(clip)
     with np.errstate(all="ignore"):  # what is not finite is refused, by its place in the table
         path = Path.along(schedule, _times(schedule, steps, grid))
-        return _lowered(solver, path, prediction, bounds, keep, _View())
+        return _lowered(solver, path, prediction, bounds, keep, View())
 
 
 def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
@@ -123,62 +115,6 @@ def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
         exact_on_point_mass=solver.exact_on_point_mass,
         clip=bounds,
     )
-
-
-class _View(NamedTuple):
-    """How a model sees the points at which it runs: what was given of it, see ``lower_path``."""
-
-    times: object = None
-    scales: object = None
-
-    def at(self, path, prediction, points, told):
-        """(inputs, outputs, readings), of each a tuple of numbers for each point: the input scale
-        and the model's time; the factors of x0 and eps in an exact model's output; a ``Reading``.
-        """
-        t, alpha, sigma = np.array([(p.t, p.alpha, p.sigma) for p in points]).T.copy()
-        schedule = path.schedule
-        scales, times = np.ones(len(t)), np.array([p.t for p in told])
-        if schedule is not None:
-            scales, times = schedule.input_scale(t), schedule.model_time(times)
-            frame = Frame.of(prediction, schedule, t)
-        if self.scales is not None:
-            scales = _one_each("input_scales", self.scales, len(t))
-        if self.times is not None:
-            times = _one_each("model_times", self.times, len(t))
-        if schedule is None:
-            rates = _rates(path) if prediction == "flow" else None
-            frame = Frame(scales, rates)
-        elif self.scales is not None:
-            frame = frame._replace(scale=scales)
-        check_defined(prediction, alpha, sigma, frame, t, schedule)
-        parts = (
-            (scales, times),
-            output_levels(prediction, alpha, sigma, frame),
-            read_levels(prediction, alpha, sigma, frame),
-        )
-        nothing = np.zeros(len(t))
-        inputs, outputs, readings = (
-            list(zip(*[(v + nothing).tolist() for v in part], strict=True)) for part in parts
-        )
-        return inputs, outputs, list(map(Reading._make, readings))
-
-
-def _rates(path):
-    if path.norm != "flow":
-        raise ValueError(
-            'prediction "flow" needs a schedule, or levels with alpha + sigma = 1, '
-            f"got {path.norm} levels"
-        )
-    return -1.0, 1.0
-
-
-def _one_each(name, values, count):
-    values = reals(name, values)
-    if values.shape != (count,):
-        raise ValueError(
-            f"{name}: expected shape ({count},), one for each model evaluation, got {values.shape}"
-        )
-    return values
 
 
 class _Ring:
