@@ -69,7 +69,8 @@ def rounding_of(scheduler, x):
     run = scheduler._trajectory.run
     if run is None:
         return 0.0
-    size = {name: abs(run.rows.rows[:, at]) for name, at in COLUMN.items()}
+    packed = np.abs([row.pack() for row in run.rows.rows])
+    size = {name: packed[:, at] for name, at in COLUMN.items()}
     estimate = np.maximum(size["p_x"] + size["p_o"], 1.0)
 
     def total(row):

@@ -191,10 +191,10 @@ def warn_of_the_second(scheduler, timestep) -> None:
         scheduler._warn(reason, "the loop will be one step too long:", stacklevel=5)
 
 
-def warn_of_turns(scheduler, repeated: dict, rows: np.ndarray) -> None:
+def warn_of_turns(scheduler, repeated: dict, rows: tuple) -> None:
     """Say so if steps from the same timestep differ. ``repeated``: timestep -> its rows."""
     for t, found in repeated.items():
-        if (rows[found] != rows[found[0]]).any():
+        if any(rows[k] != rows[found[0]] for k in found):
             scheduler._warn(
                 Unsupported(IN_TURN, t, len(found)), "other results than stock's:", stacklevel=5
             )

@@ -15,10 +15,12 @@ import torch
 
 from ....grids import Reversed
 from ....parameterization import read
-from ....row import COLUMN, HISTORY, OPERANDS, WIDTH
+from ....row import HISTORY
 from ....schedules import RectifiedFlow, Schedule, VarianceExploding, VPCosine
 from ....solvers import DynamicThreshold, Solver, StepTable
+from ....tables.lin import Lin
 from ....tables.lowering import lower
+from ....tables.rows import END, Row
 from .beside import beside
 
 #: Schedules that have every noise level of their kind: a level is a time of one of them.
@@ -26,9 +28,6 @@ VP, FLOW = VPCosine(), RectifiedFlow()
 VE = VarianceExploding(VP)
 
 NAMES = {"epsilon": "eps", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
-
-ANCHOR = [COLUMN[f"d_{name}"] for name in OPERANDS]
-NOISE = [COLUMN[name] for name in ("c_z", "d_z", "k_z")]
 
 #: By how much a level that is repeated is put below itself.
 APART = 1e-13
@@ -110,7 +109,7 @@ class Rows:
     """Packed rows, and what a kernel needs to execute them.
 
     Attributes:
-        rows: [N + 1, 40] float64, the last an END row.
+        rows: N of them, by name.
         slots: of the history.
         uses_saved, multistep, dynamic, gain, known: whether the anchor is in use, rows depend on
             the ones before, x0 is clipped to quantiles, the noise is scaled by a learned variance,
@@ -122,7 +121,7 @@ class Rows:
             it predicts x0.
     """
 
-    rows: np.ndarray
+    rows: tuple[Row, ...]
     slots: int
     uses_saved: bool
     multistep: bool
@@ -142,8 +141,10 @@ class Rows:
         all who do."""
         key = dtype, device
         if key not in self.packed:
-            rows, first, second = beside(self.rows)
-            tables = (torch.tensor(t, dtype=dtype) for t in (rows, first[:, None], second[:, None]))
+            made = [*map(beside, self.rows), (END, (1.0, 0.0), (1.0, 0.0))]
+            rows, first, second = zip(*made, strict=True)
+            numbers = [row.pack() for row in rows], [[w] for w in first], [[w] for w in second]
+            tables = (torch.tensor(n, dtype=dtype) for n in numbers)
             self.packed[key] = tuple(table.to(device, non_blocking=True) for table in tables)
         return self.packed[key]
 
@@ -222,26 +223,28 @@ def rows_of(plan: Plan) -> Rows:
         ValueError: the solver refuses the levels, the prediction or the options.
     """
     tables = plan.tables()
-    rows = np.concatenate([*(table.rows[1:-1] for table in tables), np.zeros((1, WIDTH))])
-    rows[-1, COLUMN["slot"]] = -1
-    rows[:, [COLUMN["in_scale"], COLUMN["t_next"]]] = 0  # the pipeline makes the model's input
-    draws = plan.draws or (False,) * (len(rows) - 1)
-    adds = np.array((*draws, False), dtype=bool)
-    adds[list(plan.silent)] = False
-    rows[:, NOISE[:2]] *= adds[:, None]
-    if len(tables) > 1:
-        drawn = (rows[:, NOISE] != 0).any(axis=1)
-        rows[:, COLUMN["draw"]] = np.cumsum(drawn) * drawn
-    saved = bool((rows[:, ANCHOR] != 0).any()) or any(table.uses_saved for table in tables)
-    second = _write_second(rows[:-1], plan, tables, saved)
-    if plan.turned:
-        rows[:, [COLUMN[name] for name in ("p_o", "c_o", "d_o", "e_o")]] *= -1
+    rows = [Row.unpack(packed) for table in tables for packed in table.rows[1:-1].tolist()]
+    draws = plan.draws or (False,) * len(rows)
+    for k, row in enumerate(rows):
+        if not draws[k] or k in plan.silent:
+            x, s = (Lin({**lin.terms, "z": 0.0}) for lin in (row.x, row.s))
+            rows[k] = row._replace(x=x, s=s)
+    saved = any(row.s.terms for row in rows) or any(table.uses_saved for table in tables)
+    rows, second = _with_second(rows, plan, tables, saved)
+    drawn = 0
+    for k, row in enumerate(rows):
+        if plan.turned:
+            row = Row(*map(_turned, row[:4]), *row[4:])
+        draw = row.draw
+        if len(tables) > 1:
+            drawn += row.draws
+            draw = float(drawn * row.draws)
+        rows[k] = row._replace(in_scale=0.0, t_next=0.0, draw=draw)  # the pipeline makes the input
     slots = max(table.history for table in tables)
     if isinstance(second, int):
         slots = max(slots, second + 1)
-    rows.setflags(write=False)
     return Rows(
-        rows=rows,
+        rows=tuple(rows),
         slots=slots,
         uses_saved=saved or second == "saved",
         multistep=saved or (slots > 0 and not plan.kept_outside),
@@ -257,42 +260,60 @@ def rows_of(plan: Plan) -> Rows:
     )
 
 
-def _write_second(rows, plan, tables, saved):
-    """Make the rows leave the second result in the anchor, or in the history if that is in use,
-    ``saved``."""
+def _turned(lin):
+    """For a model whose output has the other sign."""
+    return Lin({**lin.terms, "o": -lin["o"]})
+
+
+def _with_second(rows, plan, tables, saved):
+    """The rows that leave the second result in the anchor, or in the history if that is in use,
+    ``saved``; and where it is."""
     if plan.second in (None, "anchor"):
-        return plan.second and "saved"
+        return rows, plan.second and "saved"
     free = not (plan.kept_outside or saved)
     slot = 0 if plan.kept_outside else max(table.history for table in tables)
     if not free and slot not in (0, *range(1, HISTORY)):
         raise Unsupported("no place for a second result")
-    operands = ("x", "m", "o", "z") if free else ("x", "m", "o")
-    into = [COLUMN[f"{'d' if free else 'e'}_{name}"] for name in operands]
-    rows[:, into] = _second(rows, plan, tables)[:, : len(operands)]
-    if not free:
-        rows[:, COLUMN["slot"]] = slot
-    return "saved" if free else slot
+    readings, results = _second(rows, plan, tables)
+    if free:
+        made = [
+            row._replace(s=Lin({**row.s.terms, **result}), reading=reading)
+            for row, reading, result in zip(rows, readings, results, strict=True)
+        ]
+        return made, "saved"
+    made = [
+        row._replace(
+            remember=Lin({name: result.get(name, 0.0) for name in "xmo"}),
+            reading=reading,
+            slot=float(slot),
+        )
+        for row, reading, result in zip(rows, readings, results, strict=True)
+    ]
+    return made, slot
 
 
 def _second(rows, plan, tables):
-    """[N, 4] factors of x, m, o, z in the second result."""
-    columns = [COLUMN[f"c_{name}"] for name in ("x", "m", "o", "z")]
+    """The readings of all rows, and the factors of x, m, o, z in their second results."""
+    readings = [row.reading for row in rows]
+    results = [{name: row.x[name] for name in "xmoz"} for row in rows]
     if plan.second == "churned":  # x' = x0 + sigma' eps, in the same operands
         if plan.schedule is not VE or plan.prediction != "eps":
             raise Unsupported("churn with a model that does not predict eps")
-        factors = rows[:, columns]
-        factors[:, 2] -= np.concatenate([table.sigma[2:] for table in tables])
-        return factors
-    if isinstance(plan.second, tuple):
-        factors = rows[:, columns] * np.array(plan.second)[:, None]
-        factors[:, 3] = 0
-        return factors
-    factors = np.zeros((len(rows), 4))
-    at = np.concatenate([table.t[1:-1] for table in tables])
-    reading = read(plan.prediction, plan.schedule, at)
-    if plan.clip is None:
-        factors[:, 0], factors[:, 2] = reading.x0_x, reading.x0_out
+        sigmas = [sigma for table in tables for sigma in table.sigma[2:].tolist()]
+        results = [
+            {**result, "o": result["o"] - sigma}
+            for result, sigma in zip(results, sigmas, strict=True)
+        ]
+    elif isinstance(plan.second, tuple):
+        results = [
+            {**{name: value * factor for name, value in result.items()}, "z": 0.0}
+            for result, factor in zip(results, plan.second, strict=True)
+        ]
     else:
-        rows[:, COLUMN["p_x"]], rows[:, COLUMN["p_o"]] = reading.x0_x, reading.x0_out
-        factors[:, 1] = 1
-    return factors
+        at = np.concatenate([table.t[1:-1] for table in tables])
+        reading = read(plan.prediction, plan.schedule, at)
+        of_x, of_out = ((part + 0 * at).tolist() for part in (reading.x0_x, reading.x0_out))
+        results = [{"x": x, "o": o} for x, o in zip(of_x, of_out, strict=True)]
+        if plan.clip is not None:
+            readings, results = list(map(Lin, results)), [{"m": 1.0}] * len(rows)
+    return readings, results

@@ -7,7 +7,6 @@ a loop, or sets it, gets what the stock scheduler would have there, and stock st
 import torch
 from torch.compiler import is_compiling
 
-from ....tables.rows import Row
 from ..adapters import timesteps
 from ..adapters.lowering import Unsupported
 from .base import Fused
@@ -35,7 +34,7 @@ def _attribute(name: str, live: bool) -> property:
 def items(buffers, rows, count: int) -> list:
     """The last ``count`` things that the rows have remembered, as far as there are any, the latest
     at the end."""
-    slots = [int(row.slot) for row in map(Row.unpack, rows.tolist()) if row.slot >= 0]
+    slots = [int(row.slot) for row in rows if row.slot >= 0]
     return [buffers.remembered(slot) for slot in slots[max(0, len(slots) - count) :]]
 
 
@@ -133,7 +132,7 @@ class Adams(Remembers):
 
     def _last(self, buffers, row):
         """The sample and the noise of the last step, of which the anchor is a x + b z."""
-        anchor_of = Row.unpack(row.tolist()).s
+        anchor_of = row.s
         a = anchor_of["s"] or anchor_of["x"]
         if a == 0 and self._step_index:
             raise RuntimeError(
@@ -187,7 +186,7 @@ class TwoStage(Remembers):
         if len(rows) % 2 == 0:
             return {}
         sample, dt = self.__dict__["sample"], float(self.__dict__["dt"])
-        if Row.unpack(rows[-1].tolist()).s["x"]:  # the anchor is half a step away along the slope
+        if rows[-1].s["x"]:  # the anchor is half a step away along the slope
             slope = (buffers.anchor() - sample) * (2 / dt)
         else:  # there is no second evaluation
             slope = (buffers.outside(buffers.x) - sample) / dt
