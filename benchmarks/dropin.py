@@ -27,7 +27,7 @@ import fastdiff.integrations.diffusers as fused
 
 STEPS = 50  # of a trajectory; of the smallest samples more, for the clock
 ROUNDS, QUICK_ROUNDS = 30, 3
-TOLERANCE = 1e-4  # of the largest element, at the end of a trajectory
+TOLERANCE = 1e-4  # of the largest element, at the end of a trajectory of STEPS
 CALLS = 20  # of the forward process in one block
 
 TINY, SMALL = (1, 16, 7), (1, 4, 64, 64)
@@ -153,7 +153,9 @@ def measure(name: str, runners: dict, rounds: int, unit: str, least: float) -> d
         results[side] = runner.result
     ours, stock = results.values()
     error = float((ours - stock).abs().max() / stock.abs().max())
-    assert error < TOLERANCE, f"{name}: relative error {error:.1e}"
+    # What both sides round adds up like independent errors: with the root of the number of steps.
+    allowed = TOLERANCE * max(1.0, runners["fastdiff"].block / STEPS) ** 0.5
+    assert error < allowed, f"{name}: relative error {error:.1e}, expected less than {allowed:.1e}"
     record = summarise(name, interleave(runners, runners["fastdiff"].block, rounds))
     record["unit"] = f"us per {unit}"
     record["bars"] = [judge(Bar(least, "diffusers"), record["contestants"])]
