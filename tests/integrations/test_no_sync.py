@@ -26,7 +26,6 @@ ALLOWED = {
     "step_index.warn_of_the_second": "of timesteps on the host, when a loop begins",
     "schedulers.special.KarrasVe.add_noise_to_input": "of levels on the host",
     "schedulers.special._index": "of levels on the host",
-    "schedulers.memory.Adams._last": "of a row on the host",
     "schedulers.memory.TwoStage._memory": "of a sigma on the host",
     "schedulers.memory.items": "of rows on the host",
     "schedulers.special.DPMSolverSDE._increment": "once: the path of torchsde is on the host",
