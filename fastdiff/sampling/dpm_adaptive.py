@@ -16,7 +16,7 @@ from .. import noise, ops
 from ..arguments import number, whole
 from ..parameterization import read
 from ..solvers.exponential import Step
-from ..solvers.kappa import kept_variance
+from ..solvers.kappa import retained_variance
 from ..tables.path import Point
 from .adaptive import Solution, check_tolerances, unfinished
 from .inverse import Inverse
@@ -129,7 +129,7 @@ class Run:
         """Where the ODE steps to, and the standard deviation of the noise added there in y."""
         if not self.solver.eta:
             return target, None
-        above = kept_variance(self.solver.eta, _point(self.lam), _point(target))
+        above = retained_variance(self.solver.eta, _point(self.lam), _point(target))
         below = target - 0.5 * torch.log(above.clamp(min=0.0))
         landing = torch.maximum(below.clamp(max=self.end), target)
         return landing, (torch.exp(-2 * target) - torch.exp(-2 * landing)).clamp(min=0).sqrt()

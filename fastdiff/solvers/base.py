@@ -1,9 +1,11 @@
 """What a solver is: a generator of stages, lowered to a table."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..arguments import describe
+from ..deprecated import Alias
 from ..schedules import Schedule
 from ..tables.lin import X
 from ..tables.lowering import lower
@@ -28,8 +30,8 @@ class Solver:
             factor of x0 is right, "none".
         inpaints: whether known data are blended in, so that sampling needs ``known`` and ``mask``.
         starts_clean: whether the steps are defined from sigma = 0 on (towards noise).
-        keeps_anchor: whether the anchor is of use beside the steps, so that it is written where
-            none of them reads it, too.
+        always_save_state: whether the saved state s is of use beside the steps, so that it is
+            written even where none of them reads it.
     """
 
     quantity = "x0"
@@ -38,7 +40,18 @@ class Solver:
     exact_on_point_mass = "full"
     inpaints = False
     starts_clean = False
-    keeps_anchor = False
+    always_save_state = False
+    keeps_anchor = Alias("always_save_state")
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if isinstance(old := vars(cls).get("keeps_anchor"), bool):
+            warnings.warn(
+                f"{cls.__name__}.keeps_anchor is now called always_save_state",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+            cls.always_save_state = old
 
     @property
     def convergence(self) -> int:

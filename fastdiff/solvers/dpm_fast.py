@@ -6,7 +6,7 @@ from math import sqrt
 from ..tables.lin import X0, H, M, S, X, Z
 from .base import Stage
 from .exponential import Exponential, Step
-from .kappa import first_order, kept
+from .kappa import first_order, noise_retention
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class DPMFast(Exponential):
 
     def steps(self, path):
         for (_, t, s), order in zip(path.steps(), self.orders(len(path)), strict=True):
-            kappa = kept(self.eta, t, s)
+            kappa = noise_retention(self.eta, t, s)
             if self.step(t, s).endless:
                 stages = [Stage(x=first_order(t, s, kappa).substitute("m", X0), at=s)]
             else:

@@ -4,7 +4,7 @@ from math import inf, sqrt
 from ..tables.lin import S, X, Z
 from .base import Stage
 from .exponential import Exponential
-from .kappa import first_order, kept
+from .kappa import first_order, noise_retention
 from .options import check_eta
 
 
@@ -30,7 +30,7 @@ class DPMpp2S(Exponential):
 
     def kappa(self, t, s):
         """The fraction of the noise at s that is not fresh."""
-        return kept(self.eta, t, s)
+        return noise_retention(self.eta, t, s)
 
     def steps(self, path):
         for _, t, s in path.steps():

@@ -4,7 +4,7 @@ from math import sqrt
 from ..tables.lin import ZP, M, S, X, Z
 from .base import Stage
 from .exponential import Exponential
-from .kappa import first_order, kept
+from .kappa import first_order, noise_retention
 from .options import check_eta, check_range
 
 
@@ -56,5 +56,5 @@ class DPMppSDE(Exponential):
 
     def _euler(self, t, s):
         """The step of ``EulerAncestral`` and the standard deviation of its noise."""
-        kappa = kept(self.eta, t, s)
+        kappa = noise_retention(self.eta, t, s)
         return first_order(t, s, kappa), self.s_noise * s.sigma * sqrt(1 - kappa**2)

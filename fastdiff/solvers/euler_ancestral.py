@@ -1,7 +1,7 @@
 from dataclasses import dataclass
 
 from .ancestral import Ancestral
-from .kappa import FirstOrder, kept
+from .kappa import FirstOrder, noise_retention
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class EulerAncestral(Ancestral, FirstOrder):
     """
 
     def kappa(self, t, s):
-        return kept(self.eta, t, s)
+        return noise_retention(self.eta, t, s)
 
     def noise(self, t, s):
         return self.s_noise * super().noise(t, s)

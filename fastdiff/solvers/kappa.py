@@ -61,15 +61,15 @@ class Eta(FirstOrder):
         return self.eta > 0
 
     def kappa(self, t, s):
-        return kept(self.eta, t, s)
+        return noise_retention(self.eta, t, s)
 
 
-def kept(eta: float, t: Point, s: Point) -> float:
+def noise_retention(eta: float, t: Point, s: Point) -> float:
     """kappa of DDIM: eta scales the noise of the posterior q(x_s | x_t, x0). Where an eta above 1
     asks for more than the whole noise of s, all of it is fresh."""
     if eta == 0:
         return 1.0
-    return decay(t, s) if eta == 1 else sqrt(max(kept_variance(eta, t, s), 0.0))
+    return decay(t, s) if eta == 1 else sqrt(max(retained_variance(eta, t, s), 0.0))
 
 
 class RectifiedFlowNoise:
@@ -90,6 +90,6 @@ class RectifiedFlowNoise:
         return (1 - below) * s.tau_rest / (s.tau_rest + below * s.tau)
 
 
-def kept_variance(eta: float, t: Point, s: Point):
+def retained_variance(eta: float, t: Point, s: Point):
     """Its square; the numbers of the points may be tensors."""
     return 1 - eta**2 * I(0, 2 * gap(t, s))

@@ -4,7 +4,7 @@ from math import sqrt
 from ..tables.lin import Z
 from .ancestral import Ancestral
 from .base import Stage
-from .kappa import first_order, kept
+from .kappa import first_order, noise_retention
 from .kdpm2 import midpoint
 
 
@@ -24,7 +24,7 @@ class KDPM2Ancestral(Ancestral):
 
     def steps(self, path):
         for _, t, s in path.steps():
-            kappa = kept(self.eta, t, s)
+            kappa = noise_retention(self.eta, t, s)
             noise = self.s_noise * s.sigma * sqrt(1 - kappa**2) * Z
             if s.is_clean or t.is_pure_noise or s.is_pure_noise or kappa == 0:
                 yield Stage(x=first_order(t, s, kappa) + noise, at=s)

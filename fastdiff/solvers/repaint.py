@@ -3,7 +3,7 @@ from math import sqrt
 
 from ..tables.lin import Z
 from .base import Stage
-from .kappa import FirstOrder, first_order, kept
+from .kappa import FirstOrder, first_order, noise_retention
 from .options import check_count, check_eta
 
 
@@ -35,7 +35,7 @@ class RePaint(FirstOrder):
             check_count(self, name)
 
     def kappa(self, t, s):
-        return kept(self.eta, t, s)
+        return noise_retention(self.eta, t, s)
 
     def steps(self, path):
         last = len(path)

@@ -1,6 +1,7 @@
 """Tables: what a solver is lowered to, the notation of its steps, and the check of the result."""
 
 from ..arguments import attributes
+from .lowering import lower_path as lower_path
 from .path import Path as Path
 from .path import Point as Point
 from .stage import Stage as Stage

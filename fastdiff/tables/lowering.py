@@ -85,7 +85,7 @@ def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
             f"{'path' if path.schedule is None else 'schedule'}: expected noise levels with which "
             f"{solver!r} can compute, got those of {source} ({error})"
         ) from None
-    if not (solver.keeps_anchor or keep):
+    if not (solver.always_save_state or keep):
         stages = _prune(stages)
     # the model runs at all of these but the last
     visited, told = [entry.at], [entry.told or entry.at]

@@ -3,8 +3,9 @@
 from .batch import batch_seed, make_batch
 from .checkpoint import TrainState, load_checkpoint, load_model, save_checkpoint
 from .config import TrainConfig, preset
-from .data import Images, load, load_digits
+from .data import load, load_digits
 from .export import export
+from .images import Images
 from .loop import Diverged, evaluate, new_state, train, train_step
 
 __all__ = [

@@ -9,7 +9,8 @@ from fastdiff.losses import low_discrepancy
 from fastdiff.models import Batch
 
 from .config import TrainConfig
-from .data import Images, random_shift
+from .data import random_shift
+from .images import Images
 
 
 def batch_seed(config: TrainConfig, step: int) -> int:

@@ -2,87 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastdiff.models import Space
+from .folder import load_folder
+from .images import Images, split_indices
 
-SPLIT_SEED = 20260101
-SPLIT = (
-    "stratified: of the rows of each class, in the order of "
-    f"numpy.random.RandomState({SPLIT_SEED}).permutation, the first are for testing"
-)
 NAMES = ("digits8", "mnist5k")
-
-
-@dataclass(frozen=True)
-class Images:
-    """Images and labels.
-
-    Attributes:
-        levels: [N, C, H, W] uint8 grey levels, 0 to depth - 1.
-        labels: [N] int64.
-        depth: number of grey levels.
-        classes: number of labels.
-    """
-
-    levels: Tensor
-    labels: Tensor
-    depth: int = 256
-    classes: int = 10
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def values(self, rows=slice(None)) -> Tensor:
-        """float32 values in [-1, 1] of the rows."""
-        return self.levels[rows].float() * (2 / (self.depth - 1)) - 1
-
-    @property
-    def images(self) -> Tensor:
-        """All of them, [N, C, H, W] float32 in [-1, 1]."""
-        return self.values()
-
-    @property
-    def space(self) -> Space:
-        return Space(tuple(self.levels.shape[1:]), self.depth, self.classes)
-
-    def __getitem__(self, rows) -> Images:
-        return replace(self, levels=self.levels[rows], labels=self.labels[rows])
-
-    def padded(self, pixels: int) -> Images:
-        """With a black border."""
-        return replace(self, levels=F.pad(self.levels, (pixels,) * 4)) if pixels else self
-
-
-def split_indices(labels: np.ndarray, test: int) -> tuple[np.ndarray, np.ndarray]:
-    """The fixed stratified split.
-
-    Args:
-        labels: class of each image, shape [N], integers.
-        test: how many are for testing; each class gives its share, rounded down, and those with the
-            largest remainders one more.
-
-    Returns:
-        sorted indices of the train and of the test images; disjoint, together all of them.
-    """
-    # default_rng's streams are guaranteed stable only within a numpy feature release, so the
-    # legacy generator, whose streams are frozen, draws the split.
-    rng = np.random.RandomState(SPLIT_SEED)
-    classes, counts = np.unique(labels, return_counts=True)
-    share = counts * test / len(labels)
-    take = np.floor(share).astype(int)
-    take[np.argsort(take - share, kind="stable")[: test - take.sum()]] += 1
-    chosen = [
-        rng.permutation(np.flatnonzero(labels == label))[:count]
-        for label, count in zip(classes, take, strict=True)
-    ]
-    held_out = np.sort(np.concatenate(chosen))
-    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
 def load(name: str, pad: int = 0) -> tuple[Images, Images]:
@@ -99,8 +27,6 @@ def load(name: str, pad: int = 0) -> tuple[Images, Images]:
         ValueError: if there is no such data, or the folder's images cannot be used.
     """
     if name not in NAMES:
-        from .folder import load_folder
-
         train, test = load_folder(name)
     else:
         images, held_out = {"digits8": (_digits8, 297), "mnist5k": (_mnist5k, 500)}[name]

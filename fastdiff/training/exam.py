@@ -14,7 +14,7 @@ from fastdiff.elbo import bits_per_dim
 from fastdiff.likelihood import dequantise
 from fastdiff.models.family import log_histograms
 
-from .data import Images
+from .images import Images
 from .judge import Judge, frechet_distance, judge
 
 SAMPLES = 1000

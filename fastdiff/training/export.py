@@ -10,7 +10,7 @@ from fastdiff.models import Member, UNet, save
 
 from .checkpoint import TrainState
 from .config import TrainConfig
-from .data import SPLIT, Images
+from .images import SPLIT, Images
 from .loop import evaluate
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fastdiff import files
 from fastdiff.models import Space, tensor_file
 
-from .data import Images
+from .images import Images
 
 BATCH = 100
 FORMAT = "fastdiff-judge-1"

@@ -18,9 +18,9 @@ from fastdiff.models.run import CHECKPOINT
 from .batch import batch_seed, make_batch, part, whole
 from .checkpoint import TrainState, load_checkpoint, not_finite, save_checkpoint, tensors_of
 from .config import TrainConfig
-from .data import Images
 from .distributed import World
 from .ema import make_ema
+from .images import Images
 from .log import Log
 
 SHARE = 50  # time trains this many times as long as writing a checkpoint took before the next one

@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from fastdiff.training import Images, load, load_digits
-from fastdiff.training.data import random_shift, split_indices
+from fastdiff.training.data import random_shift
+from fastdiff.training.images import split_indices
 from tests.support.runs import data
 
 

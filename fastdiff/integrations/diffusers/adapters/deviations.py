@@ -190,7 +190,7 @@ class Landing(DPMpp2M):
 class Corrected(UniPC):
     """UniPC that hands out the corrected samples, too."""
 
-    keeps_anchor = True
+    always_save_state = True
 
 
 @dataclass(frozen=True)
@@ -200,7 +200,7 @@ class ByHand(Solver):
 
     raised: tuple[float, ...] = ()
     exact_on_point_mass = "none"
-    keeps_anchor = True
+    always_save_state = True
 
     def steps(self, path):
         for (_, _, s), rho in zip(path.steps(), self.raised, strict=True):
