@@ -43,10 +43,10 @@ def check(rows, levels, clip, kind):
         raise ValueError(f"levels must have shape [{len(rows)}, {len(LEVEL)}], got {levels.shape}")
     named = Row.unpack_all(rows)
     _check_finite(rows, levels, named, clip)
-    # Exact rows without noise never turn round on their way.
     _check_frame(rows, levels, named)
     _check_memory(named[:-1])
     drawn = _check_draws(named[:-1])
+    # Exact rows without noise never turn round on their way.
     _check_levels(levels, decreasing=kind == "full" and not drawn)
     if kind != "none":
         _check_point_mass(named, levels.tolist(), kind)

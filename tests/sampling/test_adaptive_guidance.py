@@ -197,10 +197,13 @@ def test_copies_restarts_and_states_that_take_over():
     assert same_bits(run(fresh, fresh.remaining), expected)
 
 
-def test_a_sample_that_starts_anew_among_others():
+@pytest.mark.parametrize(
+    "options", [{"norm": 2.0, "interval": (0.1, 60.0)}, {"momentum": -0.5}], ids=str
+)
+def test_a_sample_that_starts_anew_among_others(options):
     table, both = TABLES["DDPM"], torch.cat([torch.zeros(3), SHIFT])
     new = start(1, seed=7)
-    guidance = {s: APG(s, norm=2.0, interval=(0.1, 60.0)) for s in (2.0, (3.0, 2.0, 4.0))}
+    guidance = {s: APG(s, **options) for s in (2.0, (3.0, 2.0, 4.0))}
     state = fd.SamplerState(table, start(), guidance=guidance[3.0, 2.0, 4.0])
     for k in range(table.nfe + 3):
         if k == 3:

@@ -136,22 +136,6 @@ def test_copies_and_states_that_take_over():
     assert other.structure() != state.structure()
 
 
-def test_a_sample_that_starts_anew_among_others():
-    table, new = TABLES["DDPM"], start(1, seed=7)
-    guidance = {s: APG(s, momentum=-0.5) for s in (2.0, (3.0, 2.0, 4.0))}
-    state = fd.SamplerState(table, start(), guidance=guidance[3.0, 2.0, 4.0])
-    run(state, 3)
-    state.restart(1, new[0], seed=9)
-    run(state, state.remaining)
-    whole = fd.sample(model, start(), table, guidance=guidance[3.0, 2.0, 4.0], **CONDITIONS)
-    assert same_bits(state.x[::2], whole[::2])
-    alone = fd.sample(
-        model, new, table, seeds=9, guidance=guidance[2.0],
-        cond={"shift": SHIFT[1:2]}, uncond={"shift": torch.zeros(1)},
-    )  # fmt: skip
-    assert same_bits(state.x[1:2], alone)
-
-
 def test_evaluations_without_guidance_leave_it_as_it_is():
     table = TABLES["DPMpp2M"]
     levels = table.sigma[1:-1] / table.alpha[1:-1]

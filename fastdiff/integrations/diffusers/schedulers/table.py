@@ -24,6 +24,17 @@ X0_TOO = {"dtypes": PROMOTES, "returns": 2}
 #: Of those that follow k-diffusion in what they expect of a loop.
 KARRAS = {"floating_timesteps": True, "scales_input": True}
 FINAL = ("final_alpha_cumprod", "num_inference_steps")
+#: Of those that follow score_sde.
+SCORE_SDE = {"index": "timestep", "counter": None, "dtypes": WIDE, "returns": 2}
+#: Of samplers of consistency models: they count, and look up the level of a timestep all the same.
+CONSISTENCY = {
+    "add_noise": WithVelocity,
+    "index": "both",
+    "levels": "alphas_cumprod",
+    "depends_on": FINAL,
+    "dtypes": BLENDS,
+    "returns": 2,
+}
 
 DDPM = Spec(
     **BY_TIMESTEP,
@@ -231,25 +242,8 @@ SPECS = {
         tensors=("c_out", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"),
         dtypes=BLENDS,
     ),
-    "LCMScheduler": Spec(
-        adapter=flow.lcm,
-        add_noise=WithVelocity,
-        index="both",
-        levels="alphas_cumprod",
-        depends_on=FINAL,
-        dtypes=BLENDS,
-        returns=2,
-    ),
-    "TCDScheduler": Spec(
-        adapter=flow.tcd,
-        add_noise=WithVelocity,
-        index="both",
-        levels="alphas_cumprod",
-        depends_on=FINAL,
-        dtypes=BLENDS,
-        returns=2,
-        options=("eta",),
-    ),
+    "LCMScheduler": Spec(**CONSISTENCY, adapter=flow.lcm),
+    "TCDScheduler": Spec(**CONSISTENCY, adapter=flow.tcd, options=("eta",)),
     "SCMScheduler": Spec(
         adapter=flow.scm,
         levels="timesteps",
@@ -275,22 +269,16 @@ SPECS = {
         astray="timesteps that do not follow each other",
     ),
     "ScoreSdeVeScheduler": Spec(
+        **SCORE_SDE,
         adapter=sde.score_sde_ve,
         kind=special.ScoreSdeVe,
-        index="timestep",
-        counter=None,
         levels="discrete_sigmas",
-        dtypes=WIDE,
-        returns=2,
     ),
     "ScoreSdeVpScheduler": Spec(
+        **SCORE_SDE,
         adapter=sde.score_sde_vp,
         kind=special.ScoreSdeVp,
-        index="timestep",
-        counter=None,
         levels="timesteps",
-        dtypes=WIDE,
-        returns=2,
     ),
     "DPMSolverSDEScheduler": Spec(
         adapter=sde.dpm_solver_sde,
