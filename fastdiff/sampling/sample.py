@@ -63,7 +63,7 @@ def sample(
     conditions = conditions_of(guidance, cond, uncond)
     check_start(x)
     with torch.no_grad():
-        if guidance is not None and not _mixes_twice(table) and guidance.is_conditional(len(x)):
+        if guidance is not None and not _mixes_secondary(table) and guidance.is_conditional(len(x)):
             guidance = None  # the conditional output alone, bit for bit
             conditions = dict([conditions.popitem()])
         state = SamplerState(
@@ -108,9 +108,9 @@ def _capture(model, state, inputs, graph):
     return graphs.step_for(model, state, inputs, required=graph is True)
 
 
-def _mixes_twice(table) -> bool:
+def _mixes_secondary(table) -> bool:
     tables = table if isinstance(table, (list, tuple)) else [table]
-    return any(getattr(t, "uses_second_mix", False) for t in tables)
+    return any(getattr(t, "uses_secondary_mix", False) for t in tables)
 
 
 def _evaluate(model, state, conditions, inputs):

@@ -151,7 +151,7 @@ class SamplerState(Followed, Standing):
         # of each row, or of all rows alike: the outputs that some sample reads
         last = (guidance.outputs - 1,)  # an output is needed where none is read, too
         self._reads = [tuple(np.flatnonzero(row.any(axis=0)).tolist()) or last for row in mix]
-        if not self.program.uses("uses_second_mix"):
+        if not self.program.uses("uses_secondary_mix"):
             return mix, None, guidance.outputs
         self._reads = [tuple(range(guidance.outputs))]
         return mix, np.broadcast_to(guidance.secondary_weights(), mix.shape), guidance.outputs

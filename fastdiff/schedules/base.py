@@ -92,7 +92,8 @@ class Schedule:
         t_clean: the time at which sigma is exactly 0, or None. It may lie outside [t_min, t_max]
             (VE: -inf).
         T: the number of integer timesteps of a discrete model, None in continuous time.
-        t_limit: the noisiest time that a model can be told: t_max unless the family has no end.
+        t_limit: the noisiest time that a model can be conditioned on: t_max unless the family has
+            no end.
     """
 
     t_max: float = 1.0

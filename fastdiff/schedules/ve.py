@@ -62,7 +62,7 @@ class EDM(Schedule):
     generative models".
 
     ``sigma_min`` is where grids place the last model evaluation and ``sigma_max`` the first; t = 0
-    is clean, and a model can be told any sigma (churn may lead above ``sigma_max``). With
+    is clean, and a model can be conditioned on any sigma (churn may lead above ``sigma_max``). With
     ``precondition=True`` the model is EDM's raw network F: it is fed c_in x and c_noise =
     log(sigma)/4 (table 1), and prediction "edm" reads its output as D = c_skip x + c_out F.
     Otherwise the model is fed x and sigma, as a wrapped denoiser is.

@@ -1,11 +1,10 @@
 """What a solver is: a generator of stages, lowered to a table."""
 
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..arguments import describe
-from ..deprecated import Alias
+from ..deprecated import Alias, renamed_in
 from ..schedules import Schedule
 from ..tables.lin import X
 from ..tables.lowering import lower
@@ -20,7 +19,7 @@ class Solver:
     """Base class of the solvers: a frozen dataclass of options, and ``steps``.
 
     Attributes:
-        quantity: what ``M`` stands for in ``steps``, "x0" or "eps".
+        prediction_target: what ``M`` stands for in ``steps``, "x0" or "eps".
         order: the order in the sense of the solver's paper (weak order if stochastic).
         convergence: slope of the global error against the step size, with the solver's own
             start-up; mostly ``order``, and 0 for samplers that are no integrators.
@@ -34,7 +33,7 @@ class Solver:
             written even where none of them reads it.
     """
 
-    quantity = "x0"
+    prediction_target = "x0"
     order = 1
     stochastic = False
     exact_on_point_mass = "full"
@@ -42,16 +41,12 @@ class Solver:
     starts_clean = False
     always_save_state = False
     keeps_anchor = Alias("always_save_state")
+    quantity = Alias("prediction_target")
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        if isinstance(old := vars(cls).get("keeps_anchor"), bool):
-            warnings.warn(
-                f"{cls.__name__}.keeps_anchor is now called always_save_state",
-                DeprecationWarning,
-                stacklevel=2,
-            )
-            cls.always_save_state = old
+        renamed_in(cls, "keeps_anchor", "always_save_state")
+        renamed_in(cls, "quantity", "prediction_target")
 
     @property
     def convergence(self) -> int:
@@ -64,10 +59,10 @@ class Solver:
     def entry(self, path: Path) -> Stage:
         """What to do before the first model evaluation: normally nothing, at ``path[0]``.
 
-        At clean data, where no model is trained, it is told the time of the next point.
+        At clean data, where no model is trained, it is conditioned on the time of the next point.
         """
         start = path[0]
-        return Stage(x=X, at=start, told=path[1] if start.is_clean else None)
+        return Stage(x=X, at=start, conditioning=path[1] if start.is_clean else None)
 
     def steps(self, path: Path) -> Iterator[Stage]:
         """Yield one stage per model evaluation, from ``path[0]`` to ``path[-1]``."""

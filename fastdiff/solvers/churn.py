@@ -4,8 +4,8 @@
     rho^ = (1 + gamma) rho,   y^ = y + S_noise sqrt(rho^^2 - rho^2) z,   y = x / alpha
 
 In rows this noise belongs to the end of the step before, or to the entry row: the model's next
-evaluation is at the raised level. No level is raised above the noisiest that the schedule can tell
-(``Schedule.t_limit``).
+evaluation is at the raised level. No level is raised above the noisiest that a model of the
+schedule knows (``Schedule.t_limit``).
 
 Over 60 lines: the base of five solvers, with the options and the levels of all of them.
 """

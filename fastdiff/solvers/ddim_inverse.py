@@ -12,9 +12,9 @@ class DDIMInverse(DDIM):
     to its noisy end.
 
     Attributes:
-        shifted: the model is told the time of s, where DDIM on the way back will evaluate it (as in
-            diffusers and in null-text inversion), instead of that of t, where x is. It can then
-            start at clean data, at which no model is trained.
+        shifted: the model is conditioned on the time of s, where DDIM on the way back will evaluate
+            it (as in diffusers and in null-text inversion), instead of that of t, where x is. It
+            can then start at clean data, at which no model is trained.
     """
 
     shifted: bool = True
@@ -32,11 +32,11 @@ class DDIMInverse(DDIM):
         return super().lower(schedule, steps, prediction=prediction, grid=grid, clip=clip)
 
     def entry(self, path):
-        return self._tell(super().entry(path), path[1])
+        return self._condition(super().entry(path), path[1])
 
     def steps(self, path):
         for i, stage in enumerate(super().steps(path)):
-            yield self._tell(stage, path[i + 2]) if i + 2 <= len(path) else stage
+            yield self._condition(stage, path[i + 2]) if i + 2 <= len(path) else stage
 
-    def _tell(self, stage, point):
-        return replace(stage, told=point) if self.shifted else stage
+    def _condition(self, stage, point):
+        return replace(stage, conditioning=point) if self.shifted else stage

@@ -20,7 +20,7 @@ class DEIS(Multistep):
     """
 
     order: int = 3
-    quantity = "eps"
+    prediction_target = "eps"
 
     def __post_init__(self):
         super().__post_init__()

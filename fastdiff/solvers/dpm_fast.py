@@ -26,7 +26,7 @@ class DPMFast(Exponential):
     """
 
     rest: int = 1
-    quantity = "eps"
+    prediction_target = "eps"
     order = 3
 
     def __post_init__(self):

@@ -25,7 +25,7 @@ class DPMSolver(Multistep):
     order: int = 2
     kind: str = "midpoint"
     form: str = "published"
-    quantity = "eps"
+    prediction_target = "eps"
 
     def __post_init__(self):
         super().__post_init__()

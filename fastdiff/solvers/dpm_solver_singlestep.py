@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from math import isinf
 
+from ..deprecated import renamed
 from ..tables.lin import H, M, S, X
 from .base import Stage
 from .exponential import Exponential
 
 
+@renamed(quantity="prediction_target")
 @dataclass(frozen=True)
 class DPMSolverSinglestep(Exponential):
     """DPM-Solver and DPM-Solver++, singlestep (2S, 3S). Lu et al. 2022, algorithms 1 and 2.
@@ -25,7 +27,7 @@ class DPMSolverSinglestep(Exponential):
             "midpoint": with two, half of the zeroth integral in the place of the first; with three,
             the last stage beside the start, but the last is reached by "midpoint" (diffusers).
             "paper": the same, but it is reached by "heun" (algorithm 2 of the papers).
-        quantity: "x0" (DPM-Solver++) or "eps" (DPM-Solver).
+        prediction_target: "x0" (DPM-Solver++) or "eps" (DPM-Solver).
         eta, s_noise: noise (``Exponential``), none by default. It is fresh at every stage, also at
             those within one step, as in diffusers; ``DPMppSDE`` does it on one Brownian path.
         lower_order_final: end with steps of lower order also where the intervals do not ask for it.
@@ -33,14 +35,14 @@ class DPMSolverSinglestep(Exponential):
 
     order: int = 2
     kind: str = "midpoint"
-    quantity: str = "x0"
+    prediction_target: str = "x0"
     lower_order_final: bool = False
 
     def __post_init__(self):
         super().__post_init__()
         self.check_choice("order", 1, 2, 3)
         self.check_choice("kind", "midpoint", "heun", "paper")
-        self.check_choice("quantity", "x0", "eps")
+        self.check_choice("prediction_target", "x0", "eps")
 
     @property
     def convergence(self):

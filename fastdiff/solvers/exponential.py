@@ -51,7 +51,7 @@ class Step:
     tensors that go with it (``fastdiff.sampling.DPMAdaptive``).
     """
 
-    quantity: str
+    prediction_target: str
     t: Point
     s: Point
     eta: float = 0.0
@@ -60,7 +60,7 @@ class Step:
         t, s = self.t, self.s
         h = gap(t, s)
         endless = isinstance(h, float) and isinf(h)
-        of_x0 = endless or self.quantity == "x0"
+        of_x0 = endless or self.prediction_target == "x0"
         keep = decay(t, s) ** self.eta if self.eta else 1.0
         a = keep * s.sigma / t.sigma if of_x0 else s.alpha / t.alpha
         vars(self).update(h=h, endless=endless, of_x0=of_x0, keep=keep, a=a)
@@ -93,12 +93,12 @@ class Step:
         h = self.h
         if isinstance(h, float) and h == 0:
             return NOTHING
-        places = []
+        positions = []
         for point, output in nodes:
-            places.append((gap(self.t, point) / h, output))
+            positions.append((gap(self.t, point) / h, output))
         c_0 = self.c_0
         rest = self._moments(len(nodes), rule, c_0) if nodes else []
-        return integral(m, places, [c_0, *rest])
+        return integral(m, positions, [c_0, *rest])
 
     def _moments(self, n, rule, c_0):
         if n == 1 and rule in ("midpoint", "bh2"):
@@ -111,11 +111,11 @@ class Step:
 
     @property
     def _edge(self):
-        return self.s.alpha if self.quantity == "x0" else -self.s.sigma
+        return self.s.alpha if self.prediction_target == "x0" else -self.s.sigma
 
     def _moment(self, k):
         h, eta = self.h, self.eta
-        phi = I(k, (1 + eta) * h) if self.quantity == "x0" else (1 + eta) * J(k, h)
+        phi = I(k, (1 + eta) * h) if self.prediction_target == "x0" else (1 + eta) * J(k, h)
         return self._edge * factorial(k) * phi
 
 
@@ -141,7 +141,8 @@ class Exponential(Solver):
 
     @property
     def exact_on_point_mass(self):
-        return "full" if self.eta == 0 or (self.quantity, self.s_noise) == ("x0", 1) else "drift"
+        exact = self.eta == 0 or (self.prediction_target == "x0" and self.s_noise == 1)
+        return "full" if exact else "drift"
 
     def step(self, t: Point, s: Point) -> Step:
-        return Step(self.quantity, t, s, self.eta)
+        return Step(self.prediction_target, t, s, self.eta)

@@ -9,5 +9,6 @@ class FlowMap(FlowEuler):
 
     The network is the average velocity over the step (MeanFlow, shortcut and flow-map models), so
     steps of any length are exact as far as it is. The rows are those of ``FlowEuler`` with a "flow"
-    prediction; besides its time t, ``table.t[k]``, such a network is told r = ``table.t[k + 1]``.
+    prediction; besides its time t, ``table.t[k]``, such a network is conditioned on
+    r = ``table.t[k + 1]``.
     """

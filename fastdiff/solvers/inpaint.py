@@ -23,8 +23,8 @@ class Inpaint(Solver):
             raise TypeError(f"Inpaint: solver must be a plain solver, got {self.solver!r}")
 
     @property
-    def quantity(self):
-        return self.solver.quantity
+    def prediction_target(self):
+        return self.solver.prediction_target
 
     @property
     def order(self):

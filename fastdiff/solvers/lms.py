@@ -34,7 +34,7 @@ class LMS(Solver):
 
     order: int = 4
     final_denoise: bool = field(default=False, kw_only=True)
-    quantity = "eps"
+    prediction_target = "eps"
 
     def __post_init__(self):
         self.check_choice("order", *range(1, HISTORY + 2))

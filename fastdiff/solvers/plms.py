@@ -23,7 +23,7 @@ class PLMS(Solver):
 
     warm_up: str = "euler"
     final_denoise: bool = field(default=False, kw_only=True)
-    quantity = "eps"
+    prediction_target = "eps"
     order = 4
 
     def __post_init__(self):
@@ -51,7 +51,7 @@ class PLMS(Solver):
 
 def _runge_kutta(t, middle, s):
     """Slopes e_1 .. e_4 at t, twice at ``middle``, at s. Only e_1 is remembered: the anchor is x,
-    then x_s as far as it is known, and e_2 is told from where it led."""
+    then x_s as far as it is known, and e_2 is computed from where it led."""
     yield Stage(x=along(t, middle, M), at=middle, s=X, remember=M)
     yield Stage(x=along(t, middle, M, S), at=middle)
     e_2 = (X - (middle.alpha / t.alpha) * S) / (middle.alpha * (middle.rho - t.rho))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf, isinf
 
+from ..deprecated import renamed
 from ..schedules.base import reals
 from ..tables.lin import H, M, S, X
 from .base import Solver, Stage
@@ -12,6 +13,7 @@ from .exponential import Step
 from .options import check_range
 
 
+@renamed(quantity="prediction_target")
 @dataclass(frozen=True)
 class SASolver(Solver):
     """SA-Solver: stochastic Adams predictor and corrector. Xue et al. 2023, algorithm 1.
@@ -25,8 +27,8 @@ class SASolver(Solver):
         tau: a number >= 0, or a function of the schedule's time that returns one. It is taken
             where a step starts.
         interval: (lo, hi): tau applies at times from lo to hi, elsewhere it is 0; None: everywhere.
-        quantity: what is interpolated, "x0" or "eps". Two outputs of x0 enter as in the authors'
-            code, by the rule "bh1" of ``Step``; all other integrals are exact.
+        prediction_target: what is interpolated, "x0" or "eps". Two outputs of x0 enter as in the
+            authors' code, by the rule "bh1" of ``Step``; all other integrals are exact.
         lower_order_final: decrease the orders towards the end, for few steps.
         correct_final: correct the last point too, with one more evaluation, unless it is clean.
     """
@@ -35,14 +37,14 @@ class SASolver(Solver):
     corrector_order: int = 2
     tau: float | Callable[[float], float] = 1.0
     interval: tuple[float, float] | None = None
-    quantity: str = "x0"
+    prediction_target: str = "x0"
     lower_order_final: bool = False
     correct_final: bool = False
 
     def __post_init__(self):
         self.check_choice("predictor_order", 1, 2, 3, 4)
         self.check_choice("corrector_order", 0, 1, 2, 3, 4)
-        self.check_choice("quantity", "x0", "eps")
+        self.check_choice("prediction_target", "x0", "eps")
         if not callable(self.tau):
             check_range(self, "tau", inf)
         if self.interval is not None:
@@ -74,7 +76,7 @@ class SASolver(Solver):
 
     @property
     def exact_on_point_mass(self):
-        return "full" if self.quantity == "x0" or not self.stochastic else "drift"
+        return "full" if self.prediction_target == "x0" or not self.stochastic else "drift"
 
     def tau_at(self, t: float) -> float:
         if self.interval is not None and not self.interval[0] <= t <= self.interval[1]:
@@ -89,7 +91,7 @@ class SASolver(Solver):
             order = min(self.corrector_order, path.known(i) + 1, left + 1)
             behind = path.order(i, min(self.predictor_order, left))
             nodes = [(path[i - k], H(k)) for k in path.ages(i, behind)]
-            step = Step(self.quantity, t, s, self.tau_at(t.t) ** 2)
+            step = Step(self.prediction_target, t, s, self.tau_at(t.t) ** 2)
             ahead = step.drift(nodes, x, rule=self._rule) + step.noise
             yield Stage(x=ahead, at=s, s=step.a * x + step.noise, remember=M)
         if self.correct_final and order > 0 and not isinf(s.lam):
@@ -106,4 +108,4 @@ class SASolver(Solver):
 
     @property
     def _rule(self):
-        return "bh1" if self.quantity == "x0" else "heun"
+        return "bh1" if self.prediction_target == "x0" else "heun"

@@ -2,7 +2,8 @@
 
 X       the state, where the model was just evaluated
 S       the saved anchor
-M       what the solver works in, from the latest model output: x0 or eps (``Solver.quantity``)
+M       what the solver works in, from the latest model output: x0 or eps, as its attribute
+        ``prediction_target`` says
 X0      the x0 of the latest model output, whatever the solver works in
 EPS     the eps of the latest model output, never clipped
 EPS_U   the eps of the second mix of the model's outputs (CFG++: the unconditional one)

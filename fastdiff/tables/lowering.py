@@ -88,16 +88,16 @@ def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
     if not (solver.always_save_state or keep):
         stages = _prune(stages)
     # the model runs at all of these but the last
-    visited, told = [entry.at], [entry.told or entry.at]
+    visited, conditioning = [entry.at], [entry.conditioning or entry.at]
     for stage in stages:
         visited.append(stage.at)
-        told.append(stage.told or stage.at)
-    inputs, outputs, readings = view.at(path, prediction, visited[:-1], told[:-1])
+        conditioning.append(stage.conditioning or stage.at)
+    inputs, outputs, readings = view.at(path, prediction, visited[:-1], conditioning[:-1])
     ring, rows = _Ring(stages, keep), [_entry(entry.x, inputs[0])]
     draws = int(rows[0].draw)
     nexts = [*inputs[1:], (0.0, 0.0)]
     for stage, at, reading, given in zip(stages, visited, readings, nexts, strict=False):
-        row = _row(stage, at, solver.quantity, reading, bounds, ring, draws, given)
+        row = _row(stage, at, solver.prediction_target, reading, bounds, ring, draws, given)
         draws += row.draws
         rows.append(row)
     rows.append(END)
@@ -110,7 +110,7 @@ def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
         solver=repr(solver),
         schedule=source,
         prediction=prediction,
-        quantity=solver.quantity,
+        prediction_target=solver.prediction_target,
         order=solver.order,
         exact_on_point_mass=solver.exact_on_point_mass,
         clip=bounds,
@@ -154,9 +154,9 @@ class _Ring:
         return slot
 
 
-def _row(stage, at, quantity, reading, bounds, ring, draws, given) -> Row:
+def _row(stage, at, prediction_target, reading, bounds, ring, draws, given) -> Row:
     """The row of a stage; ``draws`` came before it, ``given`` is the next input scale and time."""
-    frame = at, quantity, reading, bounds is not None
+    frame = at, prediction_target, reading, bounds is not None
     x = ring.named(_fold(stage.x, *frame))
     s = ring.named(_fold(stage.s, *frame)) if stage.s is not None else NOTHING
     slot = ring.push() if stage.remember is not None else -1
@@ -164,7 +164,7 @@ def _row(stage, at, quantity, reading, bounds, ring, draws, given) -> Row:
     clipped = bounds is not None and ("m" in x.terms or "m" in s.terms or "m" in remember.terms)
     known = stage.known or (0.0, 0.0)
     noisy = "z" in x.terms or "z" in s.terms
-    again = "zp" in x.terms or "zp" in s.terms
+    previous = "zp" in x.terms or "zp" in s.terms
     return Row(
         x,
         s,
@@ -175,14 +175,14 @@ def _row(stage, at, quantity, reading, bounds, ring, draws, given) -> Row:
         known,
         *given,
         slot=slot,
-        draw=draws + bool(noisy or again or known[1]),
+        draw=draws + bool(noisy or previous or known[1]),
     )
 
 
 UNBOUNDED = -np.inf, np.inf, 0.0
 
 
-def _fold(lin, at, quantity, reading, clipped):
+def _fold(lin, at, prediction_target, reading, clipped):
     """M, X0 and EPS in terms of what the row has: x, the raw output o, and, clipped, m = x0."""
     terms = lin.terms
     if "eps" in terms:
@@ -190,7 +190,7 @@ def _fold(lin, at, quantity, reading, clipped):
     if "eps_u" in terms:
         lin = lin.substitute("eps_u", reading.eps_x * X + reading.eps_out * U)
     if "m" in terms:
-        if quantity == "x0":
+        if prediction_target == "x0":
             m = M if clipped else _read(reading.x0_x, reading.x0_out)
         elif clipped:
             m = (X - at.alpha * M) / at.sigma

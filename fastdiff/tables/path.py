@@ -164,7 +164,7 @@ class Path:
         return Point(float(np.interp(lam, *zip(*nodes, strict=True))), alpha, rho * alpha, lam)
 
     def noisier(self, lam: float) -> Point:
-        """``at_lam``, but no noisier than the schedule can tell a model (``Schedule.t_limit``)."""
+        """``at_lam``, but no noisier than a model of the schedule knows (``Schedule.t_limit``)."""
         if self.schedule is None:
             return self.at_lam(lam)
         return self.at(min(self.schedule.t_of_lam(lam), self.schedule.t_limit))

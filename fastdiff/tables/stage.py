@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+from ..deprecated import renamed
 from .lin import Lin
 from .path import Point
 
 
+@renamed(told="conditioning")
 @dataclass(frozen=True)
 class Stage:
     """What to do after one model evaluation; all operands (``linear``) are from before it.
@@ -19,7 +21,7 @@ class Stage:
             exp(g_0 + g_1 v), v the part of the model's output that is a learned variance.
         known: (a, b): where the mask is 1 the next state is a known + b Z instead of ``x``; None:
             nothing is known.
-        told: the noise level whose time the model is told there; None: ``at``.
+        conditioning: the noise level whose time the model is conditioned on there; None: ``at``.
     """
 
     x: Lin
@@ -28,4 +30,4 @@ class Stage:
     remember: Lin | None = None
     gain: tuple[float, float] = (0.0, 0.0)
     known: tuple[float, float] | None = None
-    told: Point | None = None
+    conditioning: Point | None = None

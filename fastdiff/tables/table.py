@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import files
 from ..arguments import number, sequence
+from ..deprecated import Alias, renamed
 from ..row import COLUMN
 from ..schedules.base import reals
 from . import table_file
@@ -15,6 +16,7 @@ from .check import OUTPUT, check
 from .rows import Row
 
 
+@renamed(quantity="prediction_target")
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class StepTable:
     """The rows of one sampling run, with what is needed to check them. Made by ``Solver.lower``.
@@ -30,7 +32,7 @@ class StepTable:
             four are 0 without evaluation.
         solver, schedule: their repr.
         prediction: what the model is taken to output.
-        quantity: "x0" or "eps", what the solver works in.
+        prediction_target: "x0" or "eps", what the solver works in.
         order: the order in the sense of the solver's paper (weak order if stochastic).
         exact_on_point_mass: "full", "drift" or "none"; what the table was checked against.
         clip: None, or (lo, hi, q): x0 is clamped to [lo, hi], or, with q > 0, to the q-quantile of
@@ -46,7 +48,7 @@ class StepTable:
     solver: str
     schedule: str
     prediction: str
-    quantity: str
+    prediction_target: str
     order: int
     exact_on_point_mass: str = "full"
     clip: tuple[float, float, float] | None = None
@@ -56,7 +58,7 @@ class StepTable:
             array = np.array(reals(name, getattr(self, name)))
             array.setflags(write=False)
             object.__setattr__(self, name, array)
-        names = ("solver", "schedule", "prediction", "quantity", "exact_on_point_mass")
+        names = ("solver", "schedule", "prediction", "prediction_target", "exact_on_point_mass")
         for name in names:
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"StepTable: {name} must be a string, got {getattr(self, name)!r}")
@@ -99,30 +101,32 @@ class StepTable:
     @cached_property
     def uses_saved(self) -> bool:
         """Whether the anchor s is in use."""
-        return self._reads("c_s", "d_s")
+        return self._is_read("c_s", "d_s")
 
-    def _reads(self, *names: str) -> bool:
+    def _is_read(self, *names: str) -> bool:
         return bool(self._where(*names).any())
 
     @cached_property
-    def uses_second_mix(self) -> bool:
-        """Whether a row reads the second mix of the model's outputs (CFG++)."""
-        return self._reads("c_u", "d_u", "e_u")
+    def uses_secondary_mix(self) -> bool:
+        """Whether a row reads the secondary mix of the model's outputs (CFG++)."""
+        return self._is_read("c_u", "d_u", "e_u")
+
+    uses_second_mix = Alias("uses_secondary_mix")
 
     @cached_property
     def uses_gain(self) -> bool:
         """Whether half of the model's channels are read as a learned variance."""
-        return self._reads("g_1")
+        return self._is_read("g_1")
 
     @cached_property
     def uses_known(self) -> bool:
         """Whether known data are blended in (inpainting)."""
-        return self._reads("k_known", "k_z")
+        return self._is_read("k_known", "k_z")
 
     @cached_property
     def dynamic(self) -> bool:
         """Whether x0 is clipped to a quantile of each sample."""
-        return self._reads("dynamic")
+        return self._is_read("dynamic")
 
     @property
     def first_stages(self) -> np.ndarray:
@@ -227,8 +231,8 @@ class StepTable:
         kind = f"stochastic, {self.noise_draws} draws" if self.stochastic else "deterministic"
         head = [
             f"{self.solver} on {self.schedule}",
-            f"prediction {self.prediction}, works in {self.quantity}, order {self.order}, {kind}, "
-            f"nfe {self.nfe}, history {self.history}, clip {self.clip}, "
+            f"prediction {self.prediction}, works in {self.prediction_target}, order {self.order}, "
+            f"{kind}, nfe {self.nfe}, history {self.history}, clip {self.clip}, "
             f"point mass {self.exact_on_point_mass}",
         ]
         lines = [self._line(k) for k in range(len(self.rows) - 1)]

@@ -66,4 +66,6 @@ def _unpack(data: bytes) -> tuple[np.ndarray, np.ndarray, dict]:
         meta = json.loads(str(archive["meta"][()]))
         if not isinstance(meta, dict):
             raise TypeError("metadata that is not a mapping")
+        if "quantity" in meta:  # the name that it has in older files
+            meta["prediction_target"] = meta.pop("quantity")
         return archive["rows"], archive["levels"], meta

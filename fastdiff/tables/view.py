@@ -14,13 +14,13 @@ class View(NamedTuple):
     times: object = None
     scales: object = None
 
-    def at(self, path, prediction, points, told):
+    def at(self, path, prediction, points, conditioning):
         """(inputs, outputs, readings), of each a tuple of numbers for each point: the input scale
         and the model's time; the factors of x0 and eps in an exact model's output; a ``Reading``.
         """
         t, alpha, sigma = np.array([(p.t, p.alpha, p.sigma) for p in points]).T.copy()
         schedule = path.schedule
-        scales, times = np.ones(len(t)), np.array([p.t for p in told])
+        scales, times = np.ones(len(t)), np.array([p.t for p in conditioning])
         if schedule is not None:
             scales, times = schedule.input_scale(t), schedule.model_time(times)
             frame = Frame.of(prediction, schedule, t)

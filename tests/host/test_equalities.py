@@ -62,7 +62,7 @@ SAME = [
     (DDIM(), DEIS(1)),
     (DPMSolver(2, "heun"), DEIS(2)),
     (DPMSolver(3, "heun", "corrected"), DEIS(3)),
-    (DPMSolver(3, "heun", "corrected", eta=0.49), SASolver(3, 0, 0.7, quantity="eps")),
+    (DPMSolver(3, "heun", "corrected", eta=0.49), SASolver(3, 0, 0.7, prediction_target="eps")),
     (DDIM(1), SASolver(1, 0)),
     (DDIM(), DPMSolverSinglestep(1)),
     (DDIM(), LMS(1)),

@@ -94,20 +94,20 @@ def test_moments(h):
     st.integers(1, 2**14),
     st.sampled_from([0.0, 0.3, 1.0]),
 )
-def test_coefficients_of_short_steps(quantity, low, length, eta):
+def test_coefficients_of_short_steps(target, low, length, eta):
     """At exact lams, h from 2^-18 to 2^-4: no digit is lost to differences of equals."""
     with mpmath.workdps(50):
         lams = mpmath.mpf(low) / 8, mpmath.mpf(low) / 8 + mpmath.mpf(length) / 2**18
         alpha, sigma = ([1 / mpmath.sqrt(1 + mpmath.exp(f * x)) for x in lams] for f in (-2, 2))
         h = lams[1] - lams[0]
-        if quantity == "x0":
+        if target == "x0":
             c_0 = alpha[1] * -mpmath.expm1(-(1 + mpmath.mpf(eta)) * h)
             noise = sigma[1] * mpmath.sqrt(-mpmath.expm1(-2 * mpmath.mpf(eta) * h))
         else:
             c_0 = -(1 + mpmath.mpf(eta)) * sigma[1] * mpmath.expm1(h)
             noise = sigma[1] * mpmath.sqrt(mpmath.mpf(eta) * mpmath.expm1(2 * h))
         t, s = (Point(0.0, float(alpha[i]), float(sigma[i]), float(lams[i])) for i in (0, 1))
-        step = Step(quantity, t, s, eta)
+        step = Step(target, t, s, eta)
         assert abs(step.c_0 - c_0) <= 1e-15 * abs(c_0)
         assert abs(step.noise["z"] - noise) <= 1e-15 * noise
 

@@ -38,18 +38,18 @@ ETA = 0.6
 
 def last_step(solver, output, start=None):
     """The last step of a table whose model's output is ``output``(t): from where, and to where."""
-    table = solver.lower(SCHEDULE, None, prediction=solver.quantity, grid=TIMES)
+    table = solver.lower(SCHEDULE, None, prediction=solver.prediction_target, grid=TIMES)
     x, anchor, visited = run(
         table.rows, lambda x, t: np.full(1, output(t)), np.full(1, 0.8), lambda n: np.zeros(1)
     )
     return (visited[-1] if start == "state" else anchor)[0], x[0]
 
 
-def exact(quantity, eta, k, begin):
+def exact(target, eta, k, begin):
     """From ``begin`` to the end, by quadrature: the factor of x, the integral of lam^k."""
     t, s = (mpmath.mpf(float(SCHEDULE.lam(time))) for time in (begin, TIMES[-1]))
     alpha, sigma = float(SCHEDULE.alpha(TIMES[-1])), float(SCHEDULE.sigma(TIMES[-1]))
-    if quantity == "x0":
+    if target == "x0":
         integral = mpmath.quad(lambda lam: mpmath.exp((1 + eta) * (lam - s)) * lam**k, [t, s])
         factor = mpmath.exp(-eta * (s - t)) * sigma / SCHEDULE.sigma(begin)
         return float(factor), float(alpha * (1 + eta) * integral)
@@ -60,7 +60,7 @@ def exact(quantity, eta, k, begin):
 def defect(solver, k, start="state", eta=0.0, begin=TIMES[-2]):
     """By how much the last step misses, for the output lam^k."""
     x, landed = last_step(solver, lambda t: float(SCHEDULE.lam(t)) ** k, start)
-    factor, integral = exact(solver.quantity, eta, k, begin)
+    factor, integral = exact(solver.prediction_target, eta, k, begin)
     return abs(landed - factor * x - integral)
 
 
@@ -82,13 +82,13 @@ MULTISTEP = [
     (SASolver(2, 0, ETA**0.5), 0, ETA),
     (SASolver(3, 0, ETA**0.5), 2, ETA),
     (SASolver(4, 0, ETA**0.5), 3, ETA),
-    (SASolver(4, 0, ETA**0.5, quantity="eps"), 3, ETA),
-    (SASolver(2, 0, ETA**0.5, quantity="eps"), 1, ETA),
+    (SASolver(4, 0, ETA**0.5, prediction_target="eps"), 3, ETA),
+    (SASolver(2, 0, ETA**0.5, prediction_target="eps"), 1, ETA),
     *(
-        (UniPC(order, variant, quantity=quantity, disable_corrector=range(9)), degree, 0.0)
+        (UniPC(order, variant, prediction_target=target, disable_corrector=range(9)), degree, 0.0)
         for order, degree in [(1, 0), (2, 0), (3, 2), (4, 3)]
         for variant in ("bh1", "bh2")
-        for quantity in ("x0", "eps")
+        for target in ("x0", "eps")
     ),
 ]
 
@@ -99,36 +99,36 @@ def test_extrapolation_is_exact_up_to_its_degree(solver, degree, eta):
     assert max(errors[:-1]) < 1e-12 and errors[-1] > 1e-5, errors
 
 
-@pytest.mark.parametrize("quantity", ["x0", "eps"])
+@pytest.mark.parametrize("target", ["x0", "eps"])
 @pytest.mark.parametrize(("order", "variant"), [(2, "bh1"), (2, "bh2"), (3, "bh2"), (4, "bh1")])
-def test_a_corrector_is_exact_up_to_the_order_of_its_predictor(order, variant, quantity):
-    solver = UniPC(order, variant, quantity=quantity, correct_final=True)
+def test_a_corrector_is_exact_up_to_the_order_of_its_predictor(order, variant, target):
+    solver = UniPC(order, variant, prediction_target=target, correct_final=True)
     errors = [defect(solver, k, "anchor") for k in range(order + 2)]
     assert max(errors[:-1]) < 1e-12 and errors[-1] > 1e-5, errors
 
 
-@pytest.mark.parametrize("quantity", ["x0", "eps"])
+@pytest.mark.parametrize("target", ["x0", "eps"])
 @pytest.mark.parametrize("corrector", [1, 2, 3, 4])
-def test_the_anchor_of_sa_solver_is_carried_on(corrector, quantity):
+def test_the_anchor_of_sa_solver_is_carried_on(corrector, target):
     """The correction adds nothing but the integral to it."""
-    solver = SASolver(2, corrector, ETA**0.5, None, quantity, correct_final=True)
+    solver = SASolver(2, corrector, ETA**0.5, None, target, correct_final=True)
 
     def miss(k):
         x, landed = last_step(solver, lambda t: float(SCHEDULE.lam(t)) ** k)
-        return abs(landed - x - exact(quantity, ETA, k, TIMES[-2])[1])
+        return abs(landed - x - exact(target, ETA, k, TIMES[-2])[1])
 
-    degree = 0 if (corrector, quantity) == (2, "x0") else corrector - 1  # its rule "bh1"
+    degree = 0 if (corrector, target) == (2, "x0") else corrector - 1  # its rule "bh1"
     errors = [miss(k) for k in range(degree + 2)]
     assert max(errors[:-1]) < 1e-12 and errors[-1] > 1e-5, errors
 
 
-@pytest.mark.parametrize("quantity", ["x0", "eps"])
+@pytest.mark.parametrize("target", ["x0", "eps"])
 @pytest.mark.parametrize(
     ("order", "kind", "degree"),
     [(2, "midpoint", 0), (2, "heun", 1), (3, "midpoint", 1), (3, "heun", 2), (3, "paper", 1)],
 )
-def test_stages_are_exact_up_to_their_degree(order, kind, degree, quantity):
-    solver, begin = DPMSolverSinglestep(order, kind, quantity), TIMES[-1 - order]
+def test_stages_are_exact_up_to_their_degree(order, kind, degree, target):
+    solver, begin = DPMSolverSinglestep(order, kind, target), TIMES[-1 - order]
     errors = [defect(solver, k, "anchor", begin=begin) for k in range(degree + 2)]
     assert max(errors[:-1]) < 1e-12 and errors[-1] > 1e-5, errors
 

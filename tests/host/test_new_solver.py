@@ -9,9 +9,8 @@ import pytest
 from fastdiff import grids
 from fastdiff.row import COLUMN
 from fastdiff.schedules import VPLinear
-from fastdiff.solvers import Solver, Stage, UniPC
+from fastdiff.solvers import Solver, Stage
 from fastdiff.tables.lin import ZP, H, M, S, X, Z
-from fastdiff.tables.rows import Row
 from tests.host.interpreter import run
 from tests.host.problems import Mixture
 
@@ -20,7 +19,7 @@ from tests.host.problems import Mixture
 class Midpoint(Solver):
     """The midpoint method in rho: works in eps, leaves the grid, saves an anchor."""
 
-    quantity = "eps"
+    prediction_target = "eps"
     order = 2
 
     def steps(self, path):
@@ -103,16 +102,3 @@ def test_mistakes_of_a_solver_are_named():
         Greedy().lower(VPLinear(), 3)
     with pytest.raises(ValueError, match="row 1: on a point mass the noise must be sigma"):
         Forgetful().lower(VPLinear(), 3)
-
-
-def test_the_old_name_of_always_save_state():
-    with pytest.warns(DeprecationWarning, match="Old.keeps_anchor is now called always_save_state"):
-
-        class Old(UniPC):
-            keeps_anchor = True
-
-    last = UniPC(3).lower(VPLinear(), 4).rows[-2], Old(3).lower(VPLinear(), 4).rows[-2]
-    saves = [bool(Row.unpack(row.tolist()).s.terms) for row in last]
-    assert saves == [False, True]
-    with pytest.warns(DeprecationWarning, match="is now called always_save_state"):
-        assert UniPC().keeps_anchor is False

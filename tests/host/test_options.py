@@ -226,7 +226,10 @@ def test_evaluations():
         (lambda: solvers.DPMpp3M("fixed"), 'DPMpp3M: form must be .*, got \'fixed\''),
         (lambda: solvers.DPMpp3MSDE(kind="mid"), "DPMpp3MSDE: kind must be"),
         (lambda: solvers.DPMpp2M(s_noise=-1), "DPMpp2M: s_noise must be a finite number >= 0"),
-        (lambda: solvers.DPMSolverSinglestep(quantity="v"), 'quantity must be "x0" or "eps"'),
+        (
+            lambda: solvers.DPMSolverSinglestep(prediction_target="v"),
+            'prediction_target must be "x0" or "eps"',
+        ),
         (lambda: solvers.DPMSolverSinglestep(kind="taylor"), '"midpoint", "heun" or "paper"'),
         (lambda: solvers.DPMpp2SRF(eta=2), r"DPMpp2SRF: eta must be a number in \[0, 1\], got 2"),
         (lambda: solvers.DPMppSDE(0.0), r"DPMppSDE: r must be in \(0, 1\], got 0.0"),

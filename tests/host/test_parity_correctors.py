@@ -24,8 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")
 every_steps = pytest.mark.parametrize("steps", [1, 2, 5, 20, 50])
 
 UNIPC = [
-    (order, variant, quantity, final, lower)
-    for variant, quantity in [("bh1", "x0"), ("bh2", "x0"), ("bh1", "eps"), ("bh2", "eps")]
+    (order, variant, target, final, lower)
+    for variant, target in [("bh1", "x0"), ("bh2", "x0"), ("bh1", "eps"), ("bh2", "eps")]
     for order, final, lower in [
         (1, "sigma_min", False),
         (2, "zero", True),
@@ -34,17 +34,17 @@ UNIPC = [
         (4, "sigma_min", False),
         (4, "zero", True),
     ]
-    if final == "sigma_min" or (variant, quantity) == ("bh2", "x0")
+    if final == "sigma_min" or (variant, target) == ("bh2", "x0")
 ]
 
 
 @every_steps
-@pytest.mark.parametrize(("order", "variant", "quantity", "final", "lower"), UNIPC)
-def test_unipc(monkeypatch, order, variant, quantity, final, lower, steps):
-    solver = UniPC(order, variant, lower, quantity)
+@pytest.mark.parametrize(("order", "variant", "target", "final", "lower"), UNIPC)
+def test_unipc(monkeypatch, order, variant, target, final, lower, steps):
+    solver = UniPC(order, variant, lower, target)
     compare(
         monkeypatch, "UniPCMultistepScheduler", solver, "v", steps, solver_order=order,
-        solver_type=variant, predict_x0=quantity == "x0", final_sigmas_type=final,
+        solver_type=variant, predict_x0=target == "x0", final_sigmas_type=final,
         lower_order_final=lower,
     )  # fmt: skip
 
@@ -82,20 +82,20 @@ def drawn_in(table):
 
 
 @every_steps
-@pytest.mark.parametrize("quantity", ["x0", "eps"])
+@pytest.mark.parametrize("target", ["x0", "eps"])
 @pytest.mark.parametrize(
     ("predictor", "corrector", "tau"),
     [(1, 1, 0.4), (2, 2, None), (2, 2, 1.0), (3, 4, 1.0), (4, 3, None), (1, 3, 0.0)],
 )
-def test_sa_solver(monkeypatch, predictor, corrector, quantity, tau, steps):
+def test_sa_solver(monkeypatch, predictor, corrector, target, tau, steps):
     lower = predictor != corrector
 
     def solver(told):
         default = (lambda t: 1.0 if 200 <= told[t] <= 800 else 0.0) if tau is None else tau
-        return SASolver(predictor, corrector, default, None, quantity, lower)
+        return SASolver(predictor, corrector, default, None, target, lower)
 
     options = {} if tau is None else {"tau_func": lambda t: tau}
-    name = {"x0": "data_prediction", "eps": "noise_prediction"}[quantity]
+    name = {"x0": "data_prediction", "eps": "noise_prediction"}[target]
     compare(
         monkeypatch, "SASolverScheduler", solver, "v", steps, numbers=drawn_in,
         predictor_order=predictor, corrector_order=corrector, algorithm_type=name,

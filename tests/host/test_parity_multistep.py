@@ -133,8 +133,8 @@ SINGLESTEP = [
 def test_singlestep(monkeypatch, order, kind, algorithm, final, lower, steps):
     eta = 1.0 if algorithm.startswith("sde") else 0.0
     lower = lower or steps % order > 0  # as it does then
-    quantity = "x0" if algorithm.endswith("++") else "eps"
-    solver = DPMSolverSinglestep(order, kind, quantity, lower, eta=eta)
+    target = "x0" if algorithm.endswith("++") else "eps"
+    solver = DPMSolverSinglestep(order, kind, target, lower, eta=eta)
     compare(
         monkeypatch, "DPMSolverSinglestepScheduler", solver, "v", steps, solver_order=order,
         solver_type=kind, algorithm_type=algorithm, final_sigmas_type=final,

@@ -228,7 +228,7 @@ BY_CALL = {
     ("fd.solvers.StepTable", "exact_on_point_mass"): lambda: "full",
     ("fd.solvers.StepTable", "levels"): lambda: _table().levels,
     ("fd.solvers.StepTable", "order"): lambda: 1,
-    ("fd.solvers.StepTable", "quantity"): lambda: "x0",
+    ("fd.solvers.StepTable", "prediction_target"): lambda: "x0",
     ("fd.solvers.StepTable.pack", "dtype"): lambda: "float32",
     ("fd.solvers.StepTable", "rows"): lambda: _table().rows,
     ("fd.solvers.StepTable", "schedule"): lambda: "VPLinear",

@@ -98,15 +98,15 @@ _SOLVERS = {
     "SASolver": [
         solvers.SASolver(),
         solvers.SASolver(3, 4, 0.6),
-        solvers.SASolver(4, 0, quantity="eps"),
-        solvers.SASolver(1, 1, 0.5, quantity="eps", correct_final=True),
+        solvers.SASolver(4, 0, prediction_target="eps"),
+        solvers.SASolver(1, 1, 0.5, prediction_target="eps", correct_final=True),
         solvers.SASolver(3, 3, 0.0, lower_order_final=True),
     ],
     "UniPC": [
         solvers.UniPC(1, "bh1"),
         solvers.UniPC(2, "bh1"),
         solvers.UniPC(2, "bh2", correct_final=True),
-        solvers.UniPC(2, "bh1", quantity="eps", disable_corrector=(0, 3)),
+        solvers.UniPC(2, "bh1", prediction_target="eps", disable_corrector=(0, 3)),
         solvers.UniPC(3, "bh1", lower_order_final=True),
         solvers.UniPC(3, "bh2"),
         solvers.UniPC(4, "bh2"),

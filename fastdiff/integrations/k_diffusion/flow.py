@@ -11,8 +11,8 @@ NESTED = 4  # wrappers around the model that are looked through
 NEARLY_ONE = 1e-4  # of the way from noise to data, where steps in the signal-to-noise ratio begin
 
 
-def told_by(model):
-    """What interfaces keep beside a model to tell its noise levels (``model_sampling``, or
+def model_sampling(model):
+    """The object by which interfaces describe the noise levels of a model (``model_sampling``, or
     ``predictor``), looked for in the model and in what it wraps; None if there is nothing."""
     for _ in range(NESTED):
         for name in ("model_sampling", "predictor"):
@@ -30,9 +30,9 @@ def is_flow(model, flow: bool | None) -> bool:
         raise TypeError(f"flow: expected True, False or None, got {flow!r}")
     if flow is not None:
         return flow
-    told = told_by(model)
-    of_class = any(kind.__name__ == "CONST" for kind in type(told).__mro__)
-    kind = getattr(told, "prediction_type", None)
+    sampling = model_sampling(model)
+    of_class = any(kind.__name__ == "CONST" for kind in type(sampling).__mro__)
+    kind = getattr(sampling, "prediction_type", None)
     return of_class or (isinstance(kind, str) and kind == "const")
 
 
@@ -43,7 +43,7 @@ def check_levels(model, levels: np.ndarray) -> None:
             f"sigmas: expected at most 1 for a model of a rectified flow, got {levels.max():g}; "
             "flow=False is for other models"
         )
-    scale = getattr(told_by(model), "noise_scale", 1.0)
+    scale = getattr(model_sampling(model), "noise_scale", 1.0)
     if isinstance(scale, (int, float)) and scale != 1:
         raise ValueError(f"model_sampling.noise_scale: expected 1, got {scale!r}")
 
@@ -58,9 +58,9 @@ def check_without(name: str, sampler: str, value: float) -> None:
 
 
 def below_one(model, sigmas: torch.Tensor, levels: np.ndarray):
-    """(sigmas, levels), the first a little below 1, as interfaces have it that tell the level
-    (``percent_to_sigma``); where nobody tells, the step from 1 is of first order."""
-    to_sigma = getattr(told_by(model), "percent_to_sigma", None)
+    """(sigmas, levels), the first a little below 1, as interfaces have it that know the level
+    (``percent_to_sigma``); where nothing does, the step from 1 is of first order."""
+    to_sigma = getattr(model_sampling(model), "percent_to_sigma", None)
     if len(levels) < 2 or levels[0] < 1 or not callable(to_sigma):
         return sigmas, levels
     sigmas, levels = sigmas.clone(), levels.copy()

@@ -100,7 +100,7 @@ def run(
     asked = noise.rows(table) if noise else np.zeros(table.nfe + 1, dtype=bool)
     step_of = np.searchsorted(table.first_stages, np.arange(table.nfe + 1), side="right") - 1
     like_x, like_sigmas = ({"dtype": t.dtype, "device": t.device} for t in (x, sigmas))
-    told = torch.tensor(table.model_t, **like_x)[:, None].repeat(1, len(x))
+    model_times = torch.tensor(table.model_t, **like_x)[:, None].repeat(1, len(x))
     hats, reached = (torch.tensor(v, **like_sigmas) for v in (table.model_t, table.sigma[1:]))
     feed = Feed()
     used = table.draws[:-1]
@@ -121,7 +121,7 @@ def run(
     with progress(len(levels) - 1, call.disable) as bar:
         for k in range(1, table.nfe + 1):
             i, point = int(step_of[k]), state.model_input.clone()  # who keeps it may do so
-            denoised = call.evaluate(point, told[k - 1])
+            denoised = call.evaluate(point, model_times[k - 1])
             if call.callback is not None and step_of[k - 1] < i:
                 info = {"x": point, "i": i, "sigma": sigmas[i], "sigma_hat": hats[k - 1],
                         "denoised": denoised}  # fmt: skip

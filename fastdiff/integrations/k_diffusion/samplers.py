@@ -203,10 +203,10 @@ def sample_dpm_fast(
     levels[[0, -1]] = ends[::-1]
     t, sigmas = (torch.tensor(v.tolist(), device=x.device) for v in (lam, levels))
 
-    def told(info):
+    def with_times(info):
         callback(info | {"t": t[info["i"]], "t_up": t[info["i"]]})
 
-    call = Call(model, x, extra_args, callback and told, disable)
+    call = Call(model, x, extra_args, callback and with_times, disable)
     if is_flow(model, flow):
         check_without("eta", "dpm_fast", eta)
     sampler = independent(x, call.seed) if noise_sampler is None else noise_sampler

@@ -30,7 +30,7 @@ class SDE:
             raise ValueError(f"sde: N must be an integer >= 1, got {self.N!r}")
 
     def schedule(self, continuous: bool) -> schedules.Schedule:
-        """What a model was trained for, with its labels as the times that it is told."""
+        """What a model was trained for, with its labels as its conditioning times."""
         raise NotImplementedError
 
     def index(self, t: float) -> int:

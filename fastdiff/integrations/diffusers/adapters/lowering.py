@@ -255,7 +255,7 @@ def rows_of(plan: Plan) -> Rows:
         draws=draws,
         kept_outside=plan.kept_outside,
         channels=plan.channels,
-        predicts_quantity=plan.prediction == tables[0].quantity,
+        predicts_quantity=plan.prediction == tables[0].prediction_target,
         predicts_x0=plan.prediction == "x0",
     )
 
