@@ -33,9 +33,13 @@ class LCM(Consistency):
         check_range(self, "timestep_scaling", inf)
         check_range(self, "sigma_data", inf)
 
+    def model_time(self, path, t) -> float:
+        """What the model is conditioned on at the point t."""
+        return float(path.on_schedule(self).model_time(t.t))
+
     def steps(self, path):
         for _, t, s in path.steps():
-            u = self.timestep_scaling * float(path.on_schedule(self).model_time(t.t))
+            u = self.timestep_scaling * self.model_time(path, t)
             size = hypot(u, self.sigma_data)
             x0 = (self.sigma_data / size) ** 2 * X + u / size * M
             yield Stage(x=s.alpha * x0 + self.noise(t, s) * Z, at=s)

@@ -48,8 +48,9 @@ def lower_path(
             eps - x0 of a rectified flow.
         model_times: [nfe] real numbers, what the model is conditioned on at each evaluation; None:
             what the schedule says, or, on levels alone, the times of the path.
-        input_scales: [nfe] real numbers, by which the state is multiplied for the model; None: what
-            the schedule says, or 1.
+        input_scales: [nfe] real numbers, by which the state is multiplied for the model, or a
+            function of alpha and sigma, [nfe] both, that returns them; None: what the schedule
+            says, or 1.
         keep: how many of the last remembered items are of use beside the steps, see ``lower``.
 
     Raises:

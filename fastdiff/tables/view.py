@@ -25,7 +25,8 @@ class View(NamedTuple):
             scales, times = schedule.input_scale(t), schedule.model_time(times)
             frame = Frame.of(prediction, schedule, t)
         if self.scales is not None:
-            scales = _one_each("input_scales", self.scales, len(t))
+            given = self.scales(alpha, sigma) if callable(self.scales) else self.scales
+            scales = _one_each("input_scales", given, len(t))
         if self.times is not None:
             times = _one_each("model_times", self.times, len(t))
         if schedule is None:

@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 
 from fastdiff import grids
-from fastdiff.schedules import EDM, RectifiedFlow, VarianceExploding, VPCosine, VPLinear
-from fastdiff.solvers import DDIM, DPMpp2M, Euler, FlowEuler, Heun, SASolver, UniPC
+from fastdiff.schedules import (
+    EDM,
+    RectifiedFlow,
+    VarianceExploding,
+    VPCosine,
+    VPLinear,
+)
+from fastdiff.solvers import DDIM, KDPM2, DPMpp2M, Euler, FlowEuler, Heun, SASolver, UniPC
 from fastdiff.tables.lowering import lower_path
 from fastdiff.tables.path import Path
 from tests.support.registered import SOLVERS, label
@@ -95,6 +101,17 @@ def test_what_the_model_is_shown():
     table = lower_path(Euler(), path, prediction="v", model_times=[9, 8, 7], input_scales=scales)
     assert table.model_t.tolist() == [9, 8, 7] and table.schedule == "given levels"
     assert table.in_scale[:3].tolist() == scales.tolist()
+
+
+def test_input_scales_are_a_function_of_the_levels():
+    """So they are known at the points between, too, where a solver puts evaluations."""
+    solver, rho = KDPM2(), np.array([3.0, 2.0, 1.0, 0.0])
+    path = Path.of(np.ones(4), rho)
+    table = lower_path(
+        solver, path, prediction="v", input_scales=lambda alpha, sigma: 1 / np.hypot(alpha, sigma)
+    )
+    visited = np.array([point.rho for point in (path[0], *(s.at for s in solver.steps(path)))])[:-1]
+    assert len(visited) == 5 and np.array_equal(table.in_scale[:5], 1 / np.hypot(1, visited))
 
 
 @pytest.mark.parametrize(

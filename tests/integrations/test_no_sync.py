@@ -25,7 +25,7 @@ ALLOWED = {
     "add_noise._places": "when timesteps are new; they are on the host",
     "step_index.warn_of_the_second": "of timesteps on the host, when a loop begins",
     "schedulers.special.KarrasVe.add_noise_to_input": "of levels on the host",
-    "schedulers.special._index": "of levels on the host",
+    "step_index.index_of": "of levels on the host",
     "schedulers.memory.TwoStage._memory": "of a sigma on the host",
     "schedulers.memory.items": "of rows on the host",
     "schedulers.special.DPMSolverSDE._increment": "once: the path of torchsde is on the host",

@@ -8,10 +8,12 @@ import types
 from collections import deque, namedtuple
 
 import diffusers
+import numpy as np
 import pytest
 import torch
 
 import fastdiff.integrations.diffusers as fused
+from fastdiff import solvers
 from tests.support.loops import loop, start
 from tests.support.twins import NAMES, assert_equal, fields, made, pair, plain
 
@@ -292,3 +294,17 @@ def test_philox_is_saved(tmp_path):
     stock = diffusers.DDPMScheduler.from_pretrained(tmp_path, subfolder="scheduler")
     assert dict(fused.restore(again.scheduler).config).items() <= dict(stock.config).items()
     assert "_fastdiff_noise" not in fused.restore(again.scheduler).config
+
+
+def test_what_a_scheduler_does():
+    """Solver and levels of a scheduler, stock or fused; of a multistep one from any step on."""
+    stock = diffusers.DPMSolverMultistepScheduler(use_karras_sigmas=True)
+    stock.set_timesteps(5)
+    (path,) = fused.sampler_of(stock, begin=2).paths
+    assert np.allclose([point.rho for point in path.points], stock.sigmas[2:], rtol=1e-6)
+    options = {"lower_order_final": True, "euler_at_final": True}
+    assert fused.sampler_of(stock).solver == solvers.DPMpp2M("midpoint", **options)
+    with pytest.warns(DeprecationWarning, match="plan is now called sampler_of"):
+        assert fused.plan(quietly(stock)) == fused.sampler_of(stock)
+    with pytest.raises(TypeError, match="scheduler: expected one of DDPMScheduler, .* got 1"):
+        fused.sampler_of(1)

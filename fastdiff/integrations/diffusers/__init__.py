@@ -22,6 +22,7 @@ from .accelerate import accelerate as accelerate
 from .accelerate import plan as plan
 from .accelerate import portable as portable
 from .accelerate import restore as restore
+from .accelerate import sampler_of as sampler_of
 from .guiders import GUIDERS as GUIDERS
 from .schedulers import SCHEDULERS as SCHEDULERS
 from .stock import StockStepWarning as StockStepWarning

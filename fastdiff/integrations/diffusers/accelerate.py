@@ -1,13 +1,14 @@
 """Put fused schedulers into what people have, and take them out again."""
 
 import copy
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
 
 from diffusers import SchedulerMixin
 
-from .adapters.lowering import NO_ROWS, Plan, Unsupported, rows_of
+from .adapters.lowering import NO_ROWS, Sampler, Unsupported, rows_of
 from .attributes import Unchangeable, places_in
 from .schedulers import LEFT, SCHEDULERS
 from .schedulers.base import NOISE, Fused
@@ -91,7 +92,7 @@ def portable(obj):
             _swapped(place, place.get(), scheduler)
 
 
-def plan(scheduler: SchedulerMixin, *options, begin: int = 0) -> Plan:
+def sampler_of(scheduler: SchedulerMixin, *options, begin: int = 0) -> Sampler:
     """What a scheduler, stock or fused, does with the timesteps that it is set to.
 
     Args:
@@ -108,6 +109,12 @@ def plan(scheduler: SchedulerMixin, *options, begin: int = 0) -> Plan:
         raise TypeError(f"scheduler: expected one of {', '.join(SCHEDULERS)}, got {scheduler!r}")
     start = (begin,) if twin.spec.multistep else ()
     return twin.spec.adapter(Host(scheduler), *start, *options)
+
+
+def plan(*arguments, **options) -> Sampler:
+    """The old name of ``sampler_of``."""
+    warnings.warn("plan is now called sampler_of", DeprecationWarning, stacklevel=2)
+    return sampler_of(*arguments, **options)
 
 
 def _swapped(place, scheduler, other) -> str:
@@ -164,7 +171,7 @@ def _unfit(scheduler) -> str:
         except Exception:  # it wants other arguments
             return ""
         try:
-            rows_of(plan(probe))
+            rows_of(sampler_of(probe))
             return ""
         except NO_ROWS as error:
             reason = reason or f"there is no row for {error}"

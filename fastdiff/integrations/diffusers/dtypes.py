@@ -33,7 +33,7 @@ class DtypePolicy:
         """The dtypes of the next sample, of the second result and of noise."""
         second = "output" if self.hands_on and rows.predicts_x0 else self.second
         kinds = self.result, second, self.noise
-        return tuple(_chosen(kind, sample, output, rows.predicts_quantity) for kind in kinds)
+        return tuple(_chosen(kind, sample, output, rows.predicts_target) for kind in kinds)
 
 
 def _chosen(kind, sample, output, as_predicted):

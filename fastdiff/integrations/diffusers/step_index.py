@@ -146,6 +146,17 @@ def index_in(part: Tensor, whole: Tensor) -> int | None:
     return k if rest == 0 and 0 <= k < len(whole) else None
 
 
+def index_of(value, whole: Tensor | None, host: Tensor) -> int | None:
+    """Which element of ``whole`` a number or a tensor is, where ``host`` has its values; None if it
+    is none, or if that would have to be read from a device."""
+    if isinstance(value, Tensor):
+        k = None if whole is None else index_in(value, whole)
+        if k is not None or not value.is_cpu:
+            return k
+    value, values = float(value), host.tolist()
+    return values.index(value) if value in values else None
+
+
 def _the_one(timesteps: Tensor) -> Tensor | None:
     """The element that all are a view of, as ``t.expand(batch)`` is; None if there are several."""
     shape = zip(timesteps.shape, timesteps.stride(), strict=True)

@@ -1,5 +1,10 @@
-"""Schedulers of diffusers that differ from the method they are named after: the difference."""
+"""Schedulers of diffusers that differ from the method they are named after: the difference.
 
+``second`` says where the rows of a solver leave what a step returns besides the sample: "saved" is
+the anchor, a number a slot of the history.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import log, sqrt
 
@@ -7,19 +12,53 @@ from ....solvers import DDPM, IPNDM, LCM, PLMS, DPMpp2M, KDPM2Ancestral, Solver,
 from ....solvers.kappa import FirstOrder, first_order
 from ....solvers.kdpm2 import midpoint
 from ....solvers.lms import along, bashforth
-from ....tables.lin import H, M, O, S, X, Z
-from ....tables.path import decay
+from ....tables.lin import EPS, X0, H, Lin, M, O, S, X, Z
+from ....tables.path import Point, decay
+
+#: What a solver around another one has from that.
+SHARED = (
+    "prediction_target", "order", "stochastic", "exact_on_point_mass", "inpaints",
+    "starts_clean", "entry",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Known:
-    """A function of time that is known at some times; elsewhere None."""
+class Returning(Solver):
+    """A solver with what a step returns besides the sample, in the anchor, or in a slot of the
+    history where the solver itself needs the anchor."""
 
-    times: tuple[float, ...]
-    values: tuple[float, ...]
+    solver: Solver
+    result: Callable[[Stage], Lin]
+    slot: int | None = None
+    always_save_state = True
 
-    def __call__(self, t):
-        return self.values[self.times.index(t)] if t in self.times else None
+    def __post_init__(self):
+        vars(self).update({name: getattr(self.solver, name) for name in SHARED})
+        vars(self)["second"] = "saved" if self.slot is None else self.slot
+
+    def steps(self, path):
+        place = "s" if self.slot is None else "remember"
+        for stage in self.solver.steps(path):
+            yield replace(stage, **{place: self.result(stage)})
+
+
+def x0(stage: Stage) -> Lin:
+    return X0
+
+
+def mean(stage: Stage) -> Lin:
+    """The next sample without its noise."""
+    return Lin({**stage.x.terms, "z": 0.0})
+
+
+def denoised(stage: Stage) -> Lin:
+    """The x0 to which noise is added, of a step that keeps none of the old noise."""
+    return mean(stage) * (1 / stage.at.alpha)
+
+
+def churned(stage: Stage) -> Lin:
+    """x0 of a state that ``Euler(late=True)`` has raised, with alpha = 1: x' = x0 + sigma' eps."""
+    return stage.x - stage.at.sigma * EPS
 
 
 SMALLEST = 1e-20  # variance that is added where there is none
@@ -51,15 +90,15 @@ class Posterior(DDPM):
 
 
 @dataclass(frozen=True)
-class Mixed(Posterior):
-    """Posterior with the beta of some steps given: it was not computed from the levels."""
+class GivenBetas(Posterior):
+    """Posterior with the beta of some steps given, as it was not computed from the levels."""
 
-    betas: "Known" = None
+    betas: tuple[float | None, ...] = ()
     exact_on_point_mass = "none"
 
     def steps(self, path):
-        for stage, (_, t, s) in zip(super().steps(path), path.steps(), strict=True):
-            beta = self.betas(t.t)
+        for stage, (i, t, s) in zip(super().steps(path), path.steps(), strict=True):
+            beta = self.betas[i]
             if beta is not None:
                 variance = s.sigma**2 / t.sigma**2
                 mean = s.alpha * beta / t.sigma**2 * M + sqrt(1 - beta) * variance * X
@@ -68,31 +107,28 @@ class Mixed(Posterior):
 
 
 @dataclass(frozen=True)
-class Told(LCM):
-    """LCM where the times that the model is told are not those of the schedule."""
+class TimestepLCM(LCM):
+    """LCM on a path whose times are those of the model."""
 
-    told: tuple[float, ...] = ()
-
-    def steps(self, path):
-        for (_, t, s), told in zip(path.steps(), self.told, strict=True):
-            u = self.timestep_scaling * told
-            total = u * u + self.sigma_data**2
-            x0 = self.sigma_data**2 / total * X + u / sqrt(total) * M
-            yield Stage(x=s.alpha * x0 + self.noise(t, s) * Z, at=s)
+    def model_time(self, path, t):
+        return t.t
 
 
 @dataclass(frozen=True)
 class Beyond(FirstOrder):
-    """TCD where the time to which each step goes first is given."""
+    """TCD where the level (alpha, sigma) to which each step goes first is given. The step returns
+    the sample there, too."""
 
-    beyond: tuple[float, ...] = ()
-    stochastic = True
+    levels: tuple[tuple[float, float], ...] = ()
+    stochastic = always_save_state = True
+    second = "saved"
 
     def steps(self, path):
-        for (_, t, s), time in zip(path.steps(), self.beyond, strict=True):
-            kappa = 1.0 if s.is_clean else min(decay(s, path.at(time)), 1.0)
-            noise = s.sigma * sqrt(1 - kappa * kappa)
-            yield Stage(x=first_order(t, s, kappa) + noise * Z, at=s)
+        for i, t, s in path.steps():
+            alpha, sigma = self.levels[i]
+            kept = 1.0 if s.is_clean else min(s.alpha * sigma / (alpha * s.sigma), 1.0)
+            x = first_order(t, s, kept)
+            yield Stage(x=x + s.sigma * sqrt(1 - kept * kept) * Z, at=s, s=alpha / s.alpha * x)
 
 
 @dataclass(frozen=True)
@@ -147,42 +183,37 @@ class FromNoise(IPNDM):
 
 @dataclass(frozen=True)
 class Affine(Solver):
-    """Steps x' = a x + b out + c z with (a, b, c) given."""
+    """Steps x' = a x + b out + c z with (a, b, c) given. ``inpaints``: part of the sample is known,
+    and put back."""
 
     factors: tuple[tuple[float, float, float], ...] = ()
+    inpaints: bool = False
     exact_on_point_mass = "none"
     stochastic = True
 
     def steps(self, path):
+        known = (1.0, 0.0) if self.inpaints else None
         for (_, _, s), (a, b, c) in zip(path.steps(), self.factors, strict=True):
-            yield Stage(x=a * X + b * O + c * Z, at=s)
+            yield Stage(x=a * X + b * O + c * Z, at=s, known=known)
 
 
 @dataclass(frozen=True)
-class Masked(Affine):
-    """Affine where part of the sample is known."""
+class ElsewhereDPMpp2M(DPMpp2M):
+    """DPMpp2M whose steps may end elsewhere than where the next one starts: at the points ``ends``
+    of a path as long as that; any other path is a single step. What it remembers, x0, is the other
+    result of a step."""
 
-    inpaints = True
-
-    def steps(self, path):
-        for stage in super().steps(path):
-            yield replace(stage, known=(1.0, 0.0))
-
-
-@dataclass(frozen=True)
-class Landing(DPMpp2M):
-    """DPMpp2M whose steps may end elsewhere than where the next one starts: at the times ``ends``
-    of a walk as long as that; any other walk is a single step."""
-
-    ends: tuple[float, ...] = ()
+    ends: tuple[Point, ...] = ()
     exact_on_point_mass = "none"
+    second = 0
 
     def steps(self, path):
-        ends = self.ends if len(path) == len(self.ends) else [path[1].t]
+        ends = self.ends if len(path) == len(self.ends) else path[1:]
         for (i, t, after), end in zip(path.steps(), ends, strict=True):
-            step = self.step(t, path.at(end))
+            step = self.step(t, end)
             last = self.euler_at_final and i + 1 == len(path)
-            nodes = [(path[i - 1], H(1))] if path.known(i) > 1 and not last else []
+            ages = path.ages(i, 1 if last else min(path.known(i), 2))
+            nodes = [(path[i - age], H(age)) for age in ages]
             yield Stage(x=step.drift(nodes, rule=self.kind) + step.noise, at=after, remember=M)
 
 
@@ -191,16 +222,18 @@ class Corrected(UniPC):
     """UniPC that hands out the corrected samples, too."""
 
     always_save_state = True
+    second = "saved"
 
 
 @dataclass(frozen=True)
-class ByHand(Solver):
+class HeunByHand(Solver):
     """Heun's method in rho whose churn the caller adds: from the raised levels given, of models of
     -eps. Remembers the slope, from which the corrector finds back; leaves x0 in the anchor."""
 
     raised: tuple[float, ...] = ()
     exact_on_point_mass = "none"
     always_save_state = True
+    second = "saved"
 
     def steps(self, path):
         for (_, _, s), rho in zip(path.steps(), self.raised, strict=True):

@@ -7,8 +7,8 @@ a loop, or sets it, gets what the stock scheduler would have there, and stock st
 import torch
 from torch.compiler import is_compiling
 
-from ..adapters import timesteps
 from ..adapters.lowering import Unsupported
+from ..step_index import index_of
 from .base import Fused
 
 
@@ -216,7 +216,8 @@ class Plms(Remembers):
     stored = ("ets", "cur_sample")
 
     def _planned(self, host, begin, options, timestep):
-        timesteps.check_first(timestep, self.timesteps)
+        if index_of(timestep, self.timesteps, host.timesteps) != 0:
+            raise Unsupported("timesteps of which the first ones were cut off")
         return super()._planned(host, begin, options, timestep)
 
     def _is_fresh(self):

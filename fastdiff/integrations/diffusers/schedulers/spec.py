@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..adapters.lowering import Plan
+from ..adapters.lowering import Sampler
 from ..dtypes import DtypePolicy
 
 
@@ -13,7 +13,7 @@ class Spec:
     """One scheduler.
 
     Attributes:
-        adapter: (scheduler, [begin,] *options) -> ``Plan``; ``begin`` is the count at the first
+        adapter: (scheduler, [begin,] *options) -> ``Sampler``; ``begin`` is the count at the first
             step, which multistep methods need.
         kind: the class that keeps the memory of a multistep method in the attributes of the stock
             one, or that has code of its own for this scheduler; None: ``Fused``.
@@ -38,7 +38,7 @@ class Spec:
         astray: what to say of a call for which there is no row.
     """
 
-    adapter: Callable[..., Plan]
+    adapter: Callable[..., Sampler]
     kind: type | None = None
     stored: tuple[str, ...] = ()
     add_noise: type | None = None

@@ -8,11 +8,11 @@ from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from diffusers.utils import is_torchsde_available
 
 from ....sampling.langevin import Langevin
-from ..adapters import sde, timesteps
+from ..adapters import sigmas
 from ..adapters.lowering import Unsupported
 from ..dtypes import OF_SAMPLE
 from ..noise import normal
-from ..step_index import Host, index_in, version_of
+from ..step_index import Host, index_of, version_of
 from .base import UNSET, Fused, generic_step
 from .memory import Corrected, Midpoint, Multistep
 from .spec import Spec
@@ -27,7 +27,11 @@ class UnCLIP(Fused):
     def _call(
         self, model_output, timestep, sample, prev_timestep=None, generator=None, return_dict=True
     ):
-        if not timesteps.follows(timestep, prev_timestep, self.timesteps):
+        host = Host(self).timesteps
+        at, after = index_of(timestep, self.timesteps, host), len(host)
+        if prev_timestep is not None:
+            after = index_of(prev_timestep, self.timesteps, host)
+        if at is None or after != at + 1:
             raise Unsupported("prev_timestep {} after {}", prev_timestep, timestep)
         return self._advance(
             model_output, timestep, sample, generator=generator, return_dict=return_dict
@@ -293,11 +297,11 @@ class KarrasVe(Fused):
     _raised = None, None  # the last sigma with churn, and its number
 
     def add_noise_to_input(self, sample, sigma, generator=None):
-        i = None if self.schedule is None else _index(sigma, self.schedule, Host(self).schedule)
+        i = None if self.schedule is None else index_of(sigma, self.schedule, Host(self).schedule)
         if i is None:
             return self.stock.add_noise_to_input(self, sample, sigma, generator)
         host = Host(self)
-        low, high = float(host.schedule[i]), float(sde.raised_levels(host)[i])
+        low, high = float(host.schedule[i]), float(sigmas.raised_levels(host)[i])
         noise = normal(sample, generator, self.noise)
         factor = self.config.s_noise * (high**2 - low**2) ** 0.5
         raised = sigma + (high / low - 1) * sigma if high > low else sigma
@@ -337,26 +341,14 @@ class KarrasVe(Fused):
         host = Host(self)
         raised, i = self._raised
         if i is None or raised is not sigma_hat:
-            i = _index(sigma_hat, None, sde.raised_levels(host))
+            i = index_of(sigma_hat, None, sigmas.raised_levels(host))
         if i is None:
             return None
-        if i > 0 and _index(sigma_prev, self.schedule, host.schedule) != i - 1:
+        if i > 0 and index_of(sigma_prev, self.schedule, host.schedule) != i - 1:
             return None
         if i == 0 and not (isinstance(sigma_prev, (int, float)) and sigma_prev == 0):
             return None
         return 2 * (len(host.schedule) - 1 - i) + correcting
-
-
-def _index(sigma, levels, on_host):
-    """Which of the levels one is; None if it is none, or would have to be read from a device."""
-    if isinstance(sigma, torch.Tensor) and levels is not None:
-        found = index_in(sigma, levels)
-        if found is not None:
-            return found
-    if isinstance(sigma, torch.Tensor) and not sigma.is_cpu:
-        return None
-    values = on_host.tolist()
-    return values.index(float(sigma)) if float(sigma) in values else None
 
 
 def _version(tensor):

@@ -5,7 +5,7 @@ A scheduler that works as one of these does needs no more than its record, and a
 
 import torch
 
-from ..adapters import flow, helios, log_snr, sde, sigmas, timesteps
+from ..adapters import flow, log_snr, sigmas, timesteps
 from ..add_noise import ByFlow, ByRatio, BySigma, ByTimestep, WithVelocity
 from ..dtypes import OF_SAMPLE, PROMOTES, DtypePolicy
 from . import special
@@ -242,8 +242,8 @@ SPECS = {
         tensors=("c_out", "sqrt_alphas_cumprod", "sqrt_one_minus_alphas_cumprod"),
         dtypes=BLENDS,
     ),
-    "LCMScheduler": Spec(**CONSISTENCY, adapter=flow.lcm),
-    "TCDScheduler": Spec(**CONSISTENCY, adapter=flow.tcd, options=("eta",)),
+    "LCMScheduler": Spec(**CONSISTENCY, adapter=timesteps.lcm),
+    "TCDScheduler": Spec(**CONSISTENCY, adapter=timesteps.tcd, options=("eta",)),
     "SCMScheduler": Spec(
         adapter=flow.scm,
         levels="timesteps",
@@ -260,7 +260,7 @@ SPECS = {
     ),
     "CogVideoXDPMScheduler": Spec(
         **BY_TIMESTEP,
-        adapter=sde.cogvideox_dpm,
+        adapter=timesteps.cogvideox_dpm,
         kind=special.CogVideoXDPM,
         add_noise=WithVelocity,
         depends_on=FINAL,
@@ -270,36 +270,36 @@ SPECS = {
     ),
     "ScoreSdeVeScheduler": Spec(
         **SCORE_SDE,
-        adapter=sde.score_sde_ve,
+        adapter=flow.score_sde_ve,
         kind=special.ScoreSdeVe,
         levels="discrete_sigmas",
     ),
     "ScoreSdeVpScheduler": Spec(
         **SCORE_SDE,
-        adapter=sde.score_sde_vp,
+        adapter=flow.score_sde_vp,
         kind=special.ScoreSdeVp,
         levels="timesteps",
     ),
     "DPMSolverSDEScheduler": Spec(
-        adapter=sde.dpm_solver_sde,
+        adapter=sigmas.dpm_solver_sde,
         kind=special.DPMSolverSDE,
         add_noise=BySigma,
         **X0_TOO,
         options=("s_noise",),
     ),
     "CosineDPMSolverMultistepScheduler": Spec(
-        adapter=sde.cosine_dpm_solver,
+        adapter=log_snr.cosine_dpm_solver,
         kind=special.CosineDPMSolver,
         add_noise=BySigma,
         dtypes=PROMOTES,
     ),
     "HeliosScheduler": Spec(
-        adapter=helios.helios,
+        adapter=log_snr.helios,
         kind=special.Helios,
         depends_on=("predict_x0", "disable_corrector", "solver_p"),
     ),
     "HeliosDMDScheduler": Spec(
-        adapter=helios.helios_dmd,
+        adapter=flow.helios_dmd,
         kind=special.HeliosDMD,
         index="timestep",
         counter=None,
@@ -307,7 +307,7 @@ SPECS = {
         astray="a timestep that is not that of cur_sampling_step",
     ),
     "KarrasVeScheduler": Spec(
-        adapter=sde.karras_ve,
+        adapter=sigmas.karras_ve,
         kind=special.KarrasVe,
         counter=None,
         levels="schedule",
