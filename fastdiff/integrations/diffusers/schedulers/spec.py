@@ -1,14 +1,14 @@
 """How one scheduler of diffusers differs from another, as a record."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal
 
 from ..adapters.lowering import Sampler
 from ..dtypes import DtypePolicy
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Spec:
     """One scheduler.
 
@@ -40,6 +40,7 @@ class Spec:
 
     adapter: Callable[..., Sampler]
     kind: type | None = None
+    _: KW_ONLY
     stored: tuple[str, ...] = ()
     add_noise: type | None = None
     index: Literal["timestep", "counter", "both"] = "counter"
