@@ -45,7 +45,7 @@ def number(name: str, value, *, above=None, least=None, below=None, most=None, f
         size = float(plain)
         plain = plain if abs(size) < 2**53 else size
     except OverflowError:
-        plain = size = math.inf if value > 0 else -math.inf
+        plain = size = math.inf if value > 0 else -math.inf  # type: ignore[operator]  # of Real
     if (
         math.isnan(size)
         or finite

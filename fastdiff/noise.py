@@ -80,8 +80,8 @@ def keys(seeds: int | Sequence[int] | torch.Tensor, batch: int, *, device="cpu")
         values = [_bits(s, f"seeds[{b}]") for b, s in enumerate(seeds)]
     else:
         first = _bits(seeds, "seeds")
-        values = torch.arange(batch, device="cpu") + first  # wraps around, as the bits do
-        return torch.stack((values, torch.zeros_like(values)), dim=1).to(device)
+        counted = torch.arange(batch, device="cpu") + first  # wraps around, as the bits do
+        return torch.stack((counted, torch.zeros_like(counted)), dim=1).to(device)
     return torch.tensor([[v, 0] for v in values], dtype=torch.int64, device=device).reshape(-1, 2)
 
 

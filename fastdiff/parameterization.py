@@ -20,13 +20,14 @@ eq. 5: c_skip and c_out are those of sigma - sigma_min, so that x0 = x at sigma_
 takes the consistency function for x0.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .arguments import attributes, close, describe, did_you_mean
 from .schedules import EDM, Schedule
 from .schedules.base import check_schedule, namespace
+from .typing import Numbers
 
 PREDICTIONS = ("eps", "x0", "v", "score", "flow")
 
@@ -40,10 +41,10 @@ FOREIGN = {
 class Reading(NamedTuple):
     """x0 = x0_x x + x0_out out, eps = eps_x x + eps_out out, where x is the sampler's state."""
 
-    x0_x: float
-    x0_out: float
-    eps_x: float
-    eps_out: float
+    x0_x: Numbers
+    x0_out: Numbers
+    eps_x: Numbers
+    eps_out: Numbers
 
 
 class Frame(NamedTuple):
@@ -55,10 +56,10 @@ class Frame(NamedTuple):
         sigma_data, sigma_min: constants of ``EDM``; for "edm" and "consistency".
     """
 
-    scale: float = 1.0
-    rates: tuple[float, float] | None = None
-    sigma_data: float | None = None
-    sigma_min: float | None = None
+    scale: Numbers = 1.0
+    rates: Numbers = None
+    sigma_data: Numbers = None
+    sigma_min: Numbers = None
 
     @classmethod
     def of(cls, prediction: str, schedule: Schedule, t) -> "Frame":
@@ -69,7 +70,8 @@ class Frame(NamedTuple):
             return cls(rates=schedule.flow_rates(t))
         if prediction in ("score", "v"):
             return cls(schedule.input_scale(t))
-        return cls(schedule.input_scale(t), None, schedule.sigma_data, schedule.sigma_min)
+        edm: Any = schedule  # as ``check_name`` has seen to
+        return cls(edm.input_scale(t), None, edm.sigma_data, edm.sigma_min)
 
 
 def read(prediction: str, schedule: Schedule, t) -> Reading:

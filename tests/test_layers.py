@@ -12,7 +12,7 @@ PACKAGE = ROOT / "fastdiff"
 
 # A module may import those of its own entry and of the lines above.
 LAYERS = [
-    {"row", "kernels", "files", "arguments", "deprecated"},
+    {"row", "kernels", "files", "arguments", "deprecated", "typing"},
     {"schedules"},
     {"parameterization", "grids", "processes", "ops"},
     {"tables"},

@@ -1,6 +1,7 @@
 """``fastdiff bench``: what a step costs on this machine, beside the loop in plain PyTorch."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -49,13 +50,14 @@ def _measure(name, shape, steps, scale, rounds, device) -> dict:
     outputs = x if scale == 1 else torch.cat([x.flip(-1), x])
     cfg = None if scale == 1 else guidance.CFG(scale)
     generator = torch.Generator(device).manual_seed(0)
-    make = {
+    make: dict[str, Callable[[], SamplerState | PlainLoop]] = {
         "fastdiff": lambda: SamplerState(table, x, guidance=cfg),
         "plain": lambda: PlainLoop(
             table, x, scale=None if scale == 1 else scale, generator=generator
         ),
     }
-    now, spent, ends = clock(device), {kind: [] for kind in make}, {}
+    now, ends = clock(device), {}
+    spent: dict[str, list[float]] = {kind: [] for kind in make}
     for r in range(rounds + 2):  # two to warm up
         for kind in list(make)[:: 1 if r % 2 else -1]:
             state = make[kind]()

@@ -14,7 +14,7 @@ import typer
 
 def help_of(config: type) -> dict[str, str]:
     """The texts of the "Attributes:" section of a docstring."""
-    section = inspect.getdoc(config).partition("Attributes:\n")[2].split("\n\n")[0]
+    section = (inspect.getdoc(config) or "").partition("Attributes:\n")[2].split("\n\n")[0]
     entries = re.split(r"^    (?=\w+: )", section, flags=re.M)
     pairs = (entry.partition(": ") for entry in entries if entry.strip())
     return {name: " ".join(text.split()) for name, _, text in pairs}
@@ -34,7 +34,8 @@ def parameters(config: type, defaults: dict[str, Any], skip: set[str]) -> list[i
             continue
         default = defaults.get(field.name, field.default)
         if default is MISSING:
-            default = field.default_factory()
+            make: Any = field.default_factory
+            default = make()
         kind = types[field.name]
         if isinstance(default, tuple):
             kind, default = str, ",".join(map(str, default))
@@ -66,7 +67,7 @@ def command(
         function(given)
 
     run.__name__, run.__doc__ = name, text
-    run.__signature__ = inspect.Signature(options)
+    run.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]  # inspect's
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run
 

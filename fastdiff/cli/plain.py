@@ -20,7 +20,9 @@ class PlainLoop:
     def __init__(self, table, x: torch.Tensor, *, scale: float | None = None, generator=None):
         self.rows = [Row.unpack(row) for row in table.rows[:-1].tolist()]
         self.scale, self.generator = scale, generator
-        self.x, self.saved, self.z = x.clone(), None, None
+        self.x = x.clone()
+        self.saved: torch.Tensor | None = None
+        self.z: torch.Tensor | None = None
         self.history: list[torch.Tensor | None] = [None] * HISTORY
         self.row_index = 0
         self.step(None)
@@ -40,7 +42,7 @@ class PlainLoop:
         if out is not None and self.scale is not None:
             uncond, cond = out.chunk(2)
             out = uncond + self.scale * (cond - uncond)
-        m = None
+        m: torch.Tensor | None = None
         if row.reading.terms:
             low, high, _ = row.clip
             m = _combine(row.reading, {"x": x, "o": out}).clamp(low, high)

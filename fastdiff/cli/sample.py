@@ -154,7 +154,7 @@ def _labels(text: str | None, count: int, n: int) -> torch.Tensor:
 
 
 def _parse_classes(text: str, count: int) -> list[int]:
-    chosen = []
+    chosen: list[int] = []
     for part in text.split(","):
         low, _, high = part.strip().partition("-")
         high = high or low
@@ -173,7 +173,8 @@ def _save(out: Path, x: torch.Tensor, labels: torch.Tensor | None) -> None:
         arrays["labels"] = labels.cpu()
     buffer = BytesIO()
     if out.suffix == ".npz":
-        np.savez_compressed(buffer, **{name: array.numpy() for name, array in arrays.items()})
+        saved: dict = {name: array.numpy() for name, array in arrays.items()}
+        np.savez_compressed(buffer, **saved)
     elif out.suffix == ".safetensors":
         import safetensors.torch
 

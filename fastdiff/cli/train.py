@@ -90,7 +90,7 @@ def _member(family: str) -> None:
             if trained is not None:
                 typer.echo(f"{out}: trained for {trained[0].step} steps")
 
-    app.command(name=family)(command(run, family, inspect.getdoc(member), _options(family)))
+    app.command(name=family)(command(run, family, inspect.getdoc(member) or "", _options(family)))
 
 
 def _options(family: str) -> list[inspect.Parameter]:

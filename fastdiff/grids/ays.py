@@ -47,7 +47,7 @@ class AYS(Grid):
         levels = np.log(_LEVELS[self.model])
         rho = np.exp(np.interp(np.linspace(0, 10, steps + 1), np.arange(11), levels))
         if self.parity:
-            rho = np.float32(rho).astype(np.float64)
+            rho = rho.astype(np.float32).astype(np.float64)
         high = np.exp(-schedule.lam(schedule.t_largest))
         if rho[0] > 1.001 * high:
             raise ValueError(

@@ -1,6 +1,8 @@
 """What a grid is, and the grids that need nothing but time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -128,7 +130,7 @@ class Uniform(Grid):
                 f"got {start:g} and {end:g}"
             )
         roots = [(point - low) ** (1 / self.power) for point in (start, end)]
-        times = low + np.linspace(*roots, steps + 1) ** self.power
+        times = low + np.linspace(roots[0], roots[1], steps + 1) ** self.power
         times[0], times[-1] = start, end  # without the rounding of there and back
         return times
 
@@ -147,7 +149,7 @@ class Quadratic(Uniform):
 class Explicit(Grid):
     """The given times; ``steps`` must be one less than their number."""
 
-    points: tuple
+    points: Sequence[float] | np.ndarray  # once it is made a tuple
 
     def __post_init__(self):
         object.__setattr__(self, "points", tuple(reals("points", self.points).ravel().tolist()))
@@ -170,7 +172,7 @@ class Reversed(Grid):
     cannot start there, nor can solvers that divide by sigma: give those a grid with final="min".
     """
 
-    grid: Grid | tuple
+    grid: Any  # once it is made a Grid
     increasing = True
 
     def __post_init__(self):
@@ -191,7 +193,7 @@ class Thinned(Grid):
     Thinned(Karras(final="min"), 39, whole=True) that of consistency models (Song et al. 2023).
     """
 
-    grid: Grid | tuple
+    grid: Any  # once it is made a Grid
     of: int
     whole: bool = False
 

@@ -55,7 +55,7 @@ class Flow(Grid):
         if self.family is not None:
             tau = self.family.spacing(tau[0], tau[-1], np.linspace(0, 1, steps))
         if self.parity:
-            tau = np.float32(tau).astype(np.float64)
+            tau = tau.astype(np.float32).astype(np.float64)
         with np.errstate(divide="ignore"):
             lam = np.maximum(np.log1p(-tau) - np.log(tau), schedule.lam(schedule.t_max))
         return append_clean(self, schedule, schedule.t_of_lam(lam))

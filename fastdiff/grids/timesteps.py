@@ -17,6 +17,10 @@ class _Timesteps(Grid):
     def __post_init__(self):
         check_final(self)
 
+    def timesteps(self, T: int, steps: int) -> np.ndarray:
+        """[steps] decreasing timesteps from 0 to T - 1."""
+        raise NotImplementedError
+
     def times(self, schedule, steps):
         name = type(self).__name__
         if schedule.T is None:

@@ -123,7 +123,7 @@ class CFG(Scaled):
         return {"scale": self.scale}
 
     @property
-    def data_dependent(self) -> bool:
+    def data_dependent(self) -> bool:  # type: ignore[override]  # of others a constant
         """True if the weights depend on model outputs."""
         return self.rescale != 0
 

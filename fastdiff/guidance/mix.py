@@ -145,8 +145,9 @@ def _rescaled(uncond, cond, scale, rescale, out):
     if batch <= FEW:
         scales = scale.double().flatten().expand(batch).tolist() if each else [scale] * batch
         rows = zip(sums.tolist(), scales, strict=True)
-        gains = [_gain_of(*row, *pair(s), count, rescale) for row, s in rows]
-        gains = torch.tensor(gains, dtype=wide)
+        gains = torch.tensor(
+            [_gain_of(row, pair(s), count, rescale) for row, s in rows], dtype=wide
+        )
     else:
         gains = gain(sums, _pairs(scale, uncond), count, rescale).to(wide)
     scale = scale.to(wide) if each else scale
@@ -184,9 +185,9 @@ def pair(scale):
     return 1.0 - scale, scale
 
 
-def _gain_of(u, c, uu, uc, cc, w_u, w_c, count, rescale) -> float:
+def _gain_of(sums, weights, count: int, rescale: float) -> float:
     """``gain`` of one sample, in Python's numbers: the same one."""
-    var_c, var_mix = variances(u, c, uu, uc, cc, w_u, w_c, count)
+    var_c, var_mix = variances(sums, weights, count)
     var_c, var_mix = (0.0 if v < 0 else v for v in (var_c, var_mix))
     if var_mix == 0:
         ratio = math.inf if var_c > 0 else math.nan

@@ -20,8 +20,11 @@ def adjusted(guidance, weights: Tensor, sums: Tensor, count: int) -> Tensor:
         return torch.from_numpy(guidance.adjust_weights(weights.numpy(), sums.numpy(), count))
 
 
-def variances(u, c, uu, uc, cc, w_u, w_c, count):
-    """Of c and of w_u u + w_c c, ``count`` times."""
+def variances(sums, weights, count: int):
+    """Of c and of w_u u + w_c c, ``count`` times, for sums (u, c, uu, uc, cc) and weights (w_u,
+    w_c): each a number, or one of each sample."""
+    u, c, uu, uc, cc = sums
+    w_u, w_c = weights
     var_u, cov, var_c = uu - u * u / count, uc - u * c / count, cc - c * c / count
     return var_c, w_u * w_u * var_u + 2 * w_u * w_c * cov + w_c * w_c * var_c
 
@@ -29,6 +32,6 @@ def variances(u, c, uu, uc, cc, w_u, w_c, count):
 def gain(sums, weights, count: int, rescale: float):
     """[B] phi std(c) / std(mix) + 1 - phi, of sums [B, 5] of (u, c) and weights [B, 2]."""
     xp, _ = namespace(sums)
-    var_c, var_mix = variances(*sums.T, *weights.T, count)
+    var_c, var_mix = variances(sums.T, weights.T, count)
     ratio = xp.sqrt(var_c.clip(min=0) / var_mix.clip(min=0))
     return rescale * ratio + 1 - rescale

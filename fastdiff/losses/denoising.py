@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..arguments import function, instance, number, on_device, tensor, whole
-from ..ops import squared_error
+from ..ops import mix_noise, squared_error
 from ..parameterization import check_prediction
 from ..schedules import Schedule
-from .batch import noise_and_target
-from .levels import at, at_times, check_times, model_columns
-from .weights import BUILT_IN, Uniform, x0_factor
+from ..typing import Model, Numbers, Prediction
+from .levels import Levels, at_times, check_times
+from .weights import BuiltIn, Uniform
 
 Weight = Callable[[Schedule, Tensor], Tensor]
 
 
 def denoising_loss(
-    model,
+    model: Model,
     x0: Tensor,
     t: Tensor,
     noise: Tensor,
     *,
     schedule: Schedule,
-    prediction: str = "eps",
+    prediction: Prediction = "eps",
     weight: Weight | None = None,
-    **cond,
+    **cond: Any,
 ) -> Tensor:
     """weight(t) ||x0 - x0_hat||^2 of each sample, [B], computed on the network's own target.
 
@@ -43,58 +44,52 @@ def denoising_loss(
         weight: see ``fastdiff.losses.weights``; default: one in the unit of the prediction.
         cond: conditions passed to the model.
     """
-    function("model", model)
+    if not callable(model):
+        function("model", model)
     tensor("x0", x0, dims=1)
-    check_times(t)
-    on_device("t", t, "x0", x0)
     levels, weights = model_levels(schedule, t, prediction, weight)
-    x_in, target = noise_and_target(x0, levels, noise)
+    if t.device != x0.device:
+        on_device("t", t, "x0", x0)
+    x_in, target = mix_noise(x0, levels, noise)
     output = model(x_in, schedule.model_time(t), **cond)
     return squared_error(output, target, weights)
 
 
 def model_levels(
-    schedule: Schedule, t: Tensor, prediction: str, weight: Weight | None = None
+    schedule: Schedule, t: Tensor, prediction: Prediction, weight: Weight | None = None
 ) -> tuple[Tensor, Tensor]:
     """``levels`` of the network's input and ``target_weight``, [B, 4] and [B]."""
-    check_prediction(prediction, schedule)
     check_times(t)
-    function("weight", weight, optional=True)
-    if not isinstance(weight, BUILT_IN) or weight == Uniform(prediction):
-        levels = at_times(
-            schedule, t, ("model", prediction), lambda s, t: model_columns(s, t, prediction)
-        )
-        return levels, target_weight(schedule, t, prediction, weight)
+    if weight is not None and not isinstance(weight, BuiltIn):  # somebody's own: for tensors
+        weights = target_weight(schedule, t, prediction, weight)
+        return model_levels(schedule, t, prediction)[0], weights
 
-    def columns(schedule, t):
-        known = at(schedule, t)
-        weights = _target_weight(known, t, prediction, weight)
-        return *model_columns(known, t, prediction), weights
+    def columns(at: Levels):
+        return *at.in_model(), *at.target(prediction), _weight(weight, at, prediction)
 
-    numbers = at_times(schedule, t, ("model", prediction, weight), columns)
+    numbers = at_times(schedule, t, prediction, ("model", weight), columns)
     return numbers.narrow(1, 0, 4), numbers.select(1, 4)
 
 
 def target_weight(
-    schedule: Schedule, t: Tensor, prediction: str, weight: Weight | None = None
+    schedule: Schedule, t: Tensor, prediction: Prediction, weight: Weight | None = None
 ) -> Tensor:
     """The weight of a squared error of the prediction, [B]; arguments of ``denoising_loss``."""
-    check_prediction(prediction, schedule)
     check_times(t)
-    function("weight", weight, optional=True)
-    if weight is None or weight == Uniform(prediction):
-        return torch.ones_like(t, dtype=None if t.is_floating_point() else torch.float32)
-    if not isinstance(weight, BUILT_IN):  # somebody's own: for tensors
-        return _target_weight(schedule, t, prediction, weight)
-
-    def columns(schedule, t):
-        return (_target_weight(at(schedule, t), t, prediction, weight),)
-
-    return at_times(schedule, t, (weight, prediction), columns)[:, 0]
+    if weight is None or isinstance(weight, BuiltIn):
+        kind = "weight", weight
+        return at_times(
+            schedule, t, prediction, kind, lambda at: (_weight(weight, at, prediction),)
+        )[:, 0]
+    check_prediction(prediction, schedule)
+    function("weight", weight)
+    return weight(schedule, t) * Levels.of(schedule, t).x0_factor(prediction)
 
 
-def _target_weight(schedule: Schedule, t, prediction: str, weight: Weight):
-    return weight(schedule, t) * x0_factor(schedule, t, prediction)
+def _weight(weight: BuiltIn | None, at: Levels, prediction: Prediction) -> Numbers:
+    if weight is None or (isinstance(weight, Uniform) and weight.prediction == prediction):
+        return 1.0
+    return weight.on(at) * at.x0_factor(prediction)
 
 
 def low_discrepancy(batch: int, generator: torch.Generator) -> Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -103,6 +104,6 @@ def digits(device: torch.device | str = "cpu", dtype: torch.dtype = torch.float3
                 " got an installation without them; reinstall fastdiff, or train them with"
                 " `fastdiff train digits`"
             )
-        model = load(path, device, dtype)[0]
-    model.prediction = "v"  # fastdiff.sample refuses tables of another prediction
+        model = cast(UNet, load(path, device, dtype)[0])
+    model.prediction = "v"  # type: ignore[assignment]  # by which sample refuses other tables
     return model

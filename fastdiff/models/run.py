@@ -105,5 +105,5 @@ def _checksum_before(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -
         value = zlib.crc32(header[name].encode(), value)
     for name in sorted(tensors):
         value = zlib.crc32(name.encode(), value)
-        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), value)
+        value = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, value)
     return f"{value:08x}"

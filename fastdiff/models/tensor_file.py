@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, 
 
 
 def read(
-    path: str | Path, expected: str, formats: Mapping[str, bool]
+    path: str | Path, expected: str, formats: Mapping[Any, bool]
 ) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the header of a file.
 

@@ -58,6 +58,10 @@ class Likelihood(nn.Module):
     where their histograms are known, and has the latents to learn only.
     """
 
+    log_scale: nn.Parameter
+    mean_image: Tensor
+    constant: Tensor
+
     def __init__(self, kind: str, space: Space):
         super().__init__()
         if kind == "auto":
@@ -65,7 +69,8 @@ class Likelihood(nn.Module):
         if kind not in DECODERS:
             raise ValueError(f"decoder: expected one of auto, {', '.join(DECODERS)}, got {kind!r}")
         self.kind, self.space = kind, space
-        self.log_scale = nn.Parameter(torch.tensor(-1.0)) if kind in DECODERS[2:] else None
+        scale = nn.Parameter(torch.tensor(-1.0)) if kind in DECODERS[2:] else None
+        self.log_scale = scale  # type: ignore[assignment]  # only those that have it read it
         self.register_buffer("mean_image", torch.zeros(space.dims))
         self.register_buffer("constant", torch.zeros(space.dims * self.outputs))
 
@@ -137,6 +142,8 @@ class VAE(Member):
     """
 
     Config = VAEConfig
+    encoder: nn.Module
+    decoder: nn.Module
 
     def __init__(self, config: VAEConfig, space: Space):
         super().__init__(config, space)

@@ -83,12 +83,14 @@ class VDM(Member):
         p = softmax(log pmf + net(z, gamma) - 1/2 SNR (z / alpha - level)^2)
 
     where pmf is the histogram of the pixel over the training images. Untrained, the bound is then
-    the cross-entropy of independent pixels: whatever training gains is told off it.
+    the cross-entropy of independent pixels: whatever training gains comes off it.
 
     Called as model(z, t), it returns its ``prediction``, "x0" or "eps", on ``schedule``.
     """
 
     Config = VDMConfig
+    log_pmf: Tensor
+    values: Tensor
 
     def __init__(self, config: VDMConfig, space: Space):
         super().__init__(config, space)
@@ -130,7 +132,7 @@ class VDM(Member):
 
     def predict(self, z: Tensor, gamma: Tensor) -> Tensor:
         """The prediction at z [B, C, H, W] of noise level gamma [B]."""
-        # A network that is optimal at every gamma does not change with what it is told of it to
+        # A network that is optimal at every gamma does not change with its input gamma to
         # first order, so the schedule learns without this path (whose frequencies are high).
         low, high = self.start
         unit = ((gamma.detach() - low) / (high - low)).clamp(-0.5, 1.5)

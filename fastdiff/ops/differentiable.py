@@ -122,8 +122,10 @@ def _register(library, name: str, tensors: int, results: int):
             made = call_gradient(*of, *saved, *ctx.others, needs[:tensors])
         if torch.is_grad_enabled():  # create_graph=True
             made = _Once.apply(name, len(made), *made, *of, *saved)
-        left = iter(made)
-        return tuple([next(left) if need else None for need in needs])
+        left, gradients = iter(made), []
+        for need in needs:
+            gradients.append(next(left) if need else None)
+        return tuple(gradients)
 
     def forward(ctx, *arguments):
         if results > 1:

@@ -113,7 +113,9 @@ def _default(kind: str) -> str:
 
 def namespace(device) -> str:
     """Under which ``torch.ops`` has the operators of the backend that serves ``device``."""
-    name = backend_of(device) if _chosen else _default(device.type)
+    if native is not None and _chosen is None and device.type == "cpu":  # without further calls
+        return "fastdiff"
+    name = backend_of(device)
     if name == "triton":
         return "fastdiff_triton"
     return "fastdiff_reference" if _chosen == "reference" else "fastdiff"

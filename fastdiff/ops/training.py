@@ -18,6 +18,8 @@ from .arguments import refuse_gradient, require_memory
 from .differentiable import differentiable
 
 FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+#: Of numbers that each sample has one of: what every backend reads.
+READ = FLOATS[:2]
 
 _mix = differentiable(
     "mix(Tensor x, Tensor mix, Tensor noise) -> (Tensor, Tensor)",
@@ -66,8 +68,10 @@ def mix_noise(x: Tensor, mix: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """
     _check("x", x)
     _require("mix", mix, (x.shape[0], 4))
-    x, noise = _in_one_precision(x, _noise(noise, x))
-    return _mix(x, _numbers(mix), noise)
+    noise = _noise(noise, x)
+    if noise.dtype is not x.dtype:
+        x, noise = _in_one_precision(x, noise)
+    return _mix(x, mix if mix.dtype in READ else mix.float(), noise)
 
 
 def squared_error(output: Tensor, target: Tensor, weight: Tensor, *, mean: bool = False) -> Tensor:
@@ -87,8 +91,9 @@ def squared_error(output: Tensor, target: Tensor, weight: Tensor, *, mean: bool 
     _require("target", target, shape)
     _require("weight", weight, shape[:1])
     scale = 1 / max(1, math.prod(shape[1:])) if mean else 1.0
-    output, target = _in_one_precision(output, target)
-    return _squared_error(output, target, _numbers(weight), scale)
+    if output.dtype is not target.dtype:
+        output, target = _in_one_precision(output, target)
+    return _squared_error(output, target, weight if weight.dtype in READ else weight.float(), scale)
 
 
 def gaussian_sample_kl(mean: Tensor, log_var: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -206,39 +211,43 @@ def _discretised(operation, depth: int, **tensors: Tensor) -> Tensor:
     return operation(x, *parameters, depth)
 
 
-def _is_floating(value) -> bool:
-    """Whether it is a floating tensor that has a shape."""
-    return isinstance(value, Tensor) and value.dtype in FLOATS and not value.is_nested
+# The conditions are written out, as calls are what checks of a few numbers cost.
 
 
 def _check(name: str, value: Tensor) -> None:
-    if not _is_floating(value) or value.dim() < 1:
-        raise ValueError(f"{name}: expected a floating tensor [batch, ...], got {describe(value)}")
+    if isinstance(value, Tensor) and value.dtype in FLOATS and not value.is_nested:
+        if value.dim() >= 1:
+            return
+    raise ValueError(f"{name}: expected a floating tensor [batch, ...], got {describe(value)}")
 
 
 def _require(name: str, value: Tensor, shape) -> None:
-    if not _is_floating(value) or value.shape != shape:
-        raise ValueError(f"{name}: expected floats {list(shape)}, got {describe(value)}")
+    if isinstance(value, Tensor) and value.dtype in FLOATS and not value.is_nested:
+        if value.shape == shape:
+            return
+    raise ValueError(f"{name}: expected floats {list(shape)}, got {describe(value)}")
 
 
 def _noise(noise: Tensor, like: Tensor) -> Tensor:
     if isinstance(noise, Tensor) and not noise.is_nested:
+        if noise.is_meta is not like.is_meta:
+            raise ValueError(
+                f"noise: expected a tensor on {like.device}, got one on {noise.device}"
+            )
         if noise.dtype is torch.int64 and noise.shape == (like.shape[0], 2):
             if noise.device != like.device:
                 require_memory(noise=noise)
                 noise = noise.to(like.device)
             return noise
         if noise.dtype in FLOATS and noise.shape == like.shape:
+            if noise.is_meta is not like.is_meta:
+                expected = f"a tensor on {like.device}"
+                raise ValueError(f"noise: expected {expected}, got one on {noise.device}")
             return noise
     raise ValueError(
         f"noise: expected {list(like.shape)} normals or int64 keys [{len(like)}, 2], "
         f"got {describe(noise)}"
     )
-
-
-def _numbers(values: Tensor) -> Tensor:
-    """Numbers of each sample, in a dtype that every backend reads."""
-    return values if values.dtype in FLOATS[:2] else values.float()
 
 
 def _expanded(**tensors: Tensor) -> tuple[Tensor, ...]:
@@ -248,7 +257,7 @@ def _expanded(**tensors: Tensor) -> tuple[Tensor, ...]:
     _check(name, first)
     expanded = [first]
     for name, value in others:
-        if not _is_floating(value):
+        if not isinstance(value, Tensor) or value.dtype not in FLOATS or value.is_nested:
             raise ValueError(f"{name}: expected a floating tensor, got {describe(value)}")
         if value.shape != first.shape:
             value = _expand(name, value, first)

@@ -1,6 +1,7 @@
 """The process of a schedule."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -22,7 +23,7 @@ class Process:
     """
 
     schedule: Schedule
-    family = Schedule  # what the schedule must be
+    family: ClassVar[type[Schedule]] = Schedule  # what the schedule must be
 
     def __post_init__(self):
         if not isinstance(self.schedule, self.family):

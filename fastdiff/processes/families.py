@@ -1,6 +1,7 @@
 """The processes with a name, in closed form where the general one loses digits near clean data."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from .. import schedules
 from ..schedules.base import namespace
@@ -11,8 +12,8 @@ from .base import Process
 class VP(Process):
     """Variance preserving: f = -beta / 2, g^2 = beta. Song et al. 2021, eq. 11."""
 
-    schedule: schedules.VPLinear = field(default_factory=schedules.VPLinear)
-    family = schedules.VPLinear
+    schedule: schedules.VPLinear | schedules.SubVP = field(default_factory=schedules.VPLinear)
+    family: ClassVar[type[schedules.Schedule]] = schedules.VPLinear
 
     def drift(self, t):
         return -0.5 * self.schedule.rate(t)
@@ -58,9 +59,9 @@ class RectifiedFlow(Process):
     family = schedules.RectifiedFlow
 
 
+NAMED: dict[type, type[Process]] = {p.family: p for p in (VP, SubVP, VE, RectifiedFlow)}
+
+
 def of(schedule: schedules.Schedule) -> Process:
     """The process of a schedule."""
-    for process in (VP, SubVP, VE, RectifiedFlow):
-        if type(schedule) is process.family:
-            return process(schedule)
-    return Process(schedule)
+    return NAMED.get(type(schedule), Process)(schedule)

@@ -1,16 +1,41 @@
 """Guidance weights that depend on what the model says: made before each row, on the device."""
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from ..guidance import Guidance
 from ..guidance.sums import adjusted
 from ..ops.moments import moments_
 from ..ops.select import wide
 from ..ops.step import check_outputs
 from . import buffers as buffers_
 from .buffers import Buffers
+
+
+def unfilled(
+    guidance: Guidance, x: Tensor, secondary: np.ndarray | None
+) -> tuple[Tensor | None, np.ndarray, np.ndarray | None]:
+    """What the buffers hold where the weights of a row are made in the loop.
+
+    Args:
+        guidance: one whose weights depend on model outputs.
+        x: [B, ...] the state of the samples.
+        secondary: [R or 1, B or 1, outputs] the weights of the secondary mix, or None.
+
+    Returns:
+        The guidance's own state or None; zeros [1, B, outputs], with one output more where there is
+        a state, which is mixed like one; ``secondary`` of that shape, without the state.
+    """
+    state = guidance.init_state(x)
+    weights = np.zeros((1, len(x) or 1, guidance.outputs + (state is not None)))
+    if secondary is not None:
+        padding = ((0, 0), (0, 0), (0, weights.shape[2] - guidance.outputs))
+        secondary = np.broadcast_to(np.pad(secondary[:1, :1], padding), weights.shape)
+    return state, weights, secondary
 
 
 class AdaptiveWeights:
@@ -23,10 +48,17 @@ class AdaptiveWeights:
         state: None, or the guidance's own, which is mixed like a third output.
     """
 
-    def __init__(self, guidance, weights: np.ndarray, buffers: Buffers, state=None):
+    def __init__(
+        self,
+        guidance: Guidance,
+        weights: np.ndarray,
+        buffers: Buffers,
+        state: Tensor | None = None,
+    ):
         self.guidance, self.buffers, self.state = guidance, buffers, state
         batch, device = len(buffers.x), buffers.x.device
-        self.base = buffers_.mixing_weights(weights, buffers.rows, wide(device))
+        self.made = cast(Tensor, buffers.weights)
+        self.base = cast(Tensor, buffers_.mixing_weights(weights, buffers.rows, wide(device)))
         self._samples = torch.arange(batch, device=device)
         self._sums = torch.empty(batch, 5, dtype=wide(device), device=device)
         self._shape = batch, math.prod(buffers.x.shape[1:])
@@ -48,7 +80,7 @@ class AdaptiveWeights:
             out = [*parts, self.state.to(parts[0].dtype)]
             summed = out[:0:-1]  # the state and the conditional output
         moments_(self._sums, *(part.reshape(batch, count) for part in summed))
-        self.buffers.weights[0].copy_(adjusted(self.guidance, base, self._sums, count))
+        self.made[0].copy_(adjusted(self.guidance, base, self._sums, count))
         return out
 
     def _unfit(self, out):
@@ -79,5 +111,5 @@ class AdaptiveWeights:
     def take(self, other: "AdaptiveWeights") -> None:
         """Go on from another's weights and state."""
         self.base.copy_(other.base)
-        if self.state is not None:
+        if self.state is not None and other.state is not None:
             self.state.copy_(other.state)

@@ -13,6 +13,7 @@ points of the same path.
 """
 
 import math
+from typing import cast
 
 import numpy as np
 import torch
@@ -80,8 +81,8 @@ class BrownianDraws(Draws):
             rise = path_at(start, keys, shape) - path_at(end, keys, shape)
             self.z[which] = (rise / math.sqrt((start - end) / 2**DEPTH)).to(self.z)
 
-    def moved(self, buffers):
-        draws = super().moved(buffers)
+    def moved(self, buffers) -> "BrownianDraws":
+        draws = cast(BrownianDraws, super().moved(buffers))
         draws.keys = buffers.keys
         return draws
 

@@ -59,13 +59,13 @@ def stacked(conditions: dict[str, dict], batch: int) -> dict:
         return first
     together = {}
     for name in first:
-        values = [given[name] for given in conditions.values()]
-        if all(isinstance(v, torch.Tensor) for v in values):
-            together[name] = torch.cat(values)
-        elif all(v is values[0] or v == values[0] for v in values):
-            together[name] = values[0]
+        each = [given[name] for given in conditions.values()]
+        if all(isinstance(v, torch.Tensor) for v in each):
+            together[name] = torch.cat(each)
+        elif all(v is each[0] or v == each[0] for v in each):
+            together[name] = each[0]
         else:
             raise ValueError(
-                f"uncond[{name!r}]: expected a tensor, or the value of cond, got {values[0]!r}"
+                f"uncond[{name!r}]: expected a tensor, or the value of cond, got {each[0]!r}"
             )
     return together

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -82,7 +83,7 @@ class DPMAdaptive:
 
 def _point(lam: Tensor) -> Point:
     """The noise level of y: alpha = 1, sigma = e^-lam."""
-    return Point(torch.nan, 1.0, torch.exp(-lam), lam)
+    return Point(torch.nan, 1.0, torch.exp(-lam), lam)  # type: ignore[arg-type]  # see ``Step``
 
 
 class Run:
@@ -138,7 +139,9 @@ class Run:
         """The step to ``target`` by two orders; DPM-Solver, algorithms 1 and 2 (in y)."""
         gap = target - self.lam
         gap = torch.where(gap > 0, gap, 1e-3)  # any step where nothing moves
-        points = {r: _point((self.lam + r * gap)[:, None]) for r in (0, 1 / 3, 1 / 2, 2 / 3, 1)}
+        points: dict[float, Any] = {
+            r: _point((self.lam + r * gap)[:, None]) for r in (0, 1 / 3, 1 / 2, 2 / 3, 1)
+        }
         operands = {"y": self.y, 0: self._eps(self.y, self.lam)}  # those of r > 0: differences to 0
 
         def reach(r, *stages, rule="heun"):
@@ -146,7 +149,7 @@ class Run:
             names = ("y", 0, *stages)
             y, first, *others = torch.eye(len(names), dtype=self.lam.dtype, device=self.lam.device)
             nodes = [(points[s], first + o) for s, o in zip(stages, others, strict=True)]
-            row = Step("eps", points[0], points[r]).drift(nodes, y, first, rule)
+            row: Any = Step("eps", points[0], points[r]).drift(nodes, y, first, rule)
             terms = zip(row.unbind(1), names, strict=True)
             return sum(self._column(c) * operands[name] for c, name in terms)
 

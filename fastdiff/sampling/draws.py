@@ -60,8 +60,9 @@ class Draws:
 
     def keep_previous(self, samples: Sequence[int]) -> None:
         """Hold the latest draw of these samples as the one before."""
-        which = index_of(samples, self.z)
-        self.z_prev[which] = self.z[which]
+        if self.z_prev is not None:
+            which = index_of(samples, self.z)
+            self.z_prev[which] = self.z[which]
 
     def moved(self, buffers) -> "Draws":
         """The same draws into the buffers of another state."""

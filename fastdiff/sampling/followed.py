@@ -1,18 +1,31 @@
 """The state and the model's input that a loop looks at: the one follows what is written to the
 other."""
 
+import numpy as np
 import torch
 from torch.compiler import is_dynamo_compiling
 
 from ..tables.rows import in_scale_of
+from .buffers import Buffers
+from .standing import Standing
 
 
-class Followed:
+class Followed(Standing):
     """The part of ``SamplerState`` that hands these two out.
 
     The row of a step writes both; what its caller writes to the state in between has to reach the
     model's input before the model is evaluated.
     """
+
+    buffers: Buffers
+    outputs: int
+    row: torch.Tensor
+    rows: torch.Tensor
+    _version: int | None
+    _read_at: int | None  # the steps that were left when the model's input was last asked for
+
+    def replace(self, x: torch.Tensor) -> None:
+        raise NotImplementedError
 
     @property
     def x(self) -> torch.Tensor:
@@ -43,14 +56,14 @@ class Followed:
     def _follow(self) -> None:
         """Make the model's input of the state as it is now, as the last row did."""
         x = self.buffers.x
-        parts = self.buffers.model_input.split(len(x)) if len(x) else ()
+        parts = list(self.buffers.model_input.split(len(x))) if len(x) else []
         if any(part.shape != x.shape for part in parts):
             raise RuntimeError(
                 f"x: expected the tensor that was bound, {list(parts[0].shape)}, got one that was "
                 f"changed in place into {list(x.shape)}"
             )
         traced = is_dynamo_compiling()
-        scale = None if traced else self.program.in_scale[self.row_index - 1]
+        scale = np.zeros(0) if traced else self.program.in_scale[self.row_index - 1]
         if not traced and (scale == scale[:1]).all():
             scaled = x if (scale == 1).all() else x * float(scale[0])
             for part in parts:

@@ -93,9 +93,10 @@ class GeneratorStream:
             )
         self._seeds[samples], self._offsets[samples] = seeds, offsets
         alike = (seeds == seeds[0]).all() and (offsets == offsets[0]).all()
+        written: list = samples.tolist()
         if alike and len(samples) == len(self.keys):
-            samples, seeds, offsets = [slice(None)], seeds[:1], offsets[:1]
-        for b, seed, offset in zip(samples, seeds.tolist(), offsets.tolist(), strict=True):
+            written, seeds, offsets = [slice(None)], seeds[:1], offsets[:1]
+        for b, seed, offset in zip(written, seeds.tolist(), offsets.tolist(), strict=True):
             self.keys[b, 0], self.keys[b, 1] = seed, offset  # fills, which do not wait
 
     def advance(self, row_index) -> None:

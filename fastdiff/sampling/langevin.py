@@ -1,5 +1,6 @@
 """Predictor-corrector sampling: steps of Langevin dynamics before each step of a table."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -131,14 +132,15 @@ def predictor_corrector(
         total = table.noise_draws + corrector.steps * len(first)
         draw = _source(noise, state, table.noise_draws, total) if corrector.steps else None
         for k in range(1, table.nfe + 1):
-            level = _Level(table, k) if k in first else None
-            for _ in range(corrector.steps if k in first else 0):
-                score = level.score(
-                    state.x, prediction_of(model(state.model_input, state.t, **cond), state.x)
-                )
-                z = draw()
-                size = corrector.step_size(score, z, level.sigma, corrector.factor(table, k))
-                state.x.addcmul_(score, size).addcmul_(z, (2 * size).sqrt_())
+            if draw is not None and k in first:
+                level = _Level(table, k)
+                for _ in range(corrector.steps):
+                    score = level.score(
+                        state.x, prediction_of(model(state.model_input, state.t, **cond), state.x)
+                    )
+                    z = draw()
+                    size = corrector.step_size(score, z, level.sigma, corrector.factor(table, k))
+                    state.x.addcmul_(score, size).addcmul_(z, (2 * size).sqrt_())
             out = state.model_input  # something that is not read
             if table.reads_output[k]:
                 out = model(state.model_input, state.t, **cond)
@@ -148,7 +150,7 @@ def predictor_corrector(
     return state.x
 
 
-def _source(noise, state: SamplerState, number: int, total: int):
+def _source(noise, state: SamplerState, number: int, total: int) -> Callable[[], Tensor]:
     """A function that gives the draws after draw ``number``, one a call."""
     if isinstance(noise, str) and noise == "brownian":
         raise ValueError(
@@ -158,15 +160,15 @@ def _source(noise, state: SamplerState, number: int, total: int):
     if isinstance(noise, str) and noise == "philox":
         shape = state.x.shape[1:]
 
-        def draw():
+        def philox() -> Tensor:
             nonlocal number
             number += 1
             return noise_.draw(state.keys, shape, number).to(state.x.dtype)
 
-        return draw
+        return philox
     draws, everyone = Draws(noise, state.x, total, False), list(range(len(state.x)))
 
-    def draw():
+    def draw() -> Tensor:
         nonlocal number
         number += 1
         draws.fill(everyone, [number] * len(everyone))

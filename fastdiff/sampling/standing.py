@@ -3,10 +3,14 @@
 import numpy as np
 
 from ..deprecated import Alias
+from .program import Program
 
 
 class Standing:
     """The part of ``SamplerState`` that counts steps."""
+
+    program: Program
+    _left: int
 
     @property
     def done(self) -> bool:

@@ -3,6 +3,7 @@
 import copy
 import threading
 from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from .. import noise as noise_
 from .. import ops
 from ..arguments import instance, whole
 from . import buffers as buffers_
-from .adaptive_weights import AdaptiveWeights
+from .adaptive_weights import AdaptiveWeights, unfilled
 from .brownian import BrownianDraws
 from .buffers import Buffers
 from .draws import Draws
@@ -21,10 +22,9 @@ from .followed import Followed
 from .generator import GeneratorStream
 from .operands import check_start, known_data, plain, require_state, split_variance
 from .program import Program
-from .standing import Standing
 
 
-class SamplerState(Followed, Standing):
+class SamplerState(Followed):
     """A batch of samples on their way through a table; ``step`` takes the model's output.
 
     ::
@@ -97,15 +97,11 @@ class SamplerState(Followed, Standing):
             memory_format=torch.contiguous_format,
         )
         weights, second_weights, self.outputs = self._lower_guidance(guidance, batch)
-        adapts, base = guidance is not None and guidance.data_dependent, weights
-        memory = guidance.init_state(state) if adapts else None
-        mixed = self.outputs + (memory is not None)
-        if adapts:
-            weights = np.zeros((1, batch or 1, mixed))
-            if second_weights is not None:
-                padding = ((0, 0), (0, 0), (0, mixed - self.outputs))
-                second_weights = np.pad(second_weights[:1, :1], padding)
-                second_weights = np.broadcast_to(second_weights, weights.shape)
+        known_weights, mixed = weights, self.outputs
+        adaptive = guidance is not None and guidance.data_dependent
+        if adaptive:
+            memory, weights, second_weights = unfilled(guidance, state, second_weights)
+            mixed = weights.shape[2]
         capacity = buffers_.capacity(len(self.program.rows), device, weights)
         rows = buffers_.packed_rows(self.program.rows, state, capacity)
         known, mask = known_data(known, mask, state, uses("uses_known"))
@@ -127,13 +123,17 @@ class SamplerState(Followed, Standing):
             mask=mask,
             threshold=state.new_zeros(batch) if uses("dynamic") else None,
         )
-        self._adaptive = AdaptiveWeights(guidance, base, self.buffers, memory) if adapts else None
+        self._adaptive: AdaptiveWeights | None = None
+        if adaptive:
+            self._adaptive = AdaptiveWeights(guidance, known_weights, self.buffers, memory)
         # the same tensors for good
         self.row, self.rows, self.keys = self.buffers.row, self.buffers.rows, self.buffers.keys
         self._set_noise(noise)
         self._plain = not (self._draws or self._stream or self._learned_variance or self._adaptive)
         self._handed_out = self._may_be_written = False
-        self._read_at = None  # the steps that were left when the model's input was last asked for
+        self._read_at: int | None = (
+            None  # the steps that were left when the model's input was last asked for
+        )
         self._stand_at(self.program.entry)
         self._bind()
         self._left += not batch  # an empty batch has an entry row to execute, too
@@ -145,11 +145,11 @@ class SamplerState(Followed, Standing):
         """The weights of both mixes, and the number of outputs that are mixed."""
         guidance_.check(guidance)
         if guidance is None:
-            self._reads = [(0,)]
+            self._reads: list[tuple[int, ...]] = [(0,)]
             return None, None, 1
         mix = guidance.weights(self.program.noise_levels, batch)
         # of each row, or of all rows alike: the outputs that some sample reads
-        last = (guidance.outputs - 1,)  # an output is needed where none is read, too
+        last: tuple[int, ...] = (guidance.outputs - 1,)  # needed where none is read, too
         self._reads = [tuple(np.flatnonzero(row.any(axis=0)).tolist()) or last for row in mix]
         if not self.program.uses("uses_secondary_mix"):
             return mix, None, guidance.outputs
@@ -157,7 +157,8 @@ class SamplerState(Followed, Standing):
         return mix, np.broadcast_to(guidance.secondary_weights(), mix.shape), guidance.outputs
 
     def _set_noise(self, noise):
-        self._stream = self._draws = None
+        self._stream: GeneratorStream | None = None
+        self._draws: Draws | None = None
         if isinstance(noise, str) and noise == "philox":
             return
         if isinstance(noise, str) and noise == "brownian":
@@ -262,7 +263,7 @@ class SamplerState(Followed, Standing):
         if self._stream is not None:
             self._stream.follow(self.row_index)
         if self._draws is not None and not self._drawn:
-            self._draw()
+            self._draw(self._draws)
             self._drawn = True
 
     def execute(self, out) -> None:
@@ -277,7 +278,8 @@ class SamplerState(Followed, Standing):
     def _trace(self, out, gain=None) -> None:
         """A row as torch.compile can take it up: the op, which is what the bound executor is."""
         outputs = list(out) if isinstance(out, (list, tuple)) else [out]
-        ops.step_(**self.buffers.named(), outputs=outputs, gain=gain)
+        operands: dict[str, Any] = self.buffers.named()
+        ops.step_(**operands, outputs=outputs, gain=gain)
 
     def count(self) -> None:
         """The host's part of a step: one row less to go."""
@@ -300,12 +302,10 @@ class SamplerState(Followed, Standing):
         self._version = self.buffers.x._version
         for name in ("program", "_reads", "_start", "_total", "_left", "_drawn"):
             setattr(self, name, getattr(other, name))
-        if self._adaptive is not None:
+        if self._adaptive is not None and other._adaptive is not None:
             self._adaptive.take(other._adaptive)
-        if self._stream is not None:
-            self._stream = other._stream.moved(self.buffers)
-        if self._draws is not None:
-            self._draws = other._draws.moved(self.buffers)
+        self._stream = other._stream and other._stream.moved(self.buffers)
+        self._draws = other._draws and other._draws.moved(self.buffers)
 
     def undrawn(self):
         """A context that raises RuntimeError where something within draws from a generator whose
@@ -318,15 +318,15 @@ class SamplerState(Followed, Standing):
         adaptive = self._adaptive and self._adaptive.structure()
         return (*self.buffers.structure(), self._learned_variance, launch, adaptive)
 
-    def _draw(self):
+    def _draw(self, source: Draws):
         row_index = self.row_index
         reads = np.flatnonzero(self.program.reads_previous_draw[row_index])
         if len(reads):
-            self._draws.keep_previous(reads.tolist())
+            source.keep_previous(reads.tolist())
         samples = np.flatnonzero(self.program.draws[row_index])
         if len(samples):
             numbers = self.program.draw_numbers[row_index[samples]]
-            self._draws.fill(samples.tolist(), numbers.tolist())
+            source.fill(samples.tolist(), numbers.tolist())
 
     @property
     def active(self) -> tuple[int, ...]:

@@ -41,9 +41,11 @@ def velocity(model, schedule: Schedule, prediction: str, times, device, **cond) 
         ValueError: the slope at pure noise is not known or not finite.
     """
     in_lam = span(schedule, times)[2] == "lam"
-    if not in_lam:
+    inverse: Callable[[Tensor], Tensor]
+    if in_lam:
+        inverse = Inverse(schedule, times, device)
+    else:
         _check_slope(schedule, prediction, max(times))
-    inverse = Inverse(schedule, times, device) if in_lam else None
 
     def f(u: Tensor, x: Tensor) -> Tensor:
         shape = (-1, *[1] * (x.dim() - 1))

@@ -1,5 +1,6 @@
 """Discrete-time schedules: a table of betas, made continuous."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +23,7 @@ class DiscreteBetas(Schedule):
         betas: T numbers in (0, 1). The last may be 1: zero terminal signal-to-noise ratio.
     """
 
-    betas: tuple
+    betas: Sequence[float] | np.ndarray  # once it is made a tuple
     t_min = -1.0
     t_clean = -1.0
 
@@ -52,12 +53,14 @@ class DiscreteBetas(Schedule):
     @classmethod
     def linear(cls, T=1000, beta_start=1e-4, beta_end=0.02):
         """beta linear in t: DDPM."""
-        return cls(np.linspace(*_ends(T, beta_start, beta_end), T))
+        low, high = _ends(T, beta_start, beta_end)
+        return cls(np.linspace(low, high, T))
 
     @classmethod
     def scaled_linear(cls, T=1000, beta_start=0.00085, beta_end=0.012):
         """sqrt(beta) linear in t: latent diffusion."""
-        return cls(np.linspace(*np.sqrt(_ends(T, beta_start, beta_end)), T) ** 2)
+        low, high = np.sqrt(_ends(T, beta_start, beta_end))
+        return cls(np.linspace(low, high, T) ** 2)
 
     @classmethod
     def cosine(cls, T=1000, offset=0.008, max_beta=0.999):
@@ -94,7 +97,7 @@ class DiscreteBetas(Schedule):
         return DiscreteBetas(1 - ratio**2)
 
     @property
-    def T(self):
+    def T(self):  # type: ignore[override]  # of other schedules a constant
         """The number of timesteps."""
         return len(self.betas)
 

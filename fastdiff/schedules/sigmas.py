@@ -59,7 +59,7 @@ class DiscreteSigmas(Schedule):
         return cls(table.sigma(t) / table.alpha(t), log)
 
     @property
-    def T(self):
+    def T(self):  # type: ignore[override]  # of other schedules a constant
         return len(self.sigmas)
 
     @cached_property

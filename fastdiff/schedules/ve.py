@@ -134,7 +134,7 @@ class VarianceExploding(Schedule):
             object.__setattr__(self, name, getattr(self.base, name))
 
     @property
-    def T(self):
+    def T(self):  # type: ignore[override]  # of other schedules a constant
         return self.base.T
 
     @property

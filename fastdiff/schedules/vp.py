@@ -41,6 +41,11 @@ class _LinearRate(Schedule):
         xp, t = namespace(t)
         return _alpha(xp, self.integral(t))
 
+    @staticmethod
+    def _sigma(xp, B):
+        """sigma, given B(t)."""
+        raise NotImplementedError
+
     def sigma(self, t):
         xp, t = namespace(t)
         return self._sigma(xp, self.integral(t))

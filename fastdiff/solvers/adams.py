@@ -20,7 +20,7 @@ def weights(r: list[float], moments: list[float]) -> list[float]:
         for other in r[:j] + r[j + 1 :]:
             shifted = zip([0.0, *basis], [*basis, 0.0], strict=True)
             basis = [(low - other * high) / (node - other) for low, high in shifted]
-        total = 0
+        total = 0.0
         for b, c in zip(basis, moments, strict=True):
             total += b * c
         result.append(total / node)

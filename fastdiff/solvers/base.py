@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..arguments import describe
 from ..deprecated import Alias, renamed_in
@@ -11,6 +12,7 @@ from ..tables.lowering import lower
 from ..tables.path import Path
 from ..tables.stage import Stage as Stage
 from ..tables.table import StepTable
+from ..typing import PointMass, PredictionTarget
 from .options import check_choice
 
 
@@ -33,10 +35,22 @@ class Solver:
             written even where none of them reads it.
     """
 
-    prediction_target = "x0"
-    order = 1
-    stochastic = False
-    exact_on_point_mass = "full"
+    if TYPE_CHECKING:  # each of them may be a constant or a property of a subclass
+
+        @property
+        def prediction_target(self) -> PredictionTarget: ...
+        @property
+        def order(self) -> int: ...
+        @property
+        def stochastic(self) -> bool: ...
+        @property
+        def exact_on_point_mass(self) -> PointMass: ...
+
+    else:
+        prediction_target = "x0"
+        order = 1
+        stochastic = False
+        exact_on_point_mass = "full"
     inpaints = False
     starts_clean = False
     always_save_state = False

@@ -5,6 +5,7 @@ from math import isinf
 
 from ..deprecated import renamed
 from ..tables.lin import H, M, S, X
+from ..typing import PredictionTarget
 from .base import Stage
 from .exponential import Exponential
 
@@ -35,7 +36,7 @@ class DPMSolverSinglestep(Exponential):
 
     order: int = 2
     kind: str = "midpoint"
-    prediction_target: str = "x0"
+    prediction_target: PredictionTarget = "x0"
     lower_order_final: bool = False
 
     def __post_init__(self):

@@ -25,6 +25,7 @@ from math import factorial, inf, isinf, sqrt
 
 from ..tables.lin import NOTHING, X0, Lin, M, X, Z
 from ..tables.path import Point, decay, gap
+from ..typing import PredictionTarget
 from .adams import integral
 from .base import Solver
 from .options import check_eta, check_range
@@ -42,8 +43,10 @@ class Step:
 
     Of more nodes the integrals are exact but for "published".
 
-    Attributes of its own:
-        h: the length in lam; endless: whether it is infinite.
+    Attributes:
+        h: the length in lam.
+        endless: whether it is infinite.
+        of_x0: whether the step is that of x0, as an endless one always is.
         keep: E^eta, the fraction of the noise that is not refreshed.
         a: the factor of x.
 
@@ -51,10 +54,15 @@ class Step:
     tensors that go with it (``fastdiff.sampling.DPMAdaptive``).
     """
 
-    prediction_target: str
+    prediction_target: PredictionTarget
     t: Point
     s: Point
     eta: float = 0.0
+    h: float = field(init=False, repr=False, compare=False)
+    endless: bool = field(init=False, repr=False, compare=False)
+    of_x0: bool = field(init=False, repr=False, compare=False)
+    keep: float = field(init=False, repr=False, compare=False)
+    a: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self):
         t, s = self.t, self.s

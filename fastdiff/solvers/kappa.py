@@ -81,6 +81,7 @@ class RectifiedFlowNoise:
     and the fraction kappa of the noise that is kept is rho_down / rho_s.
     """
 
+    eta: float
     largest_eta = 1.0
 
     def kappa(self, t: Point, s: Point) -> float:

@@ -8,6 +8,7 @@ from math import inf, isinf
 from ..deprecated import renamed
 from ..schedules.base import reals
 from ..tables.lin import H, M, S, X
+from ..typing import PredictionTarget
 from .base import Solver, Stage
 from .exponential import Step
 from .options import check_range
@@ -37,7 +38,7 @@ class SASolver(Solver):
     corrector_order: int = 2
     tau: float | Callable[[float], float] = 1.0
     interval: tuple[float, float] | None = None
-    prediction_target: str = "x0"
+    prediction_target: PredictionTarget = "x0"
     lower_order_final: bool = False
     correct_final: bool = False
 

@@ -6,6 +6,7 @@ from math import isinf
 from ..arguments import sequence
 from ..deprecated import renamed
 from ..tables.lin import H, M, S, X
+from ..typing import PredictionTarget
 from .base import Solver, Stage
 from .exponential import Step
 from .options import plain
@@ -34,7 +35,7 @@ class UniPC(Solver):
     order: int = 2
     variant: str = "bh2"
     lower_order_final: bool = False
-    prediction_target: str = "x0"
+    prediction_target: PredictionTarget = "x0"
     disable_corrector: tuple[int, ...] = ()
     correct_final: bool = False
 

@@ -168,7 +168,8 @@ def _check_point_mass(named, levels, kind):
     nothing = np.zeros(1 + draws) if vectors else 0.0
     initial = np.eye(1, 1 + draws)[0] if vectors else 1.0
     _, alpha, sigma, *_ = levels[0]
-    memory, doubt = {"x": (alpha, sigma * initial, sigma)}, {}
+    memory: dict = {"x": (alpha, sigma * initial, sigma)}
+    doubt: dict = {}
     for k, row in enumerate(named[:-1]):
         if k > 0:
             data, noise, size = memory["x"]

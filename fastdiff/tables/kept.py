@@ -58,7 +58,7 @@ def key_of(value):
             expected = "numbers, text or a frozen dataclass"
             raise TypeError(f"value: expected {expected}, got {kind.__name__}")
         parts = [getattr(value, name) for name in kind.__dataclass_fields__]
-    key = [kind]
+    key: list = [kind]
     for part in parts:
         key.append((type(part), part) if type(part) in _PLAIN else key_of(part))
     return tuple(key)

@@ -174,7 +174,8 @@ def _row(stage, at, prediction_target, reading, bounds, ring, draws, given) -> R
         bounds or UNBOUNDED,
         stage.gain if noisy else (0.0, 0.0),
         known,
-        *given,
+        in_scale=given[0],
+        t_next=given[1],
         slot=slot,
         draw=draws + bool(noisy or previous or known[1]),
     )

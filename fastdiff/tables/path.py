@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp, hypot, isinf, log
+from typing import overload
 
 import numpy as np
 
@@ -123,7 +124,11 @@ class Path:
         """The number of steps."""
         return len(self.points) - 1
 
-    def __getitem__(self, i: int | slice) -> Point | tuple[Point, ...]:
+    @overload
+    def __getitem__(self, i: int) -> Point: ...
+    @overload
+    def __getitem__(self, i: slice) -> tuple[Point, ...]: ...
+    def __getitem__(self, i):
         return self.points[i]
 
     @property
@@ -161,7 +166,8 @@ class Path:
         rho = exp(-lam)
         alpha = 1 / NORMS[self.norm](1.0, rho)
         nodes = sorted((p.lam, p.t) for p in self.points if not isinf(p.lam))
-        return Point(float(np.interp(lam, *zip(*nodes, strict=True))), alpha, rho * alpha, lam)
+        lams, times = zip(*nodes, strict=True)
+        return Point(float(np.interp(lam, lams, times)), alpha, rho * alpha, lam)
 
     def noisier(self, lam: float) -> Point:
         """``at_lam``, but no noisier than a model of the schedule knows (``Schedule.t_limit``)."""

@@ -48,7 +48,8 @@ class Row(NamedTuple):
         packed = np.zeros((len(rows), WIDTH))
         at, columns, values = [], [], []
         for k, row in enumerate(rows):
-            for where, lin in zip(_MIXTURES, row, strict=False):
+            mixtures = row.x, row.s, row.remember, row.reading
+            for where, lin in zip(_MIXTURES, mixtures, strict=True):
                 for name, value in lin.terms.items():
                     at.append(k)
                     columns.append(where[name])
@@ -76,11 +77,11 @@ class Row(NamedTuple):
                 mixtures[k][which] = lin = Lin()
             lin.terms[name] = value
         return [
-            cls(
-                *lins, tuple(row[_CLIP]), tuple(row[_GAIN]), tuple(row[_KNOWN]), *row[_LAST]
+            cls._make(
+                (*lins, tuple(row[_CLIP]), tuple(row[_GAIN]), tuple(row[_KNOWN]), *row[_LAST])
             )
             for lins, row in zip(mixtures, packed.tolist(), strict=True)
-        ]  # fmt: skip
+        ]
 
     @property
     def draws(self) -> bool:

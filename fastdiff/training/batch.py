@@ -47,5 +47,7 @@ def whole(data: Images, config: TrainConfig) -> Batch:
 
 def part(batch: Batch, rows: slice, device: torch.device | str) -> Batch:
     """Some of a batch, on a device."""
-    tensors = (batch.x, batch.y, batch.u, batch.keys)
-    return Batch(*(v[rows].to(device, non_blocking=True) for v in tensors), batch.step)
+    x, y, u, keys = (
+        v[rows].to(device, non_blocking=True) for v in (batch.x, batch.y, batch.u, batch.keys)
+    )
+    return Batch(x, y, u, keys, batch.step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -42,6 +43,11 @@ class TrainState:
     optimizer: Optimizer
     step: int = 0
     recent: list[Tensor] = field(default_factory=list)
+
+    @property
+    def averaged(self) -> Member:
+        """The model with the average of the weights."""
+        return cast(Member, self.ema.module)
 
 
 def _optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

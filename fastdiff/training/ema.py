@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+Tensors = list[Tensor] | tuple[Tensor, ...]
+
 
 def ema_decay(updates: int, decay: float) -> float:
     """Decay after ``updates`` updates: min(decay, (1 + n) / (10 + n)).
@@ -20,7 +22,7 @@ def make_ema(model: nn.Module, decay: float) -> AveragedModel:
     """An averaged copy of ``model``; call ``update_parameters(model)`` after each step."""
 
     @torch.no_grad()
-    def average(ema: list[Tensor], current: list[Tensor], updates: Tensor) -> None:
+    def average(ema: Tensors, current: Tensors, updates: Tensor | int) -> None:
         torch._foreach_lerp_(ema, current, 1.0 - ema_decay(int(updates), decay))
 
     return AveragedModel(model, multi_avg_fn=average)

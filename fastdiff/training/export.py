@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import cast
 
-from fastdiff.models import Member, UNet, save
+from fastdiff.models import UNet, save
 
 from .checkpoint import TrainState
 from .config import TrainConfig
@@ -37,7 +38,7 @@ def export(
         ``date`` (ISO), ``objective``, ``training`` (the settings), and ``train_loss`` and
         ``test_loss``, the mean squared errors of the prediction with the weights as stored.
     """
-    model: Member = state.ema.module
+    model = state.averaged
     net = getattr(model, "net", None)
     if not isinstance(net, UNet):
         raise ValueError(f"state: expected a model with a UNet, got {type(net).__name__}")
@@ -55,7 +56,7 @@ def export(
     # Rounding to bfloat16 moves the losses a little, so they are measured on the rounded weights.
     rounded = {name: value.bfloat16() for name, value in net.state_dict().items()}
     stored = type(model)(replace(config.model), model.space)
-    stored.net.load_state_dict(rounded)
+    cast(UNet, stored.net).load_state_dict(rounded)
     meta |= {
         "train_loss": evaluate(stored, data, config),
         "test_loss": evaluate(stored, test, config),

@@ -81,8 +81,8 @@ def _read(file: Path) -> np.ndarray:
     from PIL import Image, ImageOps
 
     try:
-        with Image.open(file) as image:
-            image = ImageOps.exif_transpose(image)
+        with Image.open(file) as opened:
+            image: Image.Image = ImageOps.exif_transpose(opened)
             if image.mode in ("I", "F") or image.mode.startswith("I;"):
                 return np.repeat(_deep(file, image)[..., None], 3, axis=2)
             if image.has_transparency_data:
@@ -96,7 +96,7 @@ def _read(file: Path) -> np.ndarray:
 def _deep(file: Path, image) -> np.ndarray:
     """[H, W] uint8 of a grey image of 16 bits: PIL's own conversion cuts off what is above 255."""
     levels = np.asarray(image)
-    # 16 bits read as 32 (PNG before Pillow 10, PGM) cannot be told from 32 but by what they hold.
+    # 16 bits read as 32 (PNG before Pillow 10, PGM) differ from 32 only by what they hold.
     if image.mode == "F" or levels.min(initial=0) < 0 or levels.max(initial=0) > 65535:
         raise ValueError(f"expected 8 or 16 bits a channel, got mode {image.mode!r}")
     return np.round(levels.astype(np.float64) / 257).astype(np.uint8)

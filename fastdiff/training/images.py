@@ -47,7 +47,8 @@ class Images:
 
     @property
     def space(self) -> Space:
-        return Space(tuple(self.levels.shape[1:]), self.depth, self.classes)
+        channels, height, width = self.levels.shape[1:]
+        return Space((channels, height, width), self.depth, self.classes)
 
     def __getitem__(self, rows) -> Images:
         return replace(self, levels=self.levels[rows], labels=self.labels[rows])

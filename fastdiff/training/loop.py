@@ -189,7 +189,7 @@ def train(
                     "step": state.step,
                     "lr": learning_rate(state.step - 1, config),
                     "train_loss": torch.stack(state.recent)[:, 0].mean().item(),
-                    "test_loss": evaluate(state.ema.module, test, config, device),
+                    "test_loss": evaluate(state.averaged, test, config, device),
                 }
                 if not math.isfinite(row["test_loss"]):
                     found = f"test loss {row['test_loss']:g}"

@@ -7,6 +7,8 @@ training images in the features of ``judge``.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +85,8 @@ def _pca(model: VAE, exam: Exam) -> dict[str, float]:
     best = np.log(values[:q]).sum() + (dims - q) * np.log(sigma2) + dims * (1 + np.log(2 * np.pi))
     x = exam.train.images.to(exam.device)
     keys = noise.keys(3, len(x), device=exam.device)
-    terms = [sum(model.terms(x, noise.fold_in(keys, i))).mean().item() for i in range(8)]
+    both = (model.terms(x, noise.fold_in(keys, i)) for i in range(8))
+    terms = [(first + second).mean().item() for first, second in both]
     return {"train nats": float(np.mean(terms)), "pPCA nats": float(0.5 * best)}
 
 
@@ -158,11 +161,12 @@ def _sde(model: ScoreSDE, exam: Exam) -> dict[str, float]:
 
 def _guidance(model: ScoreSDE, exam: Exam) -> dict[str, float]:
     """What classifier-free guidance does by its scale, and two solvers in five steps without."""
-    labels, result = _labels(model, "cpu"), {}
-    at = {"seed": 20_000, "y": labels.to(exam.device)}
+    result: dict[str, float] = {}
+    labels = torch.arange(SAMPLES) % model.space.classes
+    at: dict[str, Any] = {"seed": 20_000, "y": labels.to(exam.device)}
     for scale in SCALES:
         images = draw(model, SAMPLES, scale=scale, **at).cpu()
-        right = exam.judge.classify(images) == labels
+        right = torch.eq(exam.judge.classify(images), labels)
         result[f"accuracy at {scale:g}"] = right.double().mean().item()
         result[f"FD at {scale:g}"] = exam.distance(images)
         result[f"class std at {scale:g}"] = _spread(images, labels)
@@ -204,8 +208,8 @@ def _ncsn(model: NCSN, exam: Exam) -> dict[str, float]:
 def _classifier(model: Classifier, exam: Exam) -> dict[str, float]:
     result, y = {}, exam.test.labels[:MOST].to(exam.device)
     for u in (0.0, 0.25, 0.5, 0.75):
-        t = model.schedule.t_min + u * (model.schedule.t_max - model.schedule.t_min)
-        t = torch.full((len(exam.x),), t, device=exam.device)
+        time = model.schedule.t_min + u * (model.schedule.t_max - model.schedule.t_min)
+        t = torch.full((len(exam.x),), time, device=exam.device)
         alpha, sigma = (
             f(t)[:, None, None, None] for f in (model.schedule.alpha, model.schedule.sigma)
         )
@@ -214,7 +218,7 @@ def _classifier(model: Classifier, exam: Exam) -> dict[str, float]:
     return result
 
 
-ROWS = {
+ROWS: dict[type, Callable[[Any, Exam], dict[str, float]]] = {
     VAE: _vae,
     HVAE: _hvae,
     VDM: _vdm,

@@ -1,11 +1,14 @@
 """The numbers of a schedule at the times of a batch: by numpy, by tensors, from a table."""
 
+import gc
+
 import pytest
 import torch
 
 from fastdiff import losses, schedules
 from fastdiff.losses import weights
 from fastdiff.losses.denoising import model_levels as levels_and_weights
+from fastdiff.losses.levels import _memories
 from fastdiff.parameterization import PREDICTIONS, exact_output
 from tests.support.helpers import CONTINUOUS
 
@@ -69,13 +72,17 @@ def test_timesteps_are_looked_up():
     """Whole timesteps, the clean end too, in any dtype; what lies between or outside is not."""
     schedule = schedules.DiscreteBetas.linear(20)
     whole = losses.levels(schedule, torch.tensor([-1, 0, 19]), "eps")
-    assert vars(schedule)["_loss_tables"]
+    assert _memories[id(schedule)].tables
     same = torch.cat([losses.levels(schedule, torch.tensor([t]), "eps") for t in (-1.0, 0.0, 19.0)])
     assert torch.equal(whole, same) and whole[0].tolist() == [1, 0, 0, 1]
     between = losses.levels(schedule, torch.tensor([0.5]), "eps")
     assert whole[1, 0] > between[0, 0] > whole[2, 0]
     assert schedule == schedules.DiscreteBetas.linear(20)  # not part of what it is
     assert losses.levels(schedule, torch.zeros(0), "eps").shape == (0, 4)
+    known = id(schedule)
+    del schedule
+    gc.collect()
+    assert known not in _memories, "tables outlive their schedule"
 
 
 def test_a_schedule_that_learns_has_its_gradient():

@@ -1,6 +1,7 @@
 """The sampler with adaptive steps: one step size for the whole batch, as in k-diffusion."""
 
 import torch
+from torch import Tensor
 
 from ...sampling.dpm_adaptive import DPMAdaptive, Run
 from ...schedules import EDM
@@ -17,6 +18,7 @@ class WholeBatch(Run):
     def __init__(self, solver, call, ends, sampler, s_noise, bar):
         self.call, self.sampler, self.s_noise, self.bar = call, sampler, s_noise, bar
         self.info = {"steps": 0, "nfe": 0, "n_accept": 0, "n_reject": 0}
+        self.denoised: Tensor | None = None
         x = call.x if call.x.dtype == torch.float64 else call.x.float()
         low, high = ends
         super().__init__(solver, self.evaluate, x[None], EDM(low, high), "x0", (high, low), 0, {})

@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import math
 import operator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -75,15 +76,19 @@ class TreeNoise:
     """The increments of a ``torchsde.BrownianTree``: the numbers of k-diffusion."""
 
     def __init__(self, x: Tensor, sigma_min: float, sigma_max: float, seed: int, device=None):
-        self.x, self.ends, self.seed, self.tree = x, (sigma_min, sigma_max), seed, None
+        self.x, self.ends, self.seed = x, (sigma_min, sigma_max), seed
+        self.tree: Callable[[float, float], Tensor] | None = None
         self.device = x.device if device is None else device
 
     def __call__(self, sigma: float, sigma_next: float) -> Tensor:
         if self.tree is None:  # there is none of one sigma, from which no noise is asked for
-            tree, (low, high) = importlib.import_module("torchsde").BrownianTree, self.ends
+            low, high = self.ends
             start = torch.zeros_like(self.x, device=self.device)
-            self.tree = tree(low, start, high, entropy=self.seed)
-        moved = self.tree(sigma_next, sigma).to(self.x.device)
+            make = importlib.import_module("torchsde").BrownianTree
+            self.tree = tree = make(low, start, high, entropy=self.seed)
+        else:
+            tree = self.tree
+        moved = tree(sigma_next, sigma).to(self.x.device)
         return -moved / math.sqrt(sigma - sigma_next)
 
 
@@ -108,7 +113,7 @@ class BrownianTreeNoiseSampler:
             raise ValueError(f"seed: expected a number or {len(x)}, got {len(seed)} of them")
         pairs = zip(x, seed, strict=True) if self.batched else [(x, seed)]
         kind = TreeNoise if importlib.util.find_spec("torchsde") else _path
-        self.paths = [kind(part, *ends, its) for part, its in pairs]
+        self.paths = [kind(part, ends[0], ends[1], its) for part, its in pairs]
 
     def __call__(self, sigma, sigma_next):
         times = [float(self.transform(torch.as_tensor(s))) for s in (sigma, sigma_next)]

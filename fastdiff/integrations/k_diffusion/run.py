@@ -99,18 +99,19 @@ def run(
     table = table_of(solver, levels.tobytes(), flow)
     asked = noise.rows(table) if noise else np.zeros(table.nfe + 1, dtype=bool)
     step_of = np.searchsorted(table.first_stages, np.arange(table.nfe + 1), side="right") - 1
-    like_x, like_sigmas = ({"dtype": t.dtype, "device": t.device} for t in (x, sigmas))
-    model_times = torch.tensor(table.model_t, **like_x)[:, None].repeat(1, len(x))
-    hats, reached = (torch.tensor(v, **like_sigmas) for v in (table.model_t, table.sigma[1:]))
+    model_times = x.new_tensor(table.model_t)[:, None].repeat(1, len(x))
+    hats, reached = (sigmas.new_tensor(v) for v in (table.model_t, table.sigma[1:]))
     feed = Feed()
     used = table.draws[:-1]
     skip = getattr(noise and noise.sampler, "skip", None)
 
     def draw(k):
         i = max(int(step_of[k]), 0)
+        if noise is None:
+            return
         if skip is not None and not used[k]:
-            return skip()
-        if noise.given:
+            skip()
+        elif noise.given:
             feed.z = noise.sampler(sigmas[i], reached[k])
         else:
             feed.z = noise.sampler(float(levels[i]), float(table.sigma[k + 1]))
@@ -168,7 +169,7 @@ def table_of(solver, levels: bytes, flow: bool = False) -> StepTable:
     sigmas = np.frombuffer(levels)
     if sigmas[0] < sigmas[-1] and solver.stochastic:
         raise ValueError(f"sigmas: expected to decrease for {solver!r}, got {sigmas[0]:g} first")
-    edm = EDM(float(sigmas[sigmas > 0].min()), 2 * float(sigmas.max()))  # room for churn
+    edm = EDM(float(sigmas[sigmas > 0].min()), 2 * float(sigmas.max()))  # above the levels of churn
     schedule = RectifiedFlow() if flow else edm
     rising = sigmas[0] < sigmas[-1]
     grid = grids.Reversed(grids.Explicit(sigmas[::-1])) if rising else grids.Explicit(sigmas)

@@ -11,7 +11,7 @@ from ...solvers.base import Stage
 from ...solvers.euler_maruyama import EulerMaruyama
 from ...tables.lin import M, X, Z
 from .own import refuse_own_code
-from .sdes import SDE
+from .sdes import SDE, VPSDE
 
 PREDICTORS = {
     "EulerMaruyamaPredictor": "euler_maruyama",
@@ -50,7 +50,7 @@ class Predictor(EulerMaruyama):
         name: "euler_maruyama", "reverse_diffusion", "ancestral_sampling" or "none".
     """
 
-    sde: SDE | None = None
+    sde: SDE = VPSDE()
     name: str = "reverse_diffusion"
 
     def forward(self, path, t, s):
@@ -115,9 +115,9 @@ class Draws:
         step, j = divmod(number - self.predicted - 1, self.corrections)
         return self.up_to(step * self.period + j, shape)
 
-    def up_to(self, place: int, shape) -> Tensor | None:
-        """Draw until draw ``place`` (from 0) has been made, and return it."""
-        z = None
-        while self.made <= place:
+    def up_to(self, last: int, shape) -> Tensor:
+        """Draw until draw ``last`` (from 0) has been made; return it, if it was made now."""
+        z = torch.empty(0, device=self.device)
+        while self.made <= last:
             z, self.made = torch.randn(shape, device=self.device), self.made + 1
         return z

@@ -5,6 +5,7 @@ Song et al. 2021, "Score-based generative modeling through SDEs", appendix C.
 
 from dataclasses import dataclass
 from math import floor, log, sqrt
+from typing import Any
 
 import numpy as np
 
@@ -17,13 +18,22 @@ class SDE:
     """Base class of the three. ``t`` are numbers in [0, 1]; ``N`` is the number of steps.
 
     Attributes:
+        N: number of steps.
         process: the equation.
         prediction: what models return.
         prior_std: standard deviation of the noise that sampling starts from.
     """
 
     prediction = "eps"  # -sigma(t) times the score
-    prior_std = 1.0
+    N: int
+
+    @property
+    def process(self) -> processes.Process:
+        raise NotImplementedError
+
+    @property
+    def prior_std(self) -> float:
+        return 1.0
 
     def __post_init__(self):
         if isinstance(self.N, bool) or self.N != int(self.N) or self.N < 1:
@@ -187,8 +197,8 @@ class Discrete(schedules.Schedule):
         return namespace(t)[1] * (self.table.T - 1)
 
 
-OURS = {schedules.VPLinear: VPSDE, schedules.SubVP: subVPSDE, schedules.VE: VESDE}
-NAMES = {
+OURS: dict[type, Any] = {schedules.VPLinear: VPSDE, schedules.SubVP: subVPSDE, schedules.VE: VESDE}
+NAMES: dict[str, tuple[Any, tuple[str, str]]] = {
     "VPSDE": (VPSDE, ("beta_0", "beta_1")),
     "subVPSDE": (subVPSDE, ("beta_0", "beta_1")),
     "VESDE": (VESDE, ("sigma_min", "sigma_max")),
@@ -208,7 +218,8 @@ def read(sde) -> SDE:
     if isinstance(sde, processes.Process) and type(sde.schedule) in OURS:
         own = sde.schedule
         ends = ("beta_min", "beta_max") if hasattr(own, "beta_min") else ("sigma_min", "sigma_max")
-        return OURS[type(own)](*(getattr(own, name) for name in ends))
+        first, second = (getattr(own, name) for name in ends)
+        return OURS[type(own)](first, second)
     base = next((c for c in type(sde).__mro__ if c.__name__ in NAMES), None)
     if base is None:
         raise TypeError(
@@ -222,4 +233,5 @@ def read(sde) -> SDE:
             raise TypeError(f"sde: expected a {found} with an attribute {name}, got {sde!r}")
     if getattr(sde, "T", 1) != 1:
         raise ValueError(f"sde: expected T = 1, got {sde.T!r}")
-    return kind(*(float(getattr(sde, name)) for name in names), int(sde.N))
+    first, second = (float(getattr(sde, name)) for name in names)
+    return kind(first, second, int(sde.N))
