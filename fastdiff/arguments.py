@@ -201,7 +201,8 @@ def attributes(module: str, lazy=()):
             return importlib.import_module(f".{name}", module)
         meant = None
         if not name.startswith("_"):
-            public = [other for other in vars(sys.modules[module]) if not other.startswith("_")]
+            given = vars(sys.modules[module])
+            public = given.get("__all__") or [n for n in given if not n.startswith("_")]
             meant = close(name, [*public, *lazy])
         raise AttributeError(f"module {module!r} has no attribute {name!r}{did_you_mean(meant)}")
 

@@ -10,6 +10,7 @@ not on batch size, position in the batch, number of ranks, launch geometry or ba
 import math
 import operator
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,6 +18,17 @@ from . import ops
 from .arguments import attributes, describe, instance, sizes, tensor, whole
 from .arguments import device as device_of
 from .ops.reference import MASK, philox
+
+__all__ = [
+    "MOST_SAMPLES",
+    "draw",
+    "fold_in",
+    "key",
+    "keys",
+    "normal",
+    "split",
+]
+
 
 MOST_SAMPLES = 2**28  # whose keys fit into memory
 
@@ -141,4 +153,5 @@ def normal(keys: torch.Tensor, shape, *, dtype=torch.float32, device=None) -> to
     return ops.normal(keys, shape, dtype=dtype)
 
 
-__getattr__ = attributes(__name__)
+if not TYPE_CHECKING:  # or no checker would find a wrong name
+    __getattr__ = attributes(__name__)

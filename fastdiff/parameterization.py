@@ -20,14 +20,30 @@ eq. 5: c_skip and c_out are those of sigma - sigma_min, so that x0 = x at sigma_
 takes the consistency function for x0.
 """
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .arguments import attributes, close, describe, did_you_mean
 from .schedules import EDM, Schedule
 from .schedules.base import check_schedule, namespace
-from .typing import Numbers
+from .typing import Numbers, Prediction
+
+__all__ = [
+    "FOREIGN",
+    "Frame",
+    "PREDICTIONS",
+    "Reading",
+    "check_defined",
+    "check_name",
+    "check_prediction",
+    "exact_output",
+    "output_at",
+    "output_levels",
+    "read",
+    "read_levels",
+]
+
 
 PREDICTIONS = ("eps", "x0", "v", "score", "flow")
 
@@ -62,7 +78,7 @@ class Frame(NamedTuple):
     sigma_min: Numbers = None
 
     @classmethod
-    def of(cls, prediction: str, schedule: Schedule, t) -> "Frame":
+    def of(cls, prediction: Prediction, schedule: Schedule, t) -> "Frame":
         """The frame of a schedule at times ``t``, as far as the prediction needs it."""
         if prediction in ("eps", "x0"):
             return cls()
@@ -74,7 +90,7 @@ class Frame(NamedTuple):
         return cls(edm.input_scale(t), None, edm.sigma_data, edm.sigma_min)
 
 
-def read(prediction: str, schedule: Schedule, t) -> Reading:
+def read(prediction: Prediction, schedule: Schedule, t) -> Reading:
     """The coefficients that turn (state, model output) at time ``t`` into x0 and eps.
 
     Args:
@@ -96,7 +112,7 @@ def read(prediction: str, schedule: Schedule, t) -> Reading:
     return read_levels(prediction, alpha, sigma, frame)
 
 
-def read_levels(prediction: str, alpha, sigma, frame: Frame) -> Reading:
+def read_levels(prediction: Prediction, alpha, sigma, frame: Frame) -> Reading:
     """``read`` at noise levels that are at hand, of a prediction that is defined there."""
     one = 0 * sigma + 1
     if prediction == "x0":
@@ -124,7 +140,7 @@ def read_levels(prediction: str, alpha, sigma, frame: Frame) -> Reading:
     return Reading((scale * c) ** 2, sigma * scale * c, sigma * c * c, -scale * c)
 
 
-def exact_output(prediction: str, schedule: Schedule, t):
+def exact_output(prediction: Prediction, schedule: Schedule, t):
     """``(a, b)`` of the output a x0 + b eps of an exact model at x = alpha x0 + sigma eps.
 
     The inverse of ``read``, used to check it and the tables built with it. Arguments and errors as
@@ -134,12 +150,12 @@ def exact_output(prediction: str, schedule: Schedule, t):
     return output_at(prediction, schedule, t, *schedule.marginal(t))
 
 
-def output_at(prediction: str, schedule: Schedule, t, alpha, sigma):
+def output_at(prediction: Prediction, schedule: Schedule, t, alpha, sigma):
     """``exact_output`` where alpha and sigma are at hand, of a prediction that was checked."""
     return output_levels(prediction, alpha, sigma, Frame.of(prediction, schedule, t))
 
 
-def output_levels(prediction: str, alpha, sigma, frame: Frame):
+def output_levels(prediction: Prediction, alpha, sigma, frame: Frame):
     """``exact_output`` at noise levels that are at hand, of a prediction that was checked."""
     zero = 0 * sigma
     if prediction == "x0":
@@ -189,7 +205,7 @@ def check_name(prediction, schedule=None):
         )
 
 
-def check_defined(prediction: str, alpha, sigma, frame: Frame, t, schedule=None):
+def check_defined(prediction: Prediction, alpha, sigma, frame: Frame, t, schedule=None):
     """Raise ValueError where the prediction does not determine x0 and eps, with the time ``t`` of
     such a level (and the schedule) in the message. Tensors are not checked."""
     if namespace(alpha)[0] is not np:
@@ -223,4 +239,5 @@ def _first(t, mask):
     return np.asarray(t)[mask].flat[0]
 
 
-__getattr__ = attributes(__name__)
+if not TYPE_CHECKING:  # or no checker would find a wrong name
+    __getattr__ = attributes(__name__)

@@ -22,6 +22,7 @@ from ..ops import discretised_gaussian, gaussian_kl
 from ..parameterization import check_prediction, read
 from ..schedules import Schedule
 from ..schedules.base import check_schedule
+from ..typing import Prediction
 from .bits import bits_per_dim
 from .posterior import Chain, Posterior
 
@@ -90,7 +91,7 @@ def denoising_kl(x0: Tensor, x0_hat: Tensor, q: Posterior, log_var: Tensor) -> T
     return gaussian_kl(b * x0, log_q, b * x0_hat, log_p)
 
 
-def estimator(model, schedule: Schedule, prediction: str, clip=None, **cond) -> Denoiser:
+def estimator(model, schedule: Schedule, prediction: Prediction, clip=None, **cond) -> Denoiser:
     """The denoiser of a network.
 
     Args:

@@ -6,30 +6,43 @@ than times have a switch ``parity``: True rounds the levels to float32, as the c
 for the same samples to the last digits; False keeps float64.
 """
 
+from typing import TYPE_CHECKING
+
 from ..arguments import attributes
 from ..schedules import EDM, VE, DiscreteBetas, DiscreteSigmas, Schedule, VarianceExploding
 from ..schedules.base import check_schedule
-from .ays import AYS as AYS
-from .base import Explicit as Explicit
-from .base import Grid as Grid
-from .base import Quadratic as Quadratic
-from .base import Reversed as Reversed
-from .base import Thinned as Thinned
-from .base import Uniform as Uniform
-from .base import check_times as check_times
-from .beta import beta_quantile as beta_quantile
-from .flow import Flow as Flow
-from .flow import dynamic_shift as dynamic_shift
-from .sigmas import Beta as Beta
-from .sigmas import Exponential as Exponential
-from .sigmas import Karras as Karras
-from .sigmas import LogSNR as LogSNR
-from .sigmas import PolyExponential as PolyExponential
-from .timesteps import Leading as Leading
-from .timesteps import Linspace as Linspace
-from .timesteps import SGMUniform as SGMUniform
-from .timesteps import Simple as Simple
-from .timesteps import Trailing as Trailing
+from .ays import AYS
+from .base import Explicit, Grid, GridLike, Quadratic, Reversed, Thinned, Uniform, check_times
+from .beta import beta_quantile
+from .flow import Flow, dynamic_shift
+from .sigmas import Beta, Exponential, Karras, LogSNR, PolyExponential
+from .timesteps import Leading, Linspace, SGMUniform, Simple, Trailing
+
+__all__ = [
+    "AYS",
+    "Beta",
+    "Explicit",
+    "Exponential",
+    "Flow",
+    "Grid",
+    "GridLike",
+    "Karras",
+    "Leading",
+    "Linspace",
+    "LogSNR",
+    "PolyExponential",
+    "Quadratic",
+    "Reversed",
+    "SGMUniform",
+    "Simple",
+    "Thinned",
+    "Trailing",
+    "Uniform",
+    "beta_quantile",
+    "check_times",
+    "default",
+    "dynamic_shift",
+]
 
 
 def default(schedule: Schedule) -> Grid:
@@ -42,4 +55,5 @@ def default(schedule: Schedule) -> Grid:
     return Karras() if isinstance(schedule, (VE, EDM)) else Uniform()
 
 
-__getattr__ = attributes(__name__)
+if not TYPE_CHECKING:  # or no checker would find a wrong name
+    __getattr__ = attributes(__name__)

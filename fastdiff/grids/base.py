@@ -1,8 +1,8 @@
 """What a grid is, and the grids that need nothing but time."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -33,6 +33,10 @@ class Grid:
 
     def times(self, schedule, steps):
         raise NotImplementedError
+
+
+#: A grid, a function of (schedule, steps), or the times themselves.
+GridLike: TypeAlias = Grid | Callable[[Schedule, int], Any] | Sequence[float] | np.ndarray
 
 
 def check_times(name, schedule, times, increasing=False):

@@ -1,14 +1,25 @@
 """Guidance: how the outputs of several conditions are mixed, as weights known before the loop, or
 made in it from a few sums of each sample."""
 
+from typing import TYPE_CHECKING
+
 from ..arguments import attributes, describe
-from .base import Guidance as Guidance
-from .cfg import CFG as CFG
-from .conditions import MultiCondition as MultiCondition
-from .mix import mix as mix
-from .projected import APG as APG
-from .projected import TCFG as TCFG
-from .projected import CFGZeroStar as CFGZeroStar
+from .base import Guidance
+from .cfg import CFG
+from .conditions import MultiCondition
+from .mix import mix
+from .projected import APG, TCFG, CFGZeroStar
+
+__all__ = [
+    "APG",
+    "CFG",
+    "CFGZeroStar",
+    "Guidance",
+    "MultiCondition",
+    "TCFG",
+    "check",
+    "mix",
+]
 
 
 def check(guidance) -> None:
@@ -24,4 +35,5 @@ def check(guidance) -> None:
     raise TypeError(f"guidance: expected {expected}, got {describe(guidance)}{hint}")
 
 
-__getattr__ = attributes(__name__)
+if not TYPE_CHECKING:  # or no checker would find a wrong name
+    __getattr__ = attributes(__name__)

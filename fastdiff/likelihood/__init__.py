@@ -1,10 +1,18 @@
 """Likelihoods: of the probability flow, exact or estimated. Bounds are in ``fastdiff.elbo``."""
 
-from ..arguments import attributes
-from .flow import Exact as Exact
-from .flow import Hutchinson as Hutchinson
-from .flow import Likelihood as Likelihood
-from .flow import dequantise as dequantise
-from .flow import log_likelihood as log_likelihood
+from typing import TYPE_CHECKING
 
-__getattr__ = attributes(__name__)
+from ..arguments import attributes
+from .flow import Exact, Hutchinson, Likelihood, dequantise, log_likelihood
+
+__all__ = [
+    "Exact",
+    "Hutchinson",
+    "Likelihood",
+    "dequantise",
+    "log_likelihood",
+]
+
+
+if not TYPE_CHECKING:  # or no checker would find a wrong name
+    __getattr__ = attributes(__name__)

@@ -17,6 +17,7 @@ from ..parameterization import check_prediction
 from ..sampling.adaptive import RK45, check_state
 from ..sampling.velocity import ends, span, velocity
 from ..schedules import Schedule
+from ..typing import Prediction
 
 
 class Likelihood(NamedTuple):
@@ -99,7 +100,7 @@ def log_likelihood(
     x: Tensor,
     schedule: Schedule,
     *,
-    prediction: str = "eps",
+    prediction: Prediction = "eps",
     divergence=None,
     solver: RK45 | None = None,
     start: float | None = None,

@@ -13,8 +13,8 @@ from ..ops import mix_noise, squared_error
 from ..parameterization import check_prediction
 from ..schedules import Schedule
 from ..typing import Model, Numbers, Prediction
-from .levels import Levels, at_times, check_times
-from .weights import BuiltIn, Uniform
+from .levels import Levels, LevelWeight, at_times, check_times
+from .weights import Uniform
 
 Weight = Callable[[Schedule, Tensor], Tensor]
 
@@ -60,7 +60,7 @@ def model_levels(
 ) -> tuple[Tensor, Tensor]:
     """``levels`` of the network's input and ``target_weight``, [B, 4] and [B]."""
     check_times(t)
-    if weight is not None and not isinstance(weight, BuiltIn):  # somebody's own: for tensors
+    if weight is not None and not isinstance(weight, LevelWeight):  # somebody's own: for tensors
         weights = target_weight(schedule, t, prediction, weight)
         return model_levels(schedule, t, prediction)[0], weights
 
@@ -76,7 +76,7 @@ def target_weight(
 ) -> Tensor:
     """The weight of a squared error of the prediction, [B]; arguments of ``denoising_loss``."""
     check_times(t)
-    if weight is None or isinstance(weight, BuiltIn):
+    if weight is None or isinstance(weight, LevelWeight):
         kind = "weight", weight
         return at_times(
             schedule, t, prediction, kind, lambda at: (_weight(weight, at, prediction),)
@@ -86,10 +86,10 @@ def target_weight(
     return weight(schedule, t) * Levels.of(schedule, t).x0_factor(prediction)
 
 
-def _weight(weight: BuiltIn | None, at: Levels, prediction: Prediction) -> Numbers:
+def _weight(weight: LevelWeight | None, at: Levels, prediction: Prediction) -> Numbers:
     if weight is None or (isinstance(weight, Uniform) and weight.prediction == prediction):
         return 1.0
-    return weight.on(at) * at.x0_factor(prediction)
+    return weight._on(at) * at.x0_factor(prediction)
 
 
 def low_discrepancy(batch: int, generator: torch.Generator) -> Tensor:

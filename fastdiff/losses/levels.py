@@ -20,6 +20,7 @@ from ..arguments import describe, tensor
 from ..parameterization import check_prediction, output_at
 from ..processes import Process
 from ..schedules import Schedule
+from ..schedules.base import check_schedule
 from ..typing import Numbers, Prediction
 
 _IN_NUMPY = {torch.float32: np.float32, torch.float16: np.float16}
@@ -66,6 +67,18 @@ class Levels(NamedTuple):
             return self.alpha, self.sigma
         c = self.schedule.input_scale(self.t)
         return c * self.alpha, c * self.sigma
+
+
+class LevelWeight:
+    """A weight of the denoising loss that needs the levels alone; a subclass defines ``_on``."""
+
+    def __call__(self, schedule: Schedule, t: Tensor) -> Tensor:
+        check_schedule(schedule)
+        return self._on(Levels.of(schedule, t))
+
+    def _on(self, levels: Levels) -> Numbers:
+        """The weight on ||x0 - x0_hat||^2 at these levels."""
+        raise NotImplementedError
 
 
 def levels(schedule: Schedule, t: Tensor, prediction: Prediction) -> Tensor:

@@ -1,5 +1,7 @@
 """Networks and the family of models: a UNet, and VAE to score SDE, each defined in one file."""
 
+from typing import TYPE_CHECKING
+
 from ..arguments import attributes
 from .catalogue import FAMILY, find
 from .classifier import Classifier, Guided
@@ -36,4 +38,5 @@ __all__ = [
     "save",
 ]
 
-__getattr__ = attributes(__name__)
+if not TYPE_CHECKING:  # or no checker would find a wrong name
+    __getattr__ = attributes(__name__)

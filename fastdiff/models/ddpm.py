@@ -13,6 +13,7 @@ from ..losses.batch import per_sample
 from ..losses.weights import find
 from ..parameterization import read
 from ..schedules import DiscreteBetas
+from ..typing import Prediction
 from .denoiser import Denoiser
 from .family import Batch, Space, make_net, require
 
@@ -38,7 +39,7 @@ class DDPMConfig:
 
     timesteps: int = 100
     betas: str = "linear"
-    prediction: str = "eps"
+    prediction: Prediction = "eps"
     weight: str = "eps"
     variance: str = "fixed"
     vlb: float = 0.001

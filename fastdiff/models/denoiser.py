@@ -9,6 +9,7 @@ from ..elbo import Estimate, estimator
 from ..losses.batch import per_sample
 from ..parameterization import exact_output
 from ..schedules import VE, Schedule
+from ..typing import Prediction
 from .family import Batch, Member, Space
 
 
@@ -28,7 +29,9 @@ class Denoiser(Member):
         label_dropout: probability of the null class in training; 1: no labels at all.
     """
 
-    def __init__(self, config, space: Space, net: nn.Module, schedule: Schedule, prediction: str):
+    def __init__(
+        self, config, space: Space, net: nn.Module, schedule: Schedule, prediction: Prediction
+    ):
         super().__init__(config, space)
         self.label_dropout = getattr(config, "label_dropout", 1.0)
         if not 0 <= self.label_dropout <= 1:

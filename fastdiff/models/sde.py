@@ -11,6 +11,7 @@ from ..losses import denoising_loss
 from ..losses.weights import find, log_snr_rate
 from ..parameterization import PREDICTIONS
 from ..schedules import VE, RectifiedFlow, SubVP, VPCosine, VPLinear
+from ..typing import Prediction
 from .denoiser import Denoiser
 from .family import Batch, Space, make_net, require
 
@@ -43,7 +44,7 @@ class SDEConfig:
     """
 
     process: str = "vp"
-    prediction: str = "v"
+    prediction: Prediction = "v"
     weight: str = ""
     times: str = "uniform"
     label_dropout: float = 1.0

@@ -13,6 +13,7 @@ from ..elbo import bits_per_dim
 from ..losses import categorical, gaussian_kl, noise_and_target, squared_error
 from ..losses.batch import per_sample
 from ..noise import fold_in
+from ..typing import Prediction
 from .family import Batch, Member, Space, check_size, log_histograms, require
 from .gamma import Gamma, scale_gradient
 from .mlp import ResidualMLP
@@ -97,7 +98,7 @@ class VDM(Member):
         if config.head not in ("auto", "bayes", "eps"):
             raise ValueError(f'head: expected "auto", "bayes" or "eps", got {config.head!r}')
         self.bayes = config.head == "bayes" or (config.head == "auto" and space.few_levels)
-        self.prediction = "x0" if self.bayes else "eps"
+        self.prediction: Prediction = "x0" if self.bayes else "eps"
         if self.bayes:
             check_size("head", space, space.depth, config.hidden, "head eps (--head eps)")
         low = config.gamma_min

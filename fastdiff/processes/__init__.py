@@ -5,12 +5,21 @@
 ``of(schedule)`` is the process of any schedule.
 """
 
-from ..arguments import attributes
-from .base import Process as Process
-from .families import VE as VE
-from .families import VP as VP
-from .families import RectifiedFlow as RectifiedFlow
-from .families import SubVP as SubVP
-from .families import of as of
+from typing import TYPE_CHECKING
 
-__getattr__ = attributes(__name__)
+from ..arguments import attributes
+from .base import Process
+from .families import VE, VP, RectifiedFlow, SubVP, of
+
+__all__ = [
+    "Process",
+    "RectifiedFlow",
+    "SubVP",
+    "VE",
+    "VP",
+    "of",
+]
+
+
+if not TYPE_CHECKING:  # or no checker would find a wrong name
+    __getattr__ = attributes(__name__)

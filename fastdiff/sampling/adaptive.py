@@ -19,6 +19,7 @@ from ..arguments import describe, function, instance, number, tensor, whole
 from ..ops.library import require_memory
 from ..parameterization import check_prediction
 from ..schedules import Schedule
+from ..typing import Prediction
 from .velocity import ends, span, velocity
 
 
@@ -110,7 +111,7 @@ def sample_adaptive(
     schedule: Schedule,
     solver=None,
     *,
-    prediction: str = "eps",
+    prediction: Prediction = "eps",
     start: float | None = None,
     end: float | None = None,
     seeds=0,

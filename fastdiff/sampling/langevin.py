@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +12,9 @@ from .. import ops
 from ..arguments import instance
 from ..solvers import StepTable
 from ..solvers.options import plain
+from ..typing import Model, Noise, Seeds
 from .draws import Draws
-from .returned import call, prediction_of
+from .returned import Callback, call, prediction_of
 from .state import SamplerState
 
 NORMS = ("sample", "batch", "level")
@@ -86,15 +88,15 @@ class _Level:
 
 
 def predictor_corrector(
-    model,
+    model: Model,
     x: Tensor,
     table: StepTable,
     corrector: Langevin | None = None,
     *,
-    seeds=0,
-    cond: dict | None = None,
-    callback=None,
-    noise="philox",
+    seeds: Seeds = 0,
+    cond: dict[str, Any] | None = None,
+    callback: Callback | None = None,
+    noise: Noise = "philox",
     model_dtype: torch.dtype | None = None,
 ) -> Tensor:
     """Draw samples, correcting x before each step of the table. Song et al. 2021, algorithm 1.

@@ -1,18 +1,31 @@
 """What comes back from functions that a caller gives."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
 import torch
 
 from ..arguments import describe, tensor
 
+if TYPE_CHECKING:
+    from .state import SamplerState
 
-def call(callback, state) -> None:
+
+class Callback(Protocol):
+    """Called after every step; ``state.replace(x)`` edits the state. It returns nothing."""
+
+    def __call__(self, state: SamplerState, /) -> None: ...
+
+
+def call(callback: Callback, state: SamplerState) -> None:
     """Call it with the state after a step.
 
     Raises:
         TypeError: it returned a tensor or a dict, as callbacks of other libraries do: nothing would
             come of that.
     """
-    returned = callback(state)
+    returned: object = callback(state)  # type: ignore[func-returns-value]  # what should be nothing
     if isinstance(returned, (torch.Tensor, dict)):
         raise TypeError(
             "callback: expected nothing to be returned, got "

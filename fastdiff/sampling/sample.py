@@ -1,29 +1,35 @@
 """The loop: model, step, model, step."""
 
+from collections.abc import Sequence
+from typing import Any, Literal
+
 import torch
 
 from ..arguments import flag
+from ..guidance import Guidance
 from ..guidance import check as check_guidance
+from ..solvers import StepTable
+from ..typing import Model, Noise, Seeds
 from .conditions import conditions_of, stacked
 from .graph import graphs
 from .operands import check_start
-from .returned import call
+from .returned import Callback, call
 from .state import SamplerState
 
 
 def sample(
-    model,
+    model: Model,
     x: torch.Tensor,
-    table,
+    table: StepTable | Sequence[StepTable],
     *,
-    seeds=0,
-    guidance=None,
-    cond: dict | list[dict] | None = None,
-    uncond: dict | None = None,
-    graph="auto",
-    callback=None,
+    seeds: Seeds = 0,
+    guidance: Guidance | None = None,
+    cond: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+    uncond: dict[str, Any] | None = None,
+    graph: bool | Literal["auto"] = "auto",
+    callback: Callback | None = None,
     progress: bool = False,
-    noise="philox",
+    noise: Noise = "philox",
     model_dtype: torch.dtype | None = None,
     known: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,

@@ -2,7 +2,8 @@
 
 import copy
 import threading
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from .. import guidance as guidance_
 from .. import noise as noise_
 from .. import ops
 from ..arguments import instance, whole
+from ..solvers import StepTable
+from ..typing import Noise, Output, Seeds
 from . import buffers as buffers_
 from .adaptive_weights import AdaptiveWeights, unfilled
 from .brownian import BrownianDraws
@@ -66,9 +69,17 @@ class SamplerState(Followed):
     """
 
     def __init__(
-        self, table, x, *, seeds=0, guidance=None, model_dtype=None, noise="philox",
-        known=None, mask=None,
-    ):  # fmt: skip
+        self,
+        table: StepTable | Sequence[StepTable],
+        x: torch.Tensor,
+        *,
+        seeds: Seeds = 0,
+        guidance: guidance_.Guidance | None = None,
+        model_dtype: torch.dtype | None = None,
+        noise: Noise = "philox",
+        known: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ):
         check_start(x)
         model_dtype = x.dtype if model_dtype is None else model_dtype
         wide = x.dtype == torch.float64
@@ -195,7 +206,7 @@ class SamplerState(Followed):
     def __copy__(self):
         return copy.deepcopy(self)  # two states in the same buffers would undo each other's steps
 
-    def step(self, out) -> None:
+    def step(self, out: Output) -> None:
         """Execute one row for every unfinished sample.
 
         Args:
@@ -307,7 +318,7 @@ class SamplerState(Followed):
         self._stream = other._stream and other._stream.moved(self.buffers)
         self._draws = other._draws and other._draws.moved(self.buffers)
 
-    def undrawn(self):
+    def undrawn(self) -> AbstractContextManager:
         """A context that raises RuntimeError where something within draws from a generator whose
         numbers the kernel draws."""
         return self._stream.kept() if self._stream is not None else nullcontext()

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..arguments import number
 from ..parameterization import read
 from ..schedules import Schedule
+from ..typing import Prediction
 from .inverse import Inverse
 from .returned import prediction_of
 
@@ -20,7 +21,7 @@ def span(schedule: Schedule, times) -> tuple[float, float, str]:
     return (start, end, "lam") if isfinite(start) and isfinite(end) else (*times, "t")
 
 
-def velocity(model, schedule: Schedule, prediction: str, times, device, **cond) -> Callable:
+def velocity(model, schedule: Schedule, prediction: Prediction, times, device, **cond) -> Callable:
     """The probability-flow ODE of a model.
 
     dx/dt = (d alpha/dt) x0_hat + (d sigma/dt) eps_hat: Song et al. 2021, eq. 13, written for both

@@ -1,18 +1,32 @@
 """Noise schedules: x_t = alpha(t) x0 + sigma(t) eps, and the frame in which a model sees x_t."""
 
+from typing import TYPE_CHECKING
+
 from ..arguments import attributes
-from .base import Schedule as Schedule
-from .discrete import DiscreteBetas as DiscreteBetas
-from .flow import RectifiedFlow as RectifiedFlow
-from .logsnr import LogSNR as LogSNR
-from .sigmas import DiscreteSigmas as DiscreteSigmas
-from .trig import TrigFlow as TrigFlow
-from .ve import EDM as EDM
-from .ve import VE as VE
-from .ve import VarianceExploding as VarianceExploding
-from .vp import SubVP as SubVP
-from .vp import VPCosine as VPCosine
-from .vp import VPLinear as VPLinear
+from .base import Schedule
+from .discrete import DiscreteBetas
+from .flow import RectifiedFlow
+from .logsnr import LogSNR
+from .sigmas import DiscreteSigmas
+from .trig import TrigFlow
+from .ve import EDM, VE, VarianceExploding
+from .vp import SubVP, VPCosine, VPLinear
+
+__all__ = [
+    "DiscreteBetas",
+    "DiscreteSigmas",
+    "EDM",
+    "LogSNR",
+    "RectifiedFlow",
+    "Schedule",
+    "SubVP",
+    "TrigFlow",
+    "VE",
+    "VPCosine",
+    "VPLinear",
+    "VarianceExploding",
+    "names",
+]
 
 
 def names() -> tuple[str, ...]:
@@ -22,4 +36,5 @@ def names() -> tuple[str, ...]:
     )
 
 
-__getattr__ = attributes(__name__)
+if not TYPE_CHECKING:  # or no checker would find a wrong name
+    __getattr__ = attributes(__name__)

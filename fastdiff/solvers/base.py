@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from ..arguments import describe
 from ..deprecated import Alias, renamed_in
+from ..grids import GridLike
 from ..schedules import Schedule
 from ..tables.lin import X
 from ..tables.lowering import lower
 from ..tables.path import Path
 from ..tables.stage import Stage as Stage
 from ..tables.table import StepTable
-from ..typing import PointMass, PredictionTarget
+from ..tables.threshold import Clip
+from ..typing import PointMass, Prediction, PredictionTarget
 from .options import check_choice
 
 
@@ -87,9 +89,9 @@ class Solver:
         schedule: Schedule,
         steps: int | None = None,
         *,
-        prediction: str = "eps",
-        grid=None,
-        clip=None,
+        prediction: Prediction = "eps",
+        grid: GridLike | None = None,
+        clip: Clip | None = None,
     ) -> StepTable:
         """The table of this solver on a schedule.
 

@@ -1,6 +1,10 @@
 from dataclasses import dataclass, replace
 
-from ..grids import Reversed, default
+from ..grids import GridLike, Reversed, default
+from ..schedules import Schedule
+from ..tables.table import StepTable
+from ..tables.threshold import Clip
+from ..typing import Prediction
 from .ddim import DDIM
 
 
@@ -24,7 +28,15 @@ class DDIMInverse(DDIM):
         if self.eta != 0:
             raise ValueError(f"DDIMInverse: eta must be 0, got {self.eta!r}")
 
-    def lower(self, schedule, steps=None, *, prediction="eps", grid=None, clip=None):
+    def lower(
+        self,
+        schedule: Schedule,
+        steps: int | None = None,
+        *,
+        prediction: Prediction = "eps",
+        grid: GridLike | None = None,
+        clip: Clip | None = None,
+    ) -> StepTable:
         if not isinstance(self, DDIMInverse):
             return super(DDIMInverse, DDIMInverse).lower(self, schedule, steps)  # says what to do
         grid = default(schedule) if grid is None else grid

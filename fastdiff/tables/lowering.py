@@ -10,6 +10,7 @@ from ..grids.base import refuse_grid
 from ..parameterization import check_name, check_prediction
 from ..row import HISTORY
 from ..schedules.base import reals
+from ..typing import Prediction
 from .kept import kept
 from .lin import AGES, NOTHING, Lin, M, U, X
 from .path import Path
@@ -33,7 +34,7 @@ def lower_path(
     solver,
     path: Path,
     *,
-    prediction: str = "eps",
+    prediction: Prediction = "eps",
     clip=None,
     model_times=None,
     input_scales=None,
@@ -95,11 +96,10 @@ def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
         conditioning.append(stage.conditioning or stage.at)
     inputs, outputs, readings = view.at(path, prediction, visited[:-1], conditioning[:-1])
     ring, rows = _Ring(stages, keep), [_entry(entry.x, inputs[0])]
-    draws = int(rows[0].draw)
+    ring.draws = int(rows[0].draw)
     nexts = [*inputs[1:], (0.0, 0.0)]
     for stage, at, reading, given in zip(stages, visited, readings, nexts, strict=False):
-        row = _row(stage, at, solver.prediction_target, reading, bounds, ring, draws, given)
-        draws += row.draws
+        row = _row(stage, at, solver.prediction_target, reading, bounds, ring, given)
         rows.append(row)
     rows.append(END)
     levels = np.zeros((len(rows), len(LEVEL)))
@@ -119,11 +119,12 @@ def _lowered(solver, path, prediction, bounds, keep, view) -> StepTable:
 
 
 class _Ring:
-    """Puts the n-th remembered item into slot n mod depth, unless nobody reads it."""
+    """Puts the n-th remembered item into slot n mod depth, unless nobody reads it. It also counts
+    the ``draws`` so far."""
 
     def __init__(self, stages, keep):
         self.read, self.depth, self.count, self.keep = set(), keep, 0, keep
-        count = 0
+        self.draws = count = 0
         for k, stage in enumerate(stages):
             for lin in (stage.x, stage.s, stage.remember):
                 for name in lin.terms if lin is not None else ():
@@ -155,8 +156,8 @@ class _Ring:
         return slot
 
 
-def _row(stage, at, prediction_target, reading, bounds, ring, draws, given) -> Row:
-    """The row of a stage; ``draws`` came before it, ``given`` is the next input scale and time."""
+def _row(stage, at, prediction_target, reading, bounds, ring, given) -> Row:
+    """The row of a stage; ``given`` is the next input scale and time."""
     frame = at, prediction_target, reading, bounds is not None
     x = ring.named(_fold(stage.x, *frame))
     s = ring.named(_fold(stage.s, *frame)) if stage.s is not None else NOTHING
@@ -166,6 +167,8 @@ def _row(stage, at, prediction_target, reading, bounds, ring, draws, given) -> R
     known = stage.known or (0.0, 0.0)
     noisy = "z" in x.terms or "z" in s.terms
     previous = "zp" in x.terms or "zp" in s.terms
+    draws = ring.draws + bool(noisy or previous or known[1])
+    ring.draws += bool(noisy or known[1])
     return Row(
         x,
         s,
@@ -177,7 +180,7 @@ def _row(stage, at, prediction_target, reading, bounds, ring, draws, given) -> R
         in_scale=given[0],
         t_next=given[1],
         slot=slot,
-        draw=draws + bool(noisy or previous or known[1]),
+        draw=draws,
     )
 
 

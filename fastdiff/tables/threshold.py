@@ -1,4 +1,5 @@
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from ..arguments import number
 
@@ -34,3 +35,7 @@ class DynamicThreshold:
         if self.highest == 1:
             return -1.0, 1.0, 0.0
         return -float("inf"), float(self.highest), float(self.quantile)
+
+
+#: c for [-c, c], (lo, hi), or a bound of each sample's own.
+Clip: TypeAlias = float | tuple[float, float] | DynamicThreshold

@@ -34,26 +34,56 @@ Known differences, other than rounding:
   law, from the same seed of torch's generator, but other numbers.
 """
 
-from .adaptive import sample_dpm_adaptive as sample_dpm_adaptive
-from .likelihood import log_likelihood as log_likelihood
-from .noise import BrownianTreeNoiseSampler as BrownianTreeNoiseSampler
-from .noise import independent as default_noise_sampler  # noqa: F401
-from .samplers import sample_dpm_2 as sample_dpm_2
-from .samplers import sample_dpm_2_ancestral as sample_dpm_2_ancestral
-from .samplers import sample_dpm_fast as sample_dpm_fast
-from .samplers import sample_dpmpp_2m as sample_dpmpp_2m
-from .samplers import sample_dpmpp_2m_sde as sample_dpmpp_2m_sde
-from .samplers import sample_dpmpp_2s_ancestral as sample_dpmpp_2s_ancestral
-from .samplers import sample_dpmpp_3m_sde as sample_dpmpp_3m_sde
-from .samplers import sample_dpmpp_sde as sample_dpmpp_sde
-from .samplers import sample_euler as sample_euler
-from .samplers import sample_euler_ancestral as sample_euler_ancestral
-from .samplers import sample_heun as sample_heun
-from .samplers import sample_lms as sample_lms
-from .sigmas import append_zero as append_zero
-from .sigmas import get_ancestral_step as get_ancestral_step
-from .sigmas import get_sigmas_exponential as get_sigmas_exponential
-from .sigmas import get_sigmas_karras as get_sigmas_karras
-from .sigmas import get_sigmas_polyexponential as get_sigmas_polyexponential
-from .sigmas import get_sigmas_vp as get_sigmas_vp
-from .sigmas import to_d as to_d
+from .adaptive import sample_dpm_adaptive
+from .likelihood import log_likelihood
+from .noise import BrownianTreeNoiseSampler
+from .noise import independent as default_noise_sampler
+from .samplers import (
+    sample_dpm_2,
+    sample_dpm_2_ancestral,
+    sample_dpm_fast,
+    sample_dpmpp_2m,
+    sample_dpmpp_2m_sde,
+    sample_dpmpp_2s_ancestral,
+    sample_dpmpp_3m_sde,
+    sample_dpmpp_sde,
+    sample_euler,
+    sample_euler_ancestral,
+    sample_heun,
+    sample_lms,
+)
+from .sigmas import (
+    append_zero,
+    get_ancestral_step,
+    get_sigmas_exponential,
+    get_sigmas_karras,
+    get_sigmas_polyexponential,
+    get_sigmas_vp,
+    to_d,
+)
+
+__all__ = [
+    "BrownianTreeNoiseSampler",
+    "append_zero",
+    "default_noise_sampler",
+    "get_ancestral_step",
+    "get_sigmas_exponential",
+    "get_sigmas_karras",
+    "get_sigmas_polyexponential",
+    "get_sigmas_vp",
+    "log_likelihood",
+    "sample_dpm_2",
+    "sample_dpm_2_ancestral",
+    "sample_dpm_adaptive",
+    "sample_dpm_fast",
+    "sample_dpmpp_2m",
+    "sample_dpmpp_2m_sde",
+    "sample_dpmpp_2s_ancestral",
+    "sample_dpmpp_3m_sde",
+    "sample_dpmpp_sde",
+    "sample_euler",
+    "sample_euler_ancestral",
+    "sample_heun",
+    "sample_lms",
+    "to_d",
+]

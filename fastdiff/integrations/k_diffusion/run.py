@@ -68,9 +68,9 @@ class Noise(NamedTuple):
 class Feed:
     """Noise for a ``SamplerState`` that is drawn when the sampler would draw it."""
 
-    z: Tensor | None = None
+    z: Tensor
 
-    def __call__(self, number, shape) -> Tensor | None:
+    def __call__(self, number, shape) -> Tensor:
         return self.z
 
 

@@ -28,10 +28,16 @@ Known differences, other than rounding:
 * The Langevin correctors work for the sub-VP SDE, with the betas of the VP SDE.
 """
 
-from .likelihood import get_likelihood_fn as get_likelihood_fn
-from .sampling import get_ode_sampler as get_ode_sampler
-from .sampling import get_pc_sampler as get_pc_sampler
-from .sampling import get_sampling_fn as get_sampling_fn
-from .sdes import VESDE as VESDE
-from .sdes import VPSDE as VPSDE
-from .sdes import subVPSDE as subVPSDE
+from .likelihood import get_likelihood_fn
+from .sampling import get_ode_sampler, get_pc_sampler, get_sampling_fn
+from .sdes import VESDE, VPSDE, subVPSDE
+
+__all__ = [
+    "VESDE",
+    "VPSDE",
+    "get_likelihood_fn",
+    "get_ode_sampler",
+    "get_pc_sampler",
+    "get_sampling_fn",
+    "subVPSDE",
+]

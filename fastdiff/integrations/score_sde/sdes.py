@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import processes, schedules
 from ...schedules.base import namespace
+from ...typing import Prediction
 from .own import refuse_own_code
 
 
@@ -24,7 +25,7 @@ class SDE:
         prior_std: standard deviation of the noise that sampling starts from.
     """
 
-    prediction = "eps"  # -sigma(t) times the score
+    prediction: Prediction = "eps"  # -sigma(t) times the score
     N: int
 
     @property
