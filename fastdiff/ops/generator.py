@@ -31,8 +31,9 @@ def randn_(out: Tensor, generator: torch.Generator | None = None, dtype=None) ->
     """
     _check("out", out, generator)
     refuse_gradient(out=out)
-    if any(n > 1 and stride == 0 for n, stride in zip(out.shape, out.stride(), strict=True)):
-        raise ValueError(f"out: expected memory of its own for each number, got {out.stride()}")
+    strides = out.stride()
+    if 0 in strides and any(n > 1 and s == 0 for n, s in zip(out.shape, strides, strict=True)):
+        raise ValueError(f"out: expected memory of its own for each number, got {strides}")
     dtype = out.dtype if dtype is None else instance("dtype", dtype, torch.dtype, "a dtype")
     if not dtype.is_floating_point or dtype.itemsize == 1:
         raise ValueError(f"dtype: expected float32, float64, bfloat16 or float16, got {dtype}")

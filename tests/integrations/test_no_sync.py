@@ -17,9 +17,9 @@ PLACES = {
 }
 
 ALLOWED = {
-    "schedulers.base.Fused._advance": "of a timestep on the host",
-    "schedulers.base.Fused._cache_key": "of tensors on the host",
-    "schedulers.base.Fused._plan": "of tensors on the host",
+    "schedulers.base.Fused._locate": "of a timestep on the host",
+    "schedulers.base.Fused._begin": "of tensors on the host",
+    "schedulers.base.Fused._made": "of tensors on the host",
     "noise._seed": "of a number drawn on the host",
     "add_noise.LooksUp._sigmas_of": "of timesteps on the host",
     "add_noise._places": "when timesteps are new; they are on the host",

@@ -10,6 +10,7 @@ from .buffers import ANY, Buffers
 from .dtypes import DtypePolicy
 from .noise import draw, take_keys
 
+peek_interpreter_stack = torch._C._functorch.peek_interpreter_stack
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 MISFIT = "a model output {} for {}"
 KEPT = 8  # buffers that are kept, of other shapes or threads
@@ -66,6 +67,8 @@ class Run:
             raise Unsupported('noise that is given, beside noise="philox"')
         if is_grad_enabled():
             _refuse_gradients(output, sample, before, *(known or ()))
+        elif self.draws[row]:  # the kernel would say so only after the draw
+            _refuse_transforms()
         try:
             buffers = self.idle.pop()
         except IndexError:
@@ -165,8 +168,7 @@ class Run:
             take_keys(buffers.bound["keys"], generator)
 
     def _draw(self, buffers, row, output, sample, generator, noise):
-        _refuse_transforms()  # of which the kernel would say so only later, as of shapes
-        if output.shape != sample.shape:
+        if output.shape != sample.shape:  # of which the kernel would say so only later
             raise Unsupported(MISFIT, _of(output), _of(sample))
         if noise is not None:
             buffers.outside(buffers.z).copy_(noise)
@@ -189,7 +191,8 @@ def _refuse_gradients(*tensors) -> None:
     """Rows have no gradients: raise where autograd or a transform of ``torch.func`` follows."""
     if forward_ad._current_level >= 0:
         raise Unsupported("a forward gradient")
-    _refuse_transforms()
+    if peek_interpreter_stack() is not None:
+        raise Unsupported(TRANSFORM)
     for tensor in tensors:
         if tensor is not None and tensor.requires_grad:
             raise Unsupported("a gradient")
@@ -200,7 +203,7 @@ TRANSFORM = "a transform of torch.func"
 
 def is_transformed() -> bool:
     """Whether a transform of torch.func is at work."""
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    return peek_interpreter_stack() is not None
 
 
 def _refuse_transforms() -> None:

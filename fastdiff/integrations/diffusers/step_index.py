@@ -50,32 +50,36 @@ def on_host(scheduler, name: str):
 class Trajectory:
     """Rows of a scheduler on their way.
 
-    Attributes:
+    Args:
+        cache_key: what would make another one.
         run: the rows and their buffers; None: stock steps, for ``reason``, an ``Unsupported``.
         begin: the scheduler's count at row 0.
-        rows, order: timestep -> row, and the row of each timestep, for schedulers that are told
-            the timestep; for those that are told it and count, too, only ``order``: the timestep of
-            each row.
+        order: the timestep of each row, for schedulers whose step gets it.
+
+    Attributes:
+        rows, order: timestep -> row, and the row of each timestep, for schedulers that know a step
+            by its timestep alone.
         repeated: timestep -> rows, of those that have several.
         direct: ``rows`` where nothing else says which row it is, or None.
-        cache_key: what would make another one.
         timesteps, levels, config, options: those of the scheduler; a step that sees others begins
             another trajectory.
     """
 
-    def __init__(
-        self,
-        cache_key: tuple,
-        run: Run | None,
-        begin=0,
-        rows=None,
-        order=(),
-        repeated=None,
-        reason=None,
-    ):
-        self.cache_key, self.run, self.begin = cache_key, run, begin
-        self.rows, self.order, self.reason, self.direct = rows, order, reason, None
-        self.repeated = repeated or {}
+    def __init__(self, cache_key: tuple, run: Run | None = None, begin=0, order=(), reason=None):
+        self.cache_key, self.run, self.reason = cache_key, run, reason
+        self.begin, self.order, self.direct = begin, order, None
+        self.rows: dict = {}
+        self.repeated: dict = {}
+
+    def find_rows(self, keys: tuple | None) -> None:
+        """Know the rows by their timesteps, which are ``keys``, or those in order."""
+        found: dict = {}
+        for k, t in enumerate(self.order if keys is None else keys):
+            found.setdefault(t, []).append(k)
+        self.rows = {t: rows[0] for t, rows in found.items()}
+        self.repeated = {t: rows for t, rows in found.items() if len(rows) > 1}
+        in_order = range(len(self.order))
+        self.order = list(in_order) if keys is None else [self.rows.get(t) for t in self.order]
 
     def see(self, attributes: dict, levels: str, options: tuple, look: tuple) -> None:
         """Remember what the scheduler looks like, to notice when something is replaced."""
@@ -122,17 +126,6 @@ class Trajectory:
         """The row of a timestep; of several the one that comes next, or the first."""
         rows = self.repeated.get(timestep, ())
         return self.run.row if self.run.row in rows else self.rows.get(timestep)
-
-
-def rows_of_timesteps(keys: list, timesteps: list) -> tuple[dict, list, dict]:
-    """``places``, ``order`` and ``repeated`` of rows with these timesteps."""
-    rows: dict = {}
-    for k, t in enumerate(keys):
-        rows.setdefault(t, []).append(k)
-    places = {t: found[0] for t, found in rows.items()}
-    repeated = {t: found for t, found in rows.items() if len(found) > 1}
-    order = list(range(len(keys))) if keys is timesteps else [places.get(t) for t in timesteps]
-    return places, order, repeated
 
 
 def index_in(part: Tensor, whole: Tensor) -> int | None:

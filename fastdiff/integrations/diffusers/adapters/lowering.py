@@ -63,6 +63,7 @@ class Sampler:
             which the caller keeps and gives back.
         keep: how many outputs the scheduler remembers for its next step, used there or not.
         channels: how many of the output's channels, from the first on, it takes; None for all.
+        timesteps: of the rows, where they are not those of the scheduler.
     """
 
     solver: Solver
@@ -76,6 +77,7 @@ class Sampler:
     caller_remembers: bool = False
     keep: int = 0
     channels: int | None = None
+    timesteps: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,22 +146,23 @@ def rows_of(sampler: Sampler) -> Rows:
     ]  # fmt: skip
     rows = Row.unpack_all(np.concatenate([table.rows[1:-1] for table in tables]))
     draws, drawn = sampler.draws or (0,) * len(rows), 0
+    saves = reads_saved = False
     for k, row in enumerate(rows):
-        if row.draws and (not draws[k] or k in sampler.silent):
-            row = row._replace(x=_without("z", row.x), s=_without("z", row.s))
+        if not draws[k] or k in sampler.silent:
+            row = row._replace(x=_without_noise(row.x), s=_without_noise(row.s))
         if several:  # they have been numbered in each path
             drawn += row.draws
             row = row._replace(draw=float(drawn * row.draws))
         if sampler.negated:
             row = row._replace(**{name: _negated(getattr(row, name)) for name in MIXTURES})
         rows[k] = row._replace(in_scale=0.0, t_next=0.0)  # the pipeline makes the input
-    slots = max(table.history for table in tables)
-    reads_saved = any("s" in row.x.terms for row in rows)
+        saves, reads_saved = saves or bool(row.s.terms), reads_saved or "s" in row.x.terms
+    slots = max([table.history for table in tables])
     remembers = slots > returned and not sampler.caller_remembers
     return Rows(
         rows=tuple(rows),
         slots=slots,
-        uses_saved=any(row.s.terms for row in rows),
+        uses_saved=saves,
         multistep=reads_saved or remembers,
         dynamic=tables[0].dynamic,
         gain=any(table.uses_gain for table in tables),
@@ -175,8 +178,8 @@ def rows_of(sampler: Sampler) -> Rows:
 MIXTURES = ("x", "s", "remember", "reading")  # of a row
 
 
-def _without(name: str, lin: Lin) -> Lin:
-    return Lin({**lin.terms, name: 0.0})
+def _without_noise(lin: Lin) -> Lin:
+    return Lin({**lin.terms, "z": 0.0}) if "z" in lin.terms else lin
 
 
 def _negated(lin: Lin) -> Lin:

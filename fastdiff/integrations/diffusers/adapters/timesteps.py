@@ -1,5 +1,7 @@
 """Adapters of the schedulers with a table of alphas, whose step gets a timestep."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ....solvers import DDIM, PLMS, DDIMInverse, Inpaint
@@ -87,7 +89,7 @@ def repaint(scheduler) -> Sampler:
     clip = 1.0 if scheduler.config.clip_sample else None
     solver = Inpaint(DDIM(scheduler.eta, keep_eps=clip is not None))
     t = sorted(set(timesteps_of(scheduler)), reverse=True)
-    return _ddim(scheduler, solver, clip, t, "eps")
+    return replace(_ddim(scheduler, solver, clip, t, "eps"), timesteps=tuple(t))
 
 
 def _ddim(scheduler, solver, clip, t=None, prediction=None):

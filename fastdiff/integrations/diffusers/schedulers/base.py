@@ -23,7 +23,6 @@ from ..step_index import (
     index_in,
     is_same,
     on_host,
-    rows_of_timesteps,
     warn_of_the_second,
     warn_of_turns,
 )
@@ -124,32 +123,84 @@ class Fused(Fallback):
         if self.begin_index is None and not traced and self._step_index:
             warn_of_the_second(self, timestep)
 
-    def _advance(
+    def _call(
         self, model_output=None, timestep=None, sample=None, *rest, generator=None,
-        variance_noise=None, return_dict=True, _options=None, _known=None, _before=None, **more,
+        variance_noise=None, return_dict=True, **more,
     ):  # fmt: skip
-        """What the step returns, from a row. Called with the arguments of the step, or by the
-        ``_call`` of a scheduler whose step takes others; ``_known`` and ``_before`` are as in
-        ``Run.step``.
+        """What the step returns, from a row. Called with the arguments of the step.
 
         Raises:
             Unsupported: there is no row for them.
         """
-        spec, options, names = self.spec, _options, self.parameters
-        if options is None:
-            options = self.option_defaults
-            if generator is not None and "generator" not in names:
-                raise Unsupported(ARGUMENTS)
-            if variance_noise is not None and "variance_noise" not in names:
-                raise Unsupported(ARGUMENTS)
+        spec, names, options = self.spec, self.parameters, self.option_defaults
         if rest or more:
-            generator, variance_noise, return_dict, options = self._read(
-                rest, more, generator, variance_noise, return_dict
-            )
-        if generator is not None and spec.one_noise and variance_noise is not None:
-            raise Unsupported("a generator beside noise")
+            call = dict(zip(names, rest, strict=False), **more)
+            if len(call) != len(rest) + len(more) or not call.keys() <= set(names):
+                raise Unsupported(ARGUMENTS)
+            for name in spec.refuses:
+                if call.get(name) is not None:
+                    raise Unsupported(name)
+            defaults = zip(spec.options, options, strict=True)
+            options = tuple(call.get(name, default) for name, default in defaults)
+            generator = call.get("generator", generator)
+            variance_noise = call.get("variance_noise", variance_noise)
+            return_dict = call.get("return_dict", return_dict)
+        if generator is not None or variance_noise is not None:
+            if (generator is not None and "generator" not in names) or (
+                variance_noise is not None and "variance_noise" not in names
+            ):
+                raise Unsupported(ARGUMENTS)
+            if spec.one_noise and generator is not None and variance_noise is not None:
+                raise Unsupported("a generator beside noise")
+        values = self._execute(model_output, timestep, sample, options, generator, variance_noise)
+        return self._build(values) if return_dict else values
+
+    def _execute(
+        self, model_output, timestep, sample, options=(), generator=None, noise=None, known=None,
+        before=None,
+    ) -> tuple:  # fmt: skip
+        """The next sample and the second result, if there is one, from a row.
+
+        Args:
+            timestep: says which row it is, see ``_row``.
+            options: of the adapter.
+            generator, noise, known, before: as in ``Run.step``.
+
+        Raises:
+            Unsupported: there is no such row.
+        """
+        spec = self.spec
         if sample is None:
             raise Unsupported(ARGUMENTS)
+        now, row = self._locate(timestep, options)
+        if spec.floating_timesteps and not _is_floating(timestep):  # the stock step mostly refuses
+            if spec.multistep:
+                self._hand_over(INTEGER)
+                self._past = INTEGER
+            raise INTEGER
+        try:
+            if row is None:
+                raise Unsupported(spec.astray, timestep)
+            if model_output.__class__ is not Tensor or sample.__class__ is not Tensor:
+                raise Unsupported("a model output of another class than Tensor")
+            if not 0 <= row < now.run.steps:
+                raise Unsupported("a step that is none of its {}", now.run.steps)
+            if spec.index == "both" and not now.expects(row, timestep):
+                expected = now.order[row]
+                raise Unsupported("timestep {}, where its count expects {}", timestep, expected)
+            values = now.run.step(row, model_output, sample, generator, noise, known, before)
+        except Unsupported as reason:
+            if not (spec.multistep and self._leave(now, reason)):
+                raise
+            return self._execute(
+                model_output, timestep, sample, options, generator, noise, known, before
+            )
+        if spec.counter is not None:
+            self._count(row, sample)
+        return values
+
+    def _locate(self, timestep, options):
+        """The trajectory that a step is part of, which may begin with it, and the row."""
         attributes = self.__dict__
         now = attributes.get("_trajectory")
         if (
@@ -160,8 +211,7 @@ class Fused(Fallback):
             or now.options != options
         ):
             now = self._begin(timestep, options, REPLACED)
-        run = now.run
-        if run is None:
+        if now.run is None:
             raise now.reason
         rows = now.direct
         if rows is not None and timestep.__class__ is Tensor and timestep.is_cpu:
@@ -171,59 +221,14 @@ class Fused(Fallback):
                 row = now.row_of(timestep)
         else:
             row = self._row(now, attributes, timestep)
-        if row != run.row:  # a loop begins, or jumps
-            jumps = row != max(run.row, 0)
-            if jumps and (spec.multistep or (run.row > 0 and now.has_changed(self))):
+        last = now.run.row
+        if row != last and row != max(last, 0):  # a loop begins anew, or jumps
+            if self.spec.multistep or (last > 0 and now.has_changed(self)):
                 now = self._begin(timestep, options, MOVED)
-                run = now.run
-                if run is None:
+                if now.run is None:
                     raise now.reason
                 row = self._row(now, attributes, timestep)
-        if spec.floating_timesteps and not _is_floating(timestep):  # the stock step mostly refuses
-            if spec.multistep:
-                self._hand_over(INTEGER)
-                attributes["_past"] = INTEGER
-            raise INTEGER
-        try:
-            if row is None:
-                raise Unsupported(spec.astray, timestep)
-            if model_output.__class__ is not Tensor or sample.__class__ is not Tensor:
-                raise Unsupported("a model output of another class than Tensor")
-            if not 0 <= row < run.steps:
-                raise Unsupported("a step that is none of its {}", run.steps)
-            if spec.index == "both" and not now.expects(row, timestep):
-                raise Unsupported(
-                    "timestep {}, where its count expects {}", timestep, now.order[row]
-                )
-            values = run.step(row, model_output, sample, generator, variance_noise, _known, _before)
-        except Unsupported as reason:
-            if not (spec.multistep and self._leave(now, reason)):
-                raise
-            return self._advance(
-                model_output, timestep, sample, generator=generator, variance_noise=variance_noise,
-                return_dict=return_dict, _options=options, _known=_known, _before=_before,
-            )  # fmt: skip
-        if spec.counter is not None:
-            self._count(row, sample)
-        return self._build(values) if return_dict else values
-
-    _call = _advance
-
-    def _read(self, rest, more, generator, variance_noise, return_dict):
-        """(generator, variance_noise, return_dict, options) of arguments after the first three."""
-        spec, call = self.spec, dict(zip(self.parameters, rest, strict=False), **more)
-        if len(call) != len(rest) + len(more) or not call.keys() <= set(self.parameters):
-            raise Unsupported(ARGUMENTS)
-        for name in spec.refuses:
-            if call.get(name) is not None:
-                raise Unsupported(name)
-        defaults = zip(spec.options, self.option_defaults, strict=True)
-        return (
-            call.get("generator", generator),
-            call.get("variance_noise", variance_noise),
-            call.get("return_dict", return_dict),
-            tuple(call.get(name, default) for name, default in defaults),
-        )
+        return now, row
 
     def _row(self, now, attributes, timestep):
         if self.spec.counter is not None and attributes[self.spec.counter] is None:
@@ -241,32 +246,32 @@ class Fused(Fallback):
     def _begin(self, timestep, options, why):
         """A trajectory that starts with this step; the buffers of the one before, if it was the
         same. ``why`` there is another one, should one be in the middle."""
-        attributes = self.__dict__
+        attributes, spec = self.__dict__, self.spec
         if self._are_unset(attributes):
-            return Trajectory((), None, reason=UNSET)  # the stock step says so
+            return Trajectory((), reason=UNSET)  # the stock step says so
         if is_transformed():  # the values of a tensor are not readable there
-            return Trajectory((), None, reason=Unsupported(TRANSFORM))
-        if self.spec.counter is not None and attributes[self.spec.counter] is None:
+            return Trajectory((), reason=Unsupported(TRANSFORM))
+        if spec.counter is not None and attributes[spec.counter] is None:
             self._init_step_index(timestep)
-        begin = attributes[self.spec.counter] if self.spec.multistep else 0
+        begin = attributes[spec.counter] if spec.multistep else 0
         if own := own_helpers(attributes, type(self)):
-            return Trajectory((), None, reason=Unsupported(f"{', '.join(own)} of its own"))
-        if self.spec.multistep:
+            return Trajectory((), reason=Unsupported(f"{', '.join(own)} of its own"))
+        if spec.multistep:
             self._hand_over(why)
             if not self._is_fresh():
-                return Trajectory((), None, reason=attributes.get("_past", PAST))
-        before = attributes.get("_trajectory")
-        cache_key = self._cache_key(begin, options)
-        if before is not None and is_same(before.cache_key, cache_key):
-            now = before
-            if now.run is not None:
-                now.run.rewind()
-        else:
-            now = self._plan(timestep, begin, options, cache_key)
+                return Trajectory((), reason=attributes.get("_past", PAST))
+        tensors = on_host(self, "timesteps"), on_host(self, spec.levels)
+        seen = fingerprint(self)
+        cache_key = (*(t.numpy().tobytes() for t in tensors), begin, options, self.noise, *seen)
+        now = attributes.get("_trajectory")
+        if now is None or not is_same(now.cache_key, cache_key):
+            now = self._made(begin, options, cache_key)
+        elif now.run is not None:
+            now.run.rewind()
         past = attributes.pop("_past", None)
         if now.run is None and past is not None:
             now.reason = past  # it is why there is a start in the middle at all
-        now.see(attributes, self.spec.levels, options, cache_key[-2:])
+        now.see(attributes, spec.levels, options, seen)
         attributes["_trajectory"] = now
         return now
 
@@ -275,39 +280,25 @@ class Fused(Fallback):
         unset = steps is None and self.spec.needs_timesteps
         return unset or not isinstance(attributes.get("timesteps"), Tensor)
 
-    def _cache_key(self, begin, options):
-        tensors = on_host(self, "timesteps"), on_host(self, self.spec.levels)
-        values = [t.numpy().tobytes() for t in tensors]
-        return *values, begin, options, self.noise, *fingerprint(self)
-
-    def _plan(self, timestep, begin, options, cache_key):
-        host = Host(self)
+    def _made(self, begin, options, cache_key):
+        """A new trajectory, by the adapter."""
+        spec, host = self.spec, Host(self)
         try:
-            plan = self._planned(host, begin, options, timestep)
-            rows = rows_of(plan)
+            sampler = spec.adapter(host, *((begin,) if spec.multistep else ()), *options)
+            rows = rows_of(sampler)
         except NO_ROWS as error:
-            return Trajectory(cache_key, None, reason=Unsupported(str(error)))
-        run = Run(rows, self.spec.dtypes, self.noise == "philox" and not self.spec.noise_given)
-        if self.spec.index == "counter":
-            return Trajectory(cache_key, run, begin)
-        timesteps = host.timesteps.tolist()
-        if self.spec.index == "both":
-            return Trajectory(cache_key, run, begin, order=timesteps[begin:])
-        made = Trajectory(cache_key, run, 0, *rows_of_timesteps(self._keys(timesteps), timesteps))
-        in_turn = type(self)._row is Fused._row
-        if made.repeated and in_turn:
-            warn_of_turns(self, made.repeated, rows.rows)
-        elif self.spec.counter is None and in_turn:
-            made.direct = made.rows
+            return Trajectory(cache_key, reason=Unsupported(str(error)))
+        run = Run(rows, spec.dtypes, self.noise == "philox" and not spec.noise_given)
+        timesteps = () if spec.index == "counter" else host.timesteps.tolist()
+        made = Trajectory(cache_key, run, begin, timesteps[begin:])
+        if spec.index == "timestep":
+            made.find_rows(sampler.timesteps)
+            in_turn = type(self)._row is Fused._row
+            if made.repeated and in_turn:
+                warn_of_turns(self, made.repeated, rows.rows)
+            elif spec.counter is None and in_turn:
+                made.direct = made.rows
         return made
-
-    def _planned(self, host, begin, options, timestep):
-        start = (begin,) if self.spec.multistep else ()
-        return self.spec.adapter(host, *start, *options)
-
-    def _keys(self, timesteps):
-        """The timestep of each row."""
-        return timesteps
 
     def __getstate__(self):
         return dict(vars(self))  # another thread may begin to step while this one copies

@@ -8,7 +8,6 @@ import torch
 from torch.compiler import is_compiling
 
 from ..adapters.lowering import Unsupported
-from ..step_index import index_of
 from .base import Fused
 
 
@@ -214,11 +213,6 @@ class Plms(Remembers):
     taken, too."""
 
     stored = ("ets", "cur_sample")
-
-    def _planned(self, host, begin, options, timestep):
-        if index_of(timestep, self.timesteps, host.timesteps) != 0:
-            raise Unsupported("timesteps of which the first ones were cut off")
-        return super()._planned(host, begin, options, timestep)
 
     def _is_fresh(self):
         return not self.__dict__["ets"]

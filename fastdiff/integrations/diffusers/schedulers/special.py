@@ -33,24 +33,19 @@ class UnCLIP(Fused):
             after = index_of(prev_timestep, self.timesteps, host)
         if at is None or after != at + 1:
             raise Unsupported("prev_timestep {} after {}", prev_timestep, timestep)
-        return self._advance(
-            model_output, timestep, sample, generator=generator, return_dict=return_dict
-        )
+        values = self._execute(model_output, timestep, sample, generator=generator)
+        return self._build(values) if return_dict else values
 
 
 class RePaint(Fused):
     """Part of the image is known; timesteps are gone through several times."""
 
-    def _keys(self, timesteps):
-        return sorted(set(timesteps), reverse=True)
-
     def _call(
         self, model_output, timestep, sample, original_image, mask, generator=None, return_dict=True
     ):
-        return self._advance(
-            model_output, timestep, sample, generator=generator, return_dict=return_dict,
-            _known=(original_image, mask),
-        )  # fmt: skip
+        known = original_image, mask
+        values = self._execute(model_output, timestep, sample, generator=generator, known=known)
+        return self._build(values) if return_dict else values
 
 
 class Inverse(Multistep):
@@ -73,11 +68,10 @@ class RFD4Proteina(Fused):
         generators = self._generators(generator, len(sample))  # raises as the stock step does
         if self._step_index is None:  # the stock step raises
             raise UNSET
-        return self._advance(
-            model_output, timestep, sample, return_dict=return_dict,
-            generator=None if generators is None else list(generators),
-            _known=(sample.new_zeros(()), ~emit_mask[..., None]),
-        )  # fmt: skip
+        generator = None if generators is None else list(generators)
+        known = sample.new_zeros(()), ~emit_mask[..., None]
+        values = self._execute(model_output, timestep, sample, generator=generator, known=known)
+        return self._build(values) if return_dict else values
 
     def _row(self, now, attributes, timestep):
         row = now.row_of(timestep)
@@ -94,11 +88,9 @@ class CogVideoXDPM(Fused):
     ):  # fmt: skip
         if isinstance(timestep, torch.Tensor) and timestep.dim():
             raise Unsupported("a timestep with dimensions")
-        told = timestep, timestep_back, old_pred_original_sample is not None
-        values = self._advance(
-            model_output, told, sample, generator=generator, return_dict=False,
-            _before=old_pred_original_sample,
-        )  # fmt: skip
+        old = old_pred_original_sample
+        times = timestep, timestep_back, old is not None
+        values = self._execute(model_output, times, sample, generator=generator, before=old)
         run = self._trajectory.run
         second_order = run.draws[run.row - 1] == 2  # else it is always a tuple
         return self._build(values) if return_dict and second_order else values
@@ -130,7 +122,7 @@ class ScoreSdeVe(Fused):
 
 class ScoreSdeVp(Fused):
     def _call(self, score, x, t, generator=None):
-        return self._advance(score, t, x, generator=generator, return_dict=False)
+        return self._execute(score, t, x, generator=generator)
 
 
 class Brownian(Fused):
@@ -152,10 +144,8 @@ class DPMSolverSDE(Midpoint, Brownian):
             noise = self._increment(timestep, sample)
         elif self.noise_sampler_seed is not None:
             generator = _seeded(self.noise_sampler_seed)
-        return self._advance(
-            model_output, timestep, sample, generator=generator, variance_noise=noise,
-            return_dict=return_dict, _options=(s_noise,),
-        )  # fmt: skip
+        values = self._execute(model_output, timestep, sample, (s_noise,), generator, noise)
+        return self._build(values) if return_dict else values
 
     def _increment(self, timestep, sample):
         """None at the end."""
@@ -185,10 +175,8 @@ class CosineDPMSolver(Multistep, Brownian):
         noise = None
         if self.noise == "torch" and self.num_inference_steps is not None:
             noise = self._increment(model_output, timestep, sample, generator)
-        return self._advance(
-            model_output, timestep, sample, generator=generator, variance_noise=noise,
-            return_dict=return_dict, _options=(),
-        )  # fmt: skip
+        values = self._execute(model_output, timestep, sample, (), generator, noise)
+        return self._build(values) if return_dict else values
 
     def _increment(self, model_output, timestep, sample, generator):
         """None at the end."""
@@ -249,7 +237,7 @@ class Helios(Corrected):
         self._step_index = 0  # whatever the timestep
 
     def _call(self, model_output, timestep=None, sample=None, generator=None, return_dict=True):
-        values = self._advance(model_output, timestep, sample, return_dict=False)
+        values = self._execute(model_output, timestep, sample)
         if self._is_unipc:
             sample, last_sample = values
             values = sample, None, last_sample, self.this_order
@@ -281,10 +269,8 @@ class HeliosDMD(Fused):
             raise Unsupported(f"a sample of {sample.dim()} dimensions")
         if not last and (noise is None or noise.dtype is not model_output.dtype):
             raise Unsupported("noise of another dtype than the model's output, or none")
-        told = timestep, cur_sampling_step
-        return self._advance(
-            model_output, told, sample, variance_noise=noise, return_dict=return_dict, _options=()
-        )
+        values = self._execute(model_output, (timestep, cur_sampling_step), sample, noise=noise)
+        return self._build(values) if return_dict else values
 
     def _row(self, now, attributes, timestep):
         timestep, step = timestep
@@ -310,7 +296,7 @@ class KarrasVe(Fused):
 
     def _call(self, model_output, sigma_hat, sigma_prev, sample_hat, return_dict=True):
         levels = sigma_hat, sigma_prev, 0
-        x, x0 = self._advance(model_output, levels, sample_hat, return_dict=False)
+        x, x0 = self._execute(model_output, levels, sample_hat)
         slope = model_output.neg().to(x.dtype)
         handed = sample_hat, x, slope
         self._trajectory.run.handed = [(tensor, _version(tensor)) for tensor in handed]
@@ -323,7 +309,7 @@ class KarrasVe(Fused):
         if not self._goes_on(sample_hat, sample_prev, derivative):
             raise Unsupported("samples and derivatives that are not those of the step before")
         levels = sigma_hat, sigma_prev, 1
-        x, x0 = self._advance(model_output, levels, sample_prev, return_dict=False)
+        x, x0 = self._execute(model_output, levels, sample_prev)
         return self._result(x, derivative, x0) if return_dict else (x, derivative)
 
     step_correct = generic_step("step_correct", "_correct")
