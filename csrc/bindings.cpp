@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "core/row.h"
@@ -38,14 +39,26 @@ PyTypeObject* tensor_type() {
 
 Scalar scalar_of(const DLDataType& d) {
   if (d.lanes != 1) return Scalar::kOther;
-  if (d.code == kDLFloat && d.bits == 32) return Scalar::kFloat32;
-  if (d.code == kDLFloat && d.bits == 64) return Scalar::kFloat64;
-  if (d.code == kDLFloat && d.bits == 16) return Scalar::kFloat16;
-  if (d.code == kDLBfloat && d.bits == 16) return Scalar::kBFloat16;
-  if (d.code == kDLInt && d.bits == 64) return Scalar::kInt64;
-  if (d.code == kDLInt && d.bits == 32) return Scalar::kInt32;
-  if (d.code == kDLUInt && d.bits == 8) return Scalar::kUInt8;
-  return Scalar::kOther;
+  const bool wide = d.bits == 64, single = d.bits == 32, half = d.bits == 16;
+  switch (d.code) {
+    case kDLFloat:
+      if (single || wide) return single ? Scalar::kFloat32 : Scalar::kFloat64;
+      return half ? Scalar::kFloat16 : Scalar::kOther;
+    case kDLBfloat: return half ? Scalar::kBFloat16 : Scalar::kOther;
+    case kDLInt:
+      if (single || wide) return single ? Scalar::kInt32 : Scalar::kInt64;
+      return half ? Scalar::kInt16 : Scalar::kInt8;
+    case kDLUInt:
+      if (single || wide) return single ? Scalar::kUInt32 : Scalar::kUInt64;
+      return half ? Scalar::kUInt16 : Scalar::kUInt8;
+    case kDLBool: return Scalar::kBool;
+    case kDLComplex:
+      if (single || wide) return single ? Scalar::kComplex32 : Scalar::kComplex64;
+      return Scalar::kComplex128;
+    case kDLFloat8_e4m3fn: return Scalar::kFloat8E4M3;
+    case kDLFloat8_e5m2: return Scalar::kFloat8E5M2;
+    default: return Scalar::kOther;
+  }
 }
 
 /// Valid until control returns to Python: sizes and strides belong to the tensor.
@@ -74,21 +87,25 @@ TensorView view(py::handle object, const char* argument) {
 /// Work worth handing the interpreter to other threads for, in state elements (about 20 us).
 constexpr int64_t kReleaseGil = 1 << 16;
 
-void run(Executor& self, const TensorView* views, int64_t count, const TensorView& gain) {
-  if (self.host_elements() < kReleaseGil) return self.step(views, count, gain);
+void run(Executor& self, const StepCall& call) {
+  if (self.host_elements() < kReleaseGil) return self.step(call);
   py::gil_scoped_release release;
-  self.step(views, count, gain);
+  self.step(call);
 }
 
-/// out: a tensor [G * B, ...], a list or tuple of G tensors [B, ...], or None; gain: a tensor
+/// out: a tensor [G * B, ...], a list or tuple of G tensors [B, ...], or None; the others: a tensor
 /// [B, ...] or None.
-void step(Executor& self, py::handle out, py::handle gain_object) {
-  const TensorView gain = gain_object.is_none() ? TensorView() : view(gain_object, "gain");
+void step(Executor& self, py::handle out, py::handle gain, py::handle x_in, py::handle x_out) {
+  StepCall call;
+  if (!gain.is_none()) call.gain = view(gain, "gain");
+  if (!x_in.is_none()) call.x_in = view(x_in, "x_in");
+  if (!x_out.is_none()) call.x_out = view(x_out, "x_out");
+  if (out.is_none()) return run(self, call);
   if (PyObject_TypeCheck(out.ptr(), tensor_type())) {
     const TensorView v = view(out, "out");
-    return run(self, &v, 1, gain);
+    call.outputs = &v, call.count = 1;
+    return run(self, call);
   }
-  if (out.is_none()) return run(self, nullptr, 0, gain);
   if (!PyList_Check(out.ptr()) && !PyTuple_Check(out.ptr())) {
     reject("out", "a tensor, or a list or tuple of tensors",
            std::string(py::str(py::type::of(out).attr("__name__"))));
@@ -98,7 +115,8 @@ void step(Executor& self, py::handle out, py::handle gain_object) {
     views.push_back(view(item, "out"));
   }
   if (views.empty()) reject("out", "at least one tensor", "an empty sequence");
-  run(self, views.data(), static_cast<int64_t>(views.size()), gain);
+  call.outputs = views.data(), call.count = static_cast<int64_t>(views.size());
+  run(self, call);
 }
 
 void draw_from(py::handle state, py::handle out) {
@@ -106,6 +124,15 @@ void draw_from(py::handle state, py::handle out) {
 }
 
 void skip_in(py::handle state, int64_t words) { skip_in_state(view(state, "state"), words); }
+
+py::list step_operands() {
+  py::list operands;
+#define FD_LIST(type, name, dtype, shape, need) \
+  operands.append(py::make_tuple(#name, !std::is_const_v<type>, #dtype, #shape, #need));
+  FD_STEP_OPERANDS(FD_LIST)
+#undef FD_LIST
+  return operands;
+}
 
 py::list cpu_clones() {
   const Backend* clones[3];
@@ -121,9 +148,12 @@ py::list cpu_clones() {
 PYBIND11_MODULE(_C, m) {
   using namespace fastdiff;
   m.attr("ROW_WIDTH") = kRowWidth;
+  m.def("step_operands", &step_operands,
+        "(name, whether it is written, dtype rule, shape rule, need) of each operand of a step.");
   py::class_<Executor>(m, "Executor", "The step with its buffers bound; see fastdiff.ops.bind.")
       .def(py::init(&take), py::arg("number"))
-      .def("step", &step, py::arg("out"), py::arg("gain") = py::none())
+      .def("step", &step, py::arg("out"), py::arg("gain") = py::none(),
+           py::arg("x_in") = py::none(), py::arg("x_out") = py::none())
       .def("moved", &Executor::moved,
            "Whether the memory of a bound tensor has moved since it was bound.");
   m.def("draw_from_state", &draw_from, py::arg("state"), py::arg("out"),

@@ -1,4 +1,4 @@
-"""The layout of one row: what to do after one model evaluation.
+"""The contract of a step: the layout of a row and the operands that it is executed on.
 
 A packed row is ``WIDTH`` numbers of the state's dtype. The host lowers every solver to such rows,
 the C++, CUDA and Triton kernels and the reference op execute them; this file is the only place that
@@ -51,15 +51,17 @@ evaluation, so it uses no model output (all of p, c_m, c_o, c_u, d_m, d_o, d_u, 
 normally ``x' = x`` together with the input scale and the timestep of the first evaluation.
 """
 
+from typing import NamedTuple
+
 HISTORY = 4
 
-#: Operands of the mixtures x' and s', in the order in which their terms are summed.
-OPERANDS = ("x", "s", "m", "o", "u", *(f"h{k}" for k in range(HISTORY)), "z", "zp")
+#: What the mixtures x' and s' are made of, in the order in which their terms are summed.
+TERMS = ("x", "s", "m", "o", "u", *(f"h{k}" for k in range(HISTORY)), "z", "zp")
 
 FIELDS = (
     "p_x", "p_o", "clip_lo", "clip_hi", "dynamic",
-    *(f"c_{name}" for name in OPERANDS),
-    *(f"d_{name}" for name in OPERANDS),
+    *(f"c_{name}" for name in TERMS),
+    *(f"d_{name}" for name in TERMS),
     "e_x", "e_m", "e_o", "e_u",
     "g_0", "g_1", "k_known", "k_z",
     "in_scale", "t_next", "slot", "draw", "live",
@@ -68,3 +70,62 @@ FIELDS = (
 WIDTH = len(FIELDS)
 
 COLUMN = {name: index for index, name in enumerate(FIELDS)}
+
+
+class Operand(NamedTuple):
+    """A tensor that a step reads or writes.
+
+    Attributes:
+        name: of the argument.
+        dtype: "state" (that of x, float32 or float64), "int64", "model" (float32, bfloat16 or
+            float16; float64 beside a float64 state), "time" (float64 if model_input is, else
+            float32), "outputs" (that of the model's outputs).
+        shape: sizes: numbers; "B" samples, "G" outputs, "GB" their product, "R" rows and "slots" as
+            many as there are; "..." the rest of x's shape.
+        about: what it is for.
+        layout: "contiguous"; "any" strides; "rows" (the last stride is 1), "like weights".
+        written: whether the step writes it.
+        required: whether there has to be one.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple
+    about: str
+    layout: str = "contiguous"
+    written: bool = False
+    required: bool = False
+
+
+_LIKE_X = ("B", "...")
+
+#: What a loop binds once. The same list is FD_STEP_OPERANDS in csrc/core/operands.h.
+OPERANDS = (
+    Operand("x", "state", _LIKE_X, "the state", written=True, required=True),
+    Operand("row", "int64", ("B",), "index of the row on which each sample stands; advanced by one "
+            "unless that row is not live", written=True, required=True),
+    Operand("rows", "state", ("R", WIDTH), "packed rows (``StepTable.pack``)", required=True),
+    Operand("weights", "state", ("R", "B", "G"), "the weight of each output, strides may be 0; "
+            "None: there is one output", layout="rows"),
+    Operand("keys", "int64", ("B", 2), "(seed, first block) of each sample's Philox stream",
+            required=True),
+    Operand("saved", "state", _LIKE_X, "the anchor s", written=True),
+    Operand("history", "state", ("slots", "B", "..."), "the ring h", written=True),
+    Operand("z", "state", _LIKE_X, "noise to use instead of drawing it"),
+    Operand("z_prev", "state", _LIKE_X, "the noise before, likewise"),
+    Operand("model_input", "model", ("GB", "..."), "receives in_scale x', G times", written=True),
+    Operand("t", "time", ("GB",), "receives the next timestep", written=True),
+    Operand("second_weights", "state", ("R", "B", "G"), "those of the second mix u",
+            layout="like weights"),
+    Operand("known", "state", _LIKE_X, "what is known of the sample"),
+    Operand("mask", "state", _LIKE_X, "where it is known, 0 to 1"),
+    Operand("threshold", "state", ("B",), "receives the bounds of rows that are ``dynamic``",
+            written=True),
+)  # fmt: skip
+
+#: What changes from call to call, beside the model's outputs.
+CALL_OPERANDS = (
+    Operand("gain", "outputs", _LIKE_X, "the log-gain of each element's noise", layout="any"),
+    Operand("x_in", "model", _LIKE_X, "the state, to be read in the place of x", layout="any"),
+    Operand("x_out", "model", _LIKE_X, "receives x' in the place of x", written=True),
+)

@@ -36,6 +36,7 @@ struct Use {
   bool known;    // part of the result is known data
   bool dynamic;  // m is clipped to the sample's own threshold
 
+  FD_MEMBER bool state() const { return (p | c | d | e) & kX; }
   FD_MEMBER bool mix() const { return (p | c | d | e) & kO; }
   FD_MEMBER bool second_mix() const { return (c | d | e) & kU; }
   FD_MEMBER bool model() const { return mix() || second_mix() || gain_operand; }
@@ -50,7 +51,7 @@ template <class T>
 FD_HD uint32_t use_of(const Mixture<T>& k) {
   uint32_t use = (k.x != 0 ? +kX : 0) | (k.s != 0 ? +kS : 0) | (k.m != 0 ? +kM : 0) |
                  (k.o != 0 ? +kO : 0) | (k.u != 0 ? +kU : 0) | (k.z != 0 ? +kZ : 0) |
-                 (k.z_prev != 0 ? +kZPrev : 0);
+                 (k.zp != 0 ? +kZPrev : 0);
   for (int slot = 0; slot < kHistory; ++slot) use |= k.h[slot] != 0 ? kH << slot : 0;
   return use;
 }
@@ -79,7 +80,7 @@ FD_HD bool has_draw(const Row<T>& r, bool fresh, bool previous) {
   return !(fresh || previous) || (r.draw >= (previous ? T(1) : T(0)) && r.draw <= kMost);
 }
 
-/// k.x x + k.s s + k.m m + k.o o + k.u u + sum_j k.h[j] h_j + k.z z~ + k.z_prev z_prev; an operand
+/// k.x x + k.s s + k.m m + k.o o + k.u u + sum_j k.h[j] h_j + k.z z~ + k.zp z_prev; an operand
 /// whose coefficient is zero is not touched.
 template <class Sum, class T, class Tile>
 FD_HD void add_mixture(Sum& sum, const Mixture<T>& k, uint32_t use, const Tile& tile) {
@@ -92,7 +93,7 @@ FD_HD void add_mixture(Sum& sum, const Mixture<T>& k, uint32_t use, const Tile& 
     if (use & (kH << slot)) sum.add(k.h[slot], tile.history(slot));
   }
   if (use & kZ) sum.add(k.z, tile.scaled_noise());
-  if (use & kZPrev) sum.add(k.z_prev, tile.previous_noise());
+  if (use & kZPrev) sum.add(k.zp, tile.previous_noise());
 }
 
 /// Brings in what does not lie ready: the model's outputs and the noise that the row reads.

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/operands.h"
 #include "core/row.h"
 
 namespace fastdiff {
@@ -12,12 +13,15 @@ enum class DType : int32_t { kFloat32, kFloat64, kBFloat16, kFloat16 };
 
 constexpr int kMaxDims = 6;  // of a sample of the model output, after merging adjacent dimensions
 
-/// Where one model output of a whole batch lies: any strides, read in place.
-struct OutputView {
+/// Where a tensor that is read in place lies: [batch, ...] of any strides.
+struct View {
   const void* data;
   int64_t sample_stride;
   int64_t stride[kMaxDims];
 };
+
+/// What is read by a View: the model's outputs, and then
+constexpr int kGain = kMaxOutputs, kXIn = kMaxOutputs + 1, kViews = kMaxOutputs + 2;
 
 /// One row for every sample of a batch.
 struct StepArgs {
@@ -28,35 +32,26 @@ struct StepArgs {
   DType input;        // of model_input
   int32_t device;     // that all pointers are of: -1 the host, else a CUDA device
   int32_t n_outputs;  // G
+  int32_t slots;      // of history
+  int64_t n_rows;
+  int64_t weight_row_stride, weight_sample_stride;  // of second_weights, too
 
-  void* x;        // [batch, numel]
-  void* saved;    // [batch, numel] or null
-  void* history;  // [slots, batch, numel] or null
-  int32_t slots;
+#define FD_POINTER(type, name, dtype, shape, need) type* name;  // null: not there
+  FD_STEP_OPERANDS(FD_POINTER)
+#undef FD_POINTER
 
-  OutputView out[kMaxOutputs + 1];  // the last one is `gain`, if has_gain
+  // What changes from call to call.
+  View view[kViews];
   bool has_gain;
+  bool has_x_in;     // the state is read there, as `sample`, and not from x
+  DType sample;      // of x_in
+  DType next;        // of x_out
+  void* x_out;       // [batch, numel] receives x'; x, if the caller has no other place for it
   int32_t out_dims;  // merged dimensions of a sample; 1 with stride 1: contiguous
   int64_t out_size[kMaxDims];
 
-  const void* rows;  // [n_rows, kRowWidth]
-  int64_t n_rows;
-  int64_t* row;         // [batch], index into rows; advanced by one
-  const void* weights;  // guidance weight of (row, sample, output); null: the single output as is
-  int64_t weight_row_stride, weight_sample_stride;
-  const void* second_weights;  // of the second mix, the same strides; null: the first output as is
-
-  const int64_t* keys;    // [batch, 2]: Philox seed and first block
   int64_t torch_threads;  // > 0 (CUDA): draw as torch.randn does with a launch of so many threads
   bool torch_shared;      // ... of one generator for the batch; else one of each sample
-  const void* z;          // [batch, numel] given noise, or null: drawn from keys
-  const void* z_prev;     // the same for the draw before
-  const void* known;      // [batch, numel] or null
-  const void* mask;       // [batch, numel] or null
-  void* threshold;  // [batch] or null: each sample's own bound of m, filled before the row runs
-
-  void* model_input;  // [G, batch, numel] or null
-  void* t;            // [G, batch], float64 if model_input is float64, else float32; or null
 };
 
 /// Standard normals: event k is the stream of key k, from its first block on.

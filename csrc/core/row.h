@@ -13,7 +13,7 @@ constexpr int kMaxOutputs = 4;  // model outputs that guidance can mix
 
 template <class T>
 struct Mixture {  // coefficients of the operands of x' or of s'
-  T x, s, m, o, u, h[kHistory], z, z_prev;
+  T x, s, m, o, u, h[kHistory], z, zp;
 };
 
 template <class T>
@@ -29,7 +29,7 @@ struct Row {
   T in_scale;            // the next model input is in_scale x'; 0: none is written
   T t_next;              // its timestep
   T slot;                // ring slot written, -1: none
-  T draw;                // number of the Gaussian draw z; z_prev is the one before
+  T draw;                // number of the Gaussian draw z; zp is the one before
   T live;                // 0: the sample is finished, nothing is touched
 };
 

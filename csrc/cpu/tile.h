@@ -19,7 +19,8 @@ struct Operands {
   const T* output[kMaxOutputs];
   const T *weights, *second_weights;  // of the outputs; null: the first one as it is
   int n_outputs;
-  T *x, *saved, *history[kHistory];
+  const T* x;
+  T *next, *saved, *history[kHistory];  // next: where x' goes
   const T *noise, *scaled_noise, *previous_noise;
   const T *known, *mask;
   T threshold;
@@ -66,7 +67,7 @@ class Block {
     h.value.store(p_.history[slot] + at_);
   }
   FD_MEMBER void store_next(const Sum& next, T in_scale) const {
-    next.value.store(p_.x + at_);
+    next.value.store(p_.next + at_);
     if (!p_.input[0]) return;
     Values y;
     FD_UNROLL
@@ -113,6 +114,9 @@ class CpuTile {
     if (writes_input() && !same_type()) {
       with_dtype(args_.input, [&](auto tag) { convert_input<typename decltype(tag)::type>(); });
     }
+    if (args_.next != args_.state) {
+      with_dtype(args_.next, [&](auto tag) { convert_next<typename decltype(tag)::type>(); });
+    }
   }
 
   /// |m| before clipping of the elements [begin, begin + n), n <= kTile.
@@ -134,13 +138,13 @@ class CpuTile {
       const bool first = use_.mix() && (p_.weights ? p_.weights[g] != 0 : g == 0);
       const bool second =
           use_.second_mix() && (p_.second_weights ? p_.second_weights[g] != 0 : g == 0);
-      if (first || second) p_.output[g] = model_output(g, outputs_[g]);
+      if (first || second) p_.output[g] = viewed(g, args_.output, outputs_[g]);
     }
   }
   void draw_noise() { p_.noise = p_.scaled_noise = gaussian(args_.z, row_.draw, fresh_); }
   void scale_noise() {
     if (!p_.noise) return;
-    const T* operand = use_.gain_operand ? model_output(kMaxOutputs, gain_) : gain_;
+    const T* operand = use_.gain_operand ? viewed(kGain, args_.output, gain_) : gain_;
     for (int64_t i = 0; i < n_; ++i) {
       gain_[i] = p_.noise[i] * gain_of(row_, use_.gain_operand ? operand[i] : T(0));
     }
@@ -156,7 +160,11 @@ class CpuTile {
     n_ = n;
     base_ = sample_ * args_.numel + begin;
     const int64_t total = args_.batch * args_.numel;
-    p_.x = static_cast<T*>(args_.x) + base_;
+    if (!args_.has_x_in)
+      p_.x = static_cast<const T*>(args_.x) + base_;
+    else if (use_.state())
+      p_.x = viewed(kXIn, args_.sample, x_in_);
+    p_.next = args_.next == args_.state ? static_cast<T*>(args_.x_out) + base_ : next_;
     p_.saved = static_cast<T*>(args_.saved) + base_;
     p_.known = static_cast<const T*>(args_.known) + base_;
     p_.mask = static_cast<const T*>(args_.mask) + base_;
@@ -192,39 +200,38 @@ class CpuTile {
   template <class M>
   void convert_input() {
     M* y = static_cast<M*>(args_.model_input) + base_;
-    for (int64_t i = 0; i < n_; ++i) from_float(p_.x[i] * row_.in_scale, y[i]);
+    for (int64_t i = 0; i < n_; ++i) from_float(p_.next[i] * row_.in_scale, y[i]);
     for (int g = 1; g < args_.n_outputs; ++g) {
       memcpy(y + g * args_.batch * args_.numel, y, n_ * sizeof(M));
     }
   }
 
-  /// Output g as T, in place or in `to`.
-  const T* model_output(int g, T* to) {
-    const OutputView& view = args_.out[g];
-    const T* ready = nullptr;
-    with_dtype(args_.output, [&](auto tag) {
+  /// x' in the dtype of x_out.
+  template <class M>
+  void convert_next() {
+    M* to = static_cast<M*>(args_.x_out) + base_;
+    for (int64_t i = 0; i < n_; ++i) from_float(p_.next[i], to[i]);
+  }
+
+  /// What lies at view k, of this dtype, as T: in place or in `to`.
+  const T* viewed(int k, DType dtype, T* to) const {
+    const View& view = args_.view[k];
+    const bool contiguous = args_.out_dims == 1 && view.stride[0] == 1;
+    if (contiguous && dtype == args_.state) {
+      return static_cast<const T*>(view.data) + sample_ * view.sample_stride + begin_;
+    }
+    with_dtype(dtype, [&](auto tag) {
       using M = typename decltype(tag)::type;
       const M* data = static_cast<const M*>(view.data) + sample_ * view.sample_stride;
-      const bool contiguous = args_.out_dims == 1 && view.stride[0] == 1;
-      if constexpr (sizeof(M) == sizeof(T)) {
-        if (contiguous) {
-          ready = reinterpret_cast<const T*>(data) + begin_;
-          return;
-        }
-      }
-      if (contiguous) {
-        for (int64_t i = 0; i < n_; ++i) to[i] = to_float(data[begin_ + i]);
-      } else {
-        gather(data, view.stride, to);
-      }
-      ready = to;
+      if (!contiguous) return gather(data, view.stride, to);
+      for (int64_t i = 0; i < n_; ++i) to[i] = to_float(data[begin_ + i]);
     });
-    return ready;
+    return to;
   }
 
   /// Elements begin .. begin + n of a strided sample, walked along its innermost dimension.
   template <class M>
-  void gather(const M* data, const int64_t* stride, T* to) {
+  void gather(const M* data, const int64_t* stride, T* to) const {
     const int last = args_.out_dims - 1;
     for (int64_t done = 0; done < n_;) {
       int64_t index = begin_ + done, offset = 0;
@@ -269,6 +276,8 @@ class CpuTile {
   alignas(64) T fresh_[kTile];
   alignas(64) T earlier_[kTile];
   alignas(64) T gain_[kTile];
+  alignas(64) T x_in_[kTile];
+  alignas(64) T next_[kTile];
 };
 
 }  // namespace

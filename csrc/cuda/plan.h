@@ -22,11 +22,30 @@ inline int64_t access_bytes(DType dtype, int64_t run) {
 /// Whether no more is bound than Common has.
 inline bool is_common(const StepArgs& args) {
   for (int g = 0; g < args.n_outputs; ++g) {
-    if (args.out_dims != 1 || args.out[g].stride[0] != 1) return false;
+    if (args.out_dims != 1 || args.view[g].stride[0] != 1) return false;
   }
-  return args.n_outputs <= Common::kOutputs && args.slots <= Common::kSlots && !args.saved &&
-         !args.known && !args.mask && !args.has_gain && !args.second_weights && !args.z &&
-         !args.z_prev && !args.threshold && args.torch_threads == 0;
+  StepArgs has = {};
+  has.x = args.x, has.row = args.row, has.rows = args.rows, has.keys = args.keys;
+  has.weights = args.weights, has.history = args.history;
+  has.model_input = args.model_input, has.t = args.t;
+  bool no_more = true;
+#define FD_COMPARE(type, name, dtype, shape, need) no_more = no_more && args.name == has.name;
+  FD_STEP_OPERANDS(FD_COMPARE)
+#undef FD_COMPARE
+  return no_more && args.n_outputs <= Common::kOutputs && args.slots <= Common::kSlots &&
+         !args.has_gain && !args.has_x_in && args.next == args.state && args.torch_threads == 0;
+}
+
+/// Whether all that is of the state's dtype and shape can be reached in 16-byte accesses.
+inline bool is_state_aligned(const StepArgs& args) {
+  bool aligned = args.next != args.state || is_aligned(args.x_out, 16);
+#define FD_ALIGNED(type, name, dtype, shape, need)                                        \
+  if (ShapeRule::shape == ShapeRule::kLikeX || ShapeRule::shape == ShapeRule::kHistory) { \
+    aligned = aligned && is_aligned(args.name, 16);                                       \
+  }
+  FD_STEP_OPERANDS(FD_ALIGNED)
+#undef FD_ALIGNED
+  return aligned;
 }
 
 constexpr int kStepThreads = 128;  // of a block, at most
@@ -58,22 +77,19 @@ inline StepPlan plan_step(const StepArgs& args, int64_t many_blocks = kManyBlock
     plan.blocks = args.batch * plan.blocks_per_sample;
   }
   const bool whole_runs = args.numel % run == 0;
-  plan.wide_state = whole_runs;
-  for (const void* p :
-       {static_cast<const void*>(args.x), static_cast<const void*>(args.saved),
-        static_cast<const void*>(args.history), args.z, args.z_prev, args.known, args.mask}) {
-    plan.wide_state = plan.wide_state && is_aligned(p, 16);
-  }
+  plan.wide_state = whole_runs && is_state_aligned(args);
   plan.wide_input = whole_runs && is_aligned(args.model_input, access_bytes(args.input, run));
-  const int64_t bytes = access_bytes(args.output, run);
-  plan.wide_output = whole_runs;
-  for (int g = 0; g <= kMaxOutputs; ++g) {
-    const bool read = g < args.n_outputs || (g == kMaxOutputs && args.has_gain);
-    if (read) {
-      plan.wide_output = plan.wide_output && is_aligned(args.out[g].data, bytes) &&
-                         args.out[g].sample_stride * size_of(args.output) % bytes == 0;
-    }
+  plan.wide_next = whole_runs && is_aligned(args.x_out, access_bytes(args.next, run));
+  const auto wide = [&](int k, DType dtype) {
+    const int64_t bytes = access_bytes(dtype, run);
+    return whole_runs && is_aligned(args.view[k].data, bytes) &&
+           args.view[k].sample_stride * size_of(dtype) % bytes == 0;
+  };
+  plan.wide_output = !args.has_gain || wide(kGain, args.output);
+  for (int g = 0; g < args.n_outputs; ++g) {
+    plan.wide_output = plan.wide_output && wide(g, args.output);
   }
+  plan.wide_sample = args.has_x_in && wide(kXIn, args.sample);
   return plan;
 }
 

@@ -47,7 +47,7 @@ FD_HD void step_run(const StepArgs& args, const StepPlan& plan, const Row<T>& ro
                     int64_t index, int64_t sample, int64_t begin) {
   const Use use = Bound::used(all);
   ThreadTile<T, kRun<T>, Bound, Memory> tile(args, plan, row, use, sample, index, begin);
-  if (!is_bound(args, row, all)) return tile.poison();
+  if (!is_bound(args, row, all)) return tile.fill_nan();
   tile.load();
   apply_row(row, use, tile);
 }

@@ -26,8 +26,10 @@ struct StepPlan {
   int64_t blocks_per_sample;   // else
   int64_t blocks;
   bool common;       // no more is bound than Common has
-  bool wide_state;   // 16-byte accesses of x, saved, history, given noise, known and mask
-  bool wide_output;  // of the model's outputs
+  bool wide_state;   // 16-byte accesses of all that is of the state's dtype
+  bool wide_output;  // of the model's outputs and of gain
+  bool wide_sample;  // of x_in
+  bool wide_next;    // of x_out
   bool wide_input;   // of model_input
 };
 
@@ -38,8 +40,8 @@ struct Everything {
   static constexpr int kOutputs = kMaxOutputs, kSlots = kHistory;
   FD_MEMBER static Use used(const Use& use) { return use; }
 };
-/// The state, two outputs that lie contiguous, two slots of history and noise from the keys: most
-/// solvers, with guidance.
+/// The state in place, two outputs that lie contiguous, two slots of history and noise from the
+/// keys: most solvers, with guidance.
 struct Common {
   static constexpr bool kAll = false;
   static constexpr int kOutputs = 2, kSlots = 2;
@@ -58,7 +60,7 @@ FD_HD bool is_bound(const StepArgs& args, const Row<T>& row, const Use& use) {
   for (int k = 0; k < kHistory; ++k) slots = use.slot(k) && k >= slots ? k + 1 : slots;
   return row.slot >= -1 && row.slot < kHistory && slots <= args.slots &&
          (!use.saved() || args.saved) && (!use.known || (args.known && args.mask)) &&
-         (!use.model() || args.out[0].data) && (!use.gain_operand || args.has_gain) &&
+         (!use.model() || args.view[0].data) && (!use.gain_operand || args.has_gain) &&
          (!use.dynamic || args.threshold) &&
          has_draw(row, use.noise() && !args.z, use.previous_noise() && !args.z_prev);
 }
@@ -91,7 +93,7 @@ class ThreadTile {
   /// Everything that the row reads from memory is asked for before any of it is used.
   FD_MEMBER void load() {
     if (use_.model()) load_outputs();
-    load_state(args_.x, x_);
+    load_x();
     if ((use_.c | use_.d) & kS) load_state(args_.saved, saved_);
     FD_UNROLL
     for (int k = 0; k < Bound::kSlots; ++k) {
@@ -106,7 +108,7 @@ class ThreadTile {
   /// |m| before clipping, for the dynamic threshold.
   FD_MEMBER Values magnitudes() {
     if (use_.p & kO) load_outputs(), mix_outputs();
-    if (use_.p & kX) load_state(args_.x, x_);
+    if (use_.p & kX) load_x();
     Sum m;
     add_quantity(m, row_, use_, *this);
     FD_UNROLL
@@ -114,11 +116,11 @@ class ThreadTile {
     return m.value;
   }
 
-  FD_MEMBER void poison() const {
+  FD_MEMBER void fill_nan() const {
     Values nan;
     FD_UNROLL
     for (int i = 0; i < E; ++i) nan.v[i] = static_cast<T>(NAN);
-    store_state(nan, args_.x);
+    store_x(nan);
   }
 
   // Called by fetch().
@@ -133,7 +135,7 @@ class ThreadTile {
   FD_MEMBER void scale_noise() {
     if (!use_.noise()) return;
     Values gain = {};
-    if (use_.gain_operand) load_output(kMaxOutputs, gain);
+    if (use_.gain_operand) load_view(kGain, args_.output, plan_.wide_output, gain);
     FD_UNROLL
     for (int i = 0; i < E; ++i) scaled_noise_.v[i] = noise_.v[i] * gain_of(row_, gain.v[i]);
   }
@@ -166,18 +168,12 @@ class ThreadTile {
   FD_MEMBER void store_saved(const Sum& s) const { store_state(s.value, args_.saved); }
   FD_MEMBER void store_history(int k, const Sum& h) const { store_state(h.value, slot(k)); }
   FD_MEMBER void store_next(const Sum& next, T in_scale) const {
-    store_state(next.value, args_.x);
+    store_x(next.value);
     if (in_scale == 0 || !args_.model_input) return;
-    with_dtype(args_.input, [&](auto tag) {
-      using M = typename decltype(tag)::type;
-      Run<M, E> y;
-      FD_UNROLL
-      for (int i = 0; i < E; ++i) from_float(next.value.v[i] * in_scale, y.v[i]);
-      for (int g = 0; g < args_.n_outputs; ++g) {
-        M* to = static_cast<M*>(args_.model_input) + g * args_.batch * args_.numel + base_;
-        Memory::template store<M, E>(y, n_, plan_.wide_input, to);
-      }
-    });
+    Values y;
+    FD_UNROLL
+    for (int i = 0; i < E; ++i) y.v[i] = next.value.v[i] * in_scale;
+    store_as(args_.input, y, plan_.wide_input, args_.model_input, args_.n_outputs);
   }
 
  private:
@@ -198,6 +194,34 @@ class ThreadTile {
     Memory::template store<T, E>(from, n_, plan_.wide_state, static_cast<T*>(to) + base_);
   }
 
+  FD_MEMBER void load_x() {
+    if (Bound::kAll && args_.has_x_in) {
+      if (use_.state()) load_view(kXIn, args_.sample, plan_.wide_sample, x_);
+    } else {
+      load_state(args_.x, x_);
+    }
+  }
+  FD_MEMBER void store_x(const Values& from) const {
+    if (Bound::kAll && args_.next != args_.state) {
+      store_as(args_.next, from, plan_.wide_next, args_.x_out, 1);
+    } else {
+      store_state(from, args_.x_out);
+    }
+  }
+  /// `copies` times, one batch after the other.
+  FD_MEMBER void store_as(DType dtype, const Values& from, bool wide, void* to, int copies) const {
+    with_dtype(dtype, [&](auto tag) {
+      using M = typename decltype(tag)::type;
+      Run<M, E> narrow;
+      FD_UNROLL
+      for (int i = 0; i < E; ++i) from_float(from.v[i], narrow.v[i]);
+      for (int g = 0; g < copies; ++g) {
+        M* at = static_cast<M*>(to) + g * args_.batch * args_.numel + base_;
+        Memory::template store<M, E>(narrow, n_, wide, at);
+      }
+    });
+  }
+
   FD_MEMBER bool reads(int g, const T* weights) const { return weights ? weights[g] != 0 : g == 0; }
 
   FD_MEMBER void load_outputs() {
@@ -205,19 +229,19 @@ class ThreadTile {
     for (int g = 0; g < Bound::kOutputs; ++g) {
       if (g < args_.n_outputs && ((use_.mix() && reads(g, weights_)) ||
                                   (use_.second_mix() && reads(g, second_weights_)))) {
-        load_output(g, outputs_[g]);
+        load_view(g, args_.output, plan_.wide_output, outputs_[g]);
       }
     }
   }
 
-  FD_MEMBER void load_output(int g, Values& to) const {
-    const OutputView& view = args_.out[g];
-    with_dtype(args_.output, [&](auto tag) {
+  FD_MEMBER void load_view(int k, DType dtype, bool wide, Values& to) const {
+    const View& view = args_.view[k];
+    with_dtype(dtype, [&](auto tag) {
       using M = typename decltype(tag)::type;
       const M* data = static_cast<const M*>(view.data) + sample_ * view.sample_stride;
       if (!Bound::kAll || (args_.out_dims == 1 && view.stride[0] == 1)) {
         Run<M, E> raw;
-        Memory::template load<M, E>(data + begin_, n_, plan_.wide_output, raw);
+        Memory::template load<M, E>(data + begin_, n_, wide, raw);
         FD_UNROLL
         for (int i = 0; i < E; ++i) to.v[i] = to_float(raw.v[i]);
       } else {

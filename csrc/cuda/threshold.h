@@ -9,7 +9,7 @@ namespace fastdiff::cuda {
 
 /// One element at a time.
 inline StepPlan one_by_one(StepPlan plan) {
-  plan.wide_state = plan.wide_output = false;
+  plan.wide_state = plan.wide_output = plan.wide_sample = false;
   return plan;
 }
 

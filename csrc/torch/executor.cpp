@@ -62,8 +62,12 @@ bool Executor::Binding::holds() const {
                      has_strides(tensor, strides.data(), view.dim)));
 }
 
-Executor::Executor(BoundTensors tensors, int64_t torch_threads, bool torch_shared)
-    : tensors_(std::move(tensors)), torch_threads_(torch_threads), torch_shared_(torch_shared) {
+Executor::Executor(BoundTensors tensors, std::optional<torch::stable::Tensor> tickets,
+                   int64_t torch_threads, bool torch_shared)
+    : tensors_(std::move(tensors)),
+      tickets_(std::move(tickets)),
+      torch_threads_(torch_threads),
+      torch_shared_(torch_shared) {
   bind();
 }
 
@@ -74,11 +78,14 @@ void Executor::bind() {
   if (args.device < 0) {
     for (int64_t r = 0; r < args.n_rows; ++r) check_row(args, r);
   } else {  // rows are not read back; the table was checked when it was made
-    require_tickets(views.tickets, views.x);
-    tickets_ = static_cast<int32_t*>(views.tickets.data);
+    const TensorView tickets = view(tickets_, "tickets");
+    require_tickets(tickets, views.x);
+    ticket_data_ = static_cast<int32_t*>(tickets.data);
   }
   std::vector<Binding> bindings;
-  bindings.reserve(16);  // views point into the vectors of each
+  int count = 0;
+  each_operand(tensors_, views, [&](const char*, const auto&, const TensorView&) { ++count; });
+  bindings.reserve(count);  // views point into the vectors of each
   each_operand(tensors_, views, [&](const char* name, const auto& tensor, const TensorView&) {
     if (tensor) bindings.emplace_back(name, *tensor);
   });
@@ -114,15 +121,15 @@ void Executor::bind_again() {
   bind();
 }
 
-void Executor::step(const TensorView* outputs, int64_t count, const TensorView& gain) {
+void Executor::step(const StepCall& call) {
   const Occupation occupation(busy_);
   if (moved()) bind_again();
-  if (args_.device < 0 && !check_rows(args_, count > 0, gain.defined()) && args_.batch > 0) {
+  if (args_.device < 0 && !check_rows(args_, call) && args_.batch > 0) {
     throw std::runtime_error("step: expected an unfinished sample, got " +
                              std::to_string(args_.batch) + " that are done");
   }
-  bind_outputs(args_, bindings_[0].view, outputs, count, gain);
-  run_step(args_, tickets_);
+  bind_call(args_, bindings_[0].view, call);
+  run_step(args_, ticket_data_);
 }
 
 namespace {

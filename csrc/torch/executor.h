@@ -18,17 +18,18 @@ StepTensors views_of(const BoundTensors& tensors);
 
 class Executor {
  public:
-  /// torch_threads, torch_shared: see StepArgs.
-  Executor(BoundTensors tensors, int64_t torch_threads, bool torch_shared);
+  /// tickets: [B] int32 zeros, scratch of a device; nothing on the CPU. torch_threads,
+  /// torch_shared: see StepArgs.
+  Executor(BoundTensors tensors, std::optional<torch::stable::Tensor> tickets,
+           int64_t torch_threads, bool torch_shared);
   Executor(const Executor&) = delete;
 
-  /// Executes the row that each sample stands on. `count` is 0 for a row that needs no model,
-  /// `gain` undefined for one that does not scale its noise.
+  /// Executes the row that each sample stands on.
   ///
   /// Throws std::runtime_error, before anything is written, if another thread is in here, if a
   /// bound tensor has been given another shape or memory that is too small, or (on the host, where
   /// rows are read) if every sample is done.
-  void step(const TensorView* outputs, int64_t count, const TensorView& gain);
+  void step(const StepCall& call);
 
   /// Whether a bound tensor's memory has moved, or the shape of one that a loop looks at has
   /// changed, since it was bound.
@@ -55,11 +56,12 @@ class Executor {
   void bind_again();
 
   BoundTensors tensors_;
+  const std::optional<torch::stable::Tensor> tickets_;
   const int64_t torch_threads_;
   const bool torch_shared_;
   std::vector<Binding> bindings_;  // x comes first
   StepArgs args_ = {};
-  int32_t* tickets_ = nullptr;
+  int32_t* ticket_data_ = nullptr;
   std::atomic<bool> busy_{false};
 };
 

@@ -1,5 +1,7 @@
 #include "torch/pack.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <cstring>
 
 #include "core/element.h"
@@ -7,42 +9,118 @@
 namespace fastdiff {
 namespace {
 
-std::string shape_text(const int64_t* sizes, int64_t dim, int64_t leading) {
-  std::ostringstream text;
-  text << "[" << leading;
-  for (int64_t d = 1; d < dim; ++d) text << ", " << sizes[d];
-  text << "]";
-  return text.str();
+/// What the shapes of all operands are made of.
+struct Sizes {
+  const TensorView &x, &rows, &weights;
+  bool wide_time;  // timesteps are float64
+
+  int64_t batch() const { return x.sizes[0]; }
+  int64_t outputs() const { return weights.defined() ? weights.sizes[2] : 1; }
+};
+
+/// An expected dimension: this size, or any from `low` to `high`, which is then called `name`.
+struct Dimension {
+  int64_t low, high;
+  const char* name;
+
+  Dimension(int64_t size) : low(size), high(size), name(nullptr) {}
+  Dimension(const char* name, int64_t low, int64_t high) : low(low), high(high), name(name) {}
+  std::string text() const { return name ? name : std::to_string(low); }
+};
+using Shape = std::vector<Dimension>;
+
+/// [leading..., *x.shape[1:]]
+Shape with_rest(Shape leading, const TensorView& x) {
+  leading.insert(leading.end(), x.sizes + 1, x.sizes + x.dim);
+  return leading;
 }
 
-void require_device(const TensorView& v, const TensorView& x, const char* argument) {
-  if (!v.defined()) reject(argument, "a tensor", "None");
-  if (v.device_type != x.device_type || v.device_index != x.device_index) {
-    reject(argument, "a tensor on the device of x", describe(v) + " while x is " + describe(x));
+Shape shape_of(ShapeRule rule, const Sizes& of) {
+  constexpr int64_t kAny = INT64_MAX;
+  switch (rule) {
+    case ShapeRule::kLikeX: return with_rest({of.batch()}, of.x);
+    case ShapeRule::kBatch: return {of.batch()};
+    case ShapeRule::kTable: return {{"rows", 0, kAny}, kRowWidth};
+    case ShapeRule::kKeys: return {of.batch(), 2};
+    case ShapeRule::kHistory: return with_rest({{"slots", 0, kAny}, of.batch()}, of.x);
+    case ShapeRule::kInputs: return with_rest({of.outputs() * of.batch()}, of.x);
+    case ShapeRule::kTimes: return {of.outputs() * of.batch()};
+    case ShapeRule::kWeights: return {of.rows.sizes[0], of.batch(), {"1..4", 1, kMaxOutputs}};
+    case ShapeRule::kLikeWeights: return {of.rows.sizes[0], of.batch(), of.outputs()};
   }
+  return {};
 }
 
-void require(const TensorView& v, const TensorView& x, const char* argument, Scalar dtype,
-             const int64_t* sizes, int64_t dim) {
-  require_device(v, x, argument);
-  bool same = v.dtype == dtype && v.dim == dim && v.contiguous();
-  for (int64_t d = 0; same && d < dim; ++d) same = v.sizes[d] == sizes[d];
-  if (!same) {
-    const std::string shape = dim ? shape_text(sizes, dim, sizes[0]) : "[]";
-    reject(argument, std::string("a contiguous ") + name_of(dtype) + " tensor " + shape,
-           describe(v) + (v.contiguous() ? "" : ", not contiguous"));
+using Scalars = std::vector<Scalar>;
+
+/// What a model reads and writes: float64 only beside a float64 state.
+Scalars model_dtypes(const TensorView& x) {
+  Scalars allowed = {Scalar::kFloat32, Scalar::kBFloat16, Scalar::kFloat16};
+  if (x.dtype == Scalar::kFloat64) allowed.push_back(Scalar::kFloat64);
+  return allowed;
+}
+
+Scalars dtypes_of(DtypeRule rule, const Sizes& of) {
+  switch (rule) {
+    case DtypeRule::kState: return {of.x.dtype};
+    case DtypeRule::kInt64: return {Scalar::kInt64};
+    case DtypeRule::kTime: return {of.wide_time ? Scalar::kFloat64 : Scalar::kFloat32};
+    case DtypeRule::kModel: break;
   }
+  return model_dtypes(of.x);
+}
+
+bool has_strides(const TensorView& v, const TensorView& like) {
+  for (int64_t d = 0; d < v.dim; ++d) {
+    if (v.sizes[d] > 1 && v.strides[d] != like.strides[d]) return false;
+  }
+  return true;
+}
+
+/// How the elements of an operand have to lie: "" if they do, else what is expected.
+std::string missing_layout(ShapeRule rule, const TensorView& v, const Sizes& of) {
+  if (rule == ShapeRule::kWeights) {
+    return v.sizes[2] == 1 || v.strides[2] == 1 ? "" : "with last stride 1";
+  }
+  if (rule == ShapeRule::kLikeWeights) {
+    if (!of.weights.defined()) return "beside weights";
+    return has_strides(v, of.weights) ? "" : "with strides " + text_of(of.weights.strides, 3);
+  }
+  return v.contiguous() ? "" : "contiguous";
+}
+
+/// The one check of an operand, whatever it is for.
+void require(const TensorView& v, const char* argument, const TensorView& x, const Scalars& dtypes,
+             const Shape& shape) {
+  bool same = v.dim == static_cast<int64_t>(shape.size());
+  for (int64_t d = 0; same && d < v.dim; ++d) {
+    same = v.sizes[d] >= shape[d].low && v.sizes[d] <= shape[d].high;
+  }
+  same = same && std::find(dtypes.begin(), dtypes.end(), v.dtype) != dtypes.end() &&
+         v.device_type == x.device_type && v.device_index == x.device_index;
+  if (same) return;
+  std::string expected;
+  for (size_t k = 0; k < dtypes.size(); ++k) {
+    expected += std::string(k == 0                  ? ""
+                            : k + 1 < dtypes.size() ? ", "
+                                                    : " or ") +
+                name_of(dtypes[k]);
+  }
+  for (size_t d = 0; d < shape.size(); ++d) expected += (d ? ", " : " [") + shape[d].text();
+  reject(argument, expected + "] on " + device_of(x), describe(v));
+}
+
+void require(const TensorView& v, const char* argument, DtypeRule dtype, ShapeRule shape, Need need,
+             const Sizes& of) {
+  if (!v.defined() && need == Need::kOptional) return;
+  require(v, argument, of.x, dtypes_of(dtype, of), shape_of(shape, of));
+  const std::string layout = missing_layout(shape, v, of);
+  if (!layout.empty())
+    reject(argument, "a tensor " + layout, "strides " + text_of(v.strides, v.dim));
 }
 
 int64_t bytes_of(DType dtype) {
   return dtype == DType::kFloat64 ? 8 : dtype == DType::kFloat32 ? 4 : 2;
-}
-
-/// Of a tensor that the model reads or writes: float64 only beside a float64 state.
-DType float_dtype(const TensorView& v, const char* argument, DType state) {
-  return dtype_of(v, argument,
-                  state == DType::kFloat64 ? "float32, float64, bfloat16, float16"
-                                           : "float32, bfloat16, float16");
 }
 
 struct RowNeeds {
@@ -69,7 +147,7 @@ RowNeeds needs_of(const StepArgs& args, int64_t row) {
 }
 
 /// The first and one past the last byte that a view can touch.
-void extent(const OutputView& view, const StepArgs& args, int64_t size, const char*& from,
+void extent(const View& view, const StepArgs& args, int64_t size, const char*& from,
             const char*& to) {
   int64_t last = (args.batch - 1) * view.sample_stride;
   for (int d = 0; d < args.out_dims; ++d) last += (args.out_size[d] - 1) * view.stride[d];
@@ -77,20 +155,20 @@ void extent(const OutputView& view, const StepArgs& args, int64_t size, const ch
   to = from + (last + 1) * size;
 }
 
-/// A buffer that the row writes may be read as an output only where each element is read before it
-/// is written: at the very place of the same element, or of another copy of it.
-void require_no_overlap(const StepArgs& args, const OutputView& view, void* written, DType dtype,
-                        int64_t copies) {
+/// A buffer that the row writes may be read through a view only where each element is read before
+/// it is written: at the very place of the same element, or of another copy of it.
+void require_no_overlap(const StepArgs& args, const View& view, DType read, const char* argument,
+                        const void* written, DType dtype, int64_t copies) {
   if (!written) return;
   const int64_t size = bytes_of(dtype), total = args.batch * args.numel;
   const char *from, *to, *begin = static_cast<const char*>(written);
-  extent(view, args, bytes_of(args.output), from, to);
+  extent(view, args, bytes_of(read), from, to);
   if (to <= begin || from >= begin + copies * total * size) return;
   const bool aligned = from >= begin && (from - begin) % (total * size) == 0;
-  const bool like_it = dtype == args.output && args.out_dims == 1 && view.stride[0] == 1 &&
+  const bool like_it = dtype == read && args.out_dims == 1 && view.stride[0] == 1 &&
                        (args.batch == 1 || view.sample_stride == args.numel);
   if (!aligned || !like_it) {
-    reject("out", "memory of its own", "another view of the state or of model_input; clone it");
+    reject(argument, "memory of its own", "another view of what the row writes; clone it");
   }
 }
 
@@ -145,89 +223,36 @@ DType dtype_of(Scalar scalar) {
 StepArgs pack_step(const StepTensors& in) {
   StepArgs args = {};
   const TensorView& x = in.x;
-  if (!x.defined()) reject("x", "a tensor", "None");
   args.state = dtype_of(x, "x", "float32, float64");
   if (x.dim < 1) reject("x", "[batch, ...]", describe(x));
-  if (!x.contiguous()) reject("x", "a contiguous tensor", describe(x) + ", not contiguous");
+  args.device = x.device_type == 1 ? -1 : x.device_index;
   args.batch = x.sizes[0];
   args.numel = 1;
   for (int64_t d = 1; d < x.dim; ++d) args.numel *= x.sizes[d];
-  args.x = x.data;
-  args.device = x.device_type == 1 ? -1 : x.device_index;
 
-  const int64_t pair[] = {args.batch, 2};
-  require(in.row, x, "row", Scalar::kInt64, pair, 1);
-  require(in.keys, x, "keys", Scalar::kInt64, pair, 2);
-  args.row = static_cast<int64_t*>(in.row.data);
-  args.keys = static_cast<const int64_t*>(in.keys.data);
-  const int64_t table[] = {in.rows.dim == 2 ? in.rows.sizes[0] : 0, kRowWidth};
-  require(in.rows, x, "rows", x.dtype, table, 2);
-  args.rows = in.rows.data;
-  args.n_rows = table[0];
+  const bool wide_time = in.model_input.defined() && in.model_input.dtype == Scalar::kFloat64;
+  const Sizes sizes = {x, in.rows, in.weights, wide_time};
+#define FD_REQUIRE(type, name, dtype, shape, need)                                \
+  require(in.name, #name, DtypeRule::dtype, ShapeRule::shape, Need::need, sizes); \
+  args.name = static_cast<type*>(in.name.data);
+  FD_STEP_OPERANDS(FD_REQUIRE)
+#undef FD_REQUIRE
 
-  args.n_outputs = 1;
+  args.n_rows = in.rows.sizes[0];
+  args.n_outputs = static_cast<int32_t>(sizes.outputs());
   if (in.weights.defined()) {
-    const TensorView& w = in.weights;
-    require_device(w, x, "weights");
-    if (w.dtype != x.dtype || w.dim != 3 || w.sizes[0] != args.n_rows || w.sizes[1] != args.batch ||
-        w.sizes[2] < 1 || w.sizes[2] > kMaxOutputs || (w.strides[2] != 1 && w.sizes[2] > 1)) {
-      reject("weights", std::string(name_of(x.dtype)) + " [rows, batch, 1..4], last stride 1",
-             describe(w));
-    }
-    args.weights = w.data;
-    args.weight_row_stride = w.strides[0];
-    args.weight_sample_stride = w.strides[1];
-    args.n_outputs = static_cast<int32_t>(w.sizes[2]);
+    args.weight_row_stride = in.weights.strides[0];
+    args.weight_sample_stride = in.weights.strides[1];
   }
-  if (in.second_weights.defined()) {
-    const TensorView &w = in.weights, &v = in.second_weights;
-    require_device(v, x, "second_weights");
-    bool like = w.defined() && v.dtype == x.dtype && v.dim == 3;
-    for (int d = 0; like && d < 3; ++d) {
-      like = v.sizes[d] == w.sizes[d] && (v.sizes[d] <= 1 || v.strides[d] == w.strides[d]);
-    }
-    if (!like) reject("second_weights", "a tensor like weights, strides and all", describe(v));
-    args.second_weights = v.data;
-  }
-  const auto like_x = [&x](const TensorView& v, const char* argument) -> void* {
-    if (v.defined()) require(v, x, argument, x.dtype, x.sizes, x.dim);
-    return v.data;
-  };
-  args.saved = like_x(in.saved, "saved");
-  args.z = like_x(in.z, "z");
-  args.z_prev = like_x(in.z_prev, "z_prev");
-  args.known = like_x(in.known, "known");
-  args.mask = like_x(in.mask, "mask");
-  if (in.threshold.defined()) {
-    require(in.threshold, x, "threshold", x.dtype, x.sizes, 1);
-    args.threshold = in.threshold.data;
-  }
-  if (in.history.defined()) {
-    std::vector<int64_t> sizes(x.sizes, x.sizes + x.dim);
-    sizes.insert(sizes.begin(), in.history.dim ? in.history.sizes[0] : 0);
-    require(in.history, x, "history", x.dtype, sizes.data(), x.dim + 1);
-    args.history = in.history.data;
-  }
-  std::vector<int64_t> stacked(x.sizes, x.sizes + x.dim);
-  stacked[0] *= args.n_outputs;
-  if (in.model_input.defined()) {
-    args.input = float_dtype(in.model_input, "model_input", args.state);
-    require(in.model_input, x, "model_input", in.model_input.dtype, stacked.data(), x.dim);
-    args.model_input = in.model_input.data;
-  }
-  if (in.t.defined()) {
-    const bool wide = args.input == DType::kFloat64;
-    require(in.t, x, "t", wide ? Scalar::kFloat64 : Scalar::kFloat32, stacked.data(), 1);
-    args.t = in.t.data;
-  }
-
   args.slots = in.history.defined() ? static_cast<int32_t>(in.history.sizes[0]) : 0;
+  if (in.model_input.defined()) args.input = dtype_of(in.model_input.dtype);
+  args.x_out = args.x, args.next = args.state;
   return args;
 }
 
 void check_row(const StepArgs& args, int64_t row) { check_buffers(args, row, needs_of(args, row)); }
 
-bool check_rows(const StepArgs& args, bool has_outputs, bool has_gain) {
+bool check_rows(const StepArgs& args, const StepCall& call) {
   bool unfinished = false;
   for (int64_t b = 0; b < args.batch; ++b) {
     const int64_t row = args.row[b];
@@ -239,81 +264,113 @@ bool check_rows(const StepArgs& args, bool has_outputs, bool has_gain) {
     const RowNeeds need = needs_of(args, row);
     unfinished = unfinished || need.live;
     check_buffers(args, row, need);
-    check_outputs(row, need.use, has_outputs, has_gain);
+    check_outputs(row, need.use, call.count > 0, call.gain.defined());
   }
   return unfinished;
 }
 
-void bind_outputs(StepArgs& args, const TensorView& x, const TensorView* outputs, int64_t count,
-                  const TensorView& gain) {
-  if (count == 0) {
-    for (OutputView& view : args.out) view.data = nullptr;
-    args.has_gain = false;
-    return;
-  }
-  const int64_t G = args.n_outputs;
-  const bool stacked = count == 1;
-  const int64_t leading = stacked ? G * args.batch : args.batch;
-  if (!stacked && count != G) {
-    reject("out", std::to_string(G) + " tensors or one stacked tensor", std::to_string(count));
-  }
-  args.output = float_dtype(outputs[0], "out", args.state);
-  const Scalar dtype = outputs[0].dtype;
-  const auto require_like = [&](const TensorView& v, int64_t samples, const char* argument) {
-    bool same = v.dtype == dtype && v.dim == x.dim && v.device_type == x.device_type &&
-                v.device_index == x.device_index && v.sizes[0] == samples;
-    for (int64_t d = 1; same && d < x.dim; ++d) same = v.sizes[d] == x.sizes[d];
-    if (!same) {
-      reject(argument,
-             std::string(name_of(dtype)) + " " + shape_text(x.sizes, x.dim, samples) +
-                 (x.device_type == 1 ? " on cpu" : " on the device of x"),
-             describe(v));
-    }
-  };
-  for (int64_t g = 0; g < count; ++g) require_like(outputs[g], leading, "out");
-  args.has_gain = gain.defined();
-  if (args.has_gain) require_like(gain, args.batch, "gain");
+namespace {
 
-  const int64_t size = bytes_of(args.output);
-  std::pair<const TensorView*, OutputView*> views[kMaxOutputs + 1];  // of what is read in place
+bool is_model_dtype(Scalar dtype, const TensorView& x) {
+  return dtype == Scalar::kFloat32 || dtype == Scalar::kBFloat16 || dtype == Scalar::kFloat16 ||
+         (dtype == Scalar::kFloat64 && x.dtype == Scalar::kFloat64);
+}
+
+/// An operand of a call: so many samples like those of x, of this dtype or, for kOther, of any that
+/// a model may have. What fits costs no allocation.
+void require_samples(const TensorView& v, const char* argument, const TensorView& x,
+                     int64_t samples, Scalar dtype) {
+  bool fits = dtype == Scalar::kOther ? is_model_dtype(v.dtype, x) : v.dtype == dtype;
+  fits = fits && v.dim == x.dim && v.sizes[0] == samples && v.device_type == x.device_type &&
+         v.device_index == x.device_index && std::equal(x.sizes + 1, x.sizes + x.dim, v.sizes + 1);
+  if (fits) return;
+  require(v, argument, x, dtype == Scalar::kOther ? model_dtypes(x) : Scalars{dtype},
+          with_rest({samples}, x));
+}
+
+}  // namespace
+
+void bind_call(StepArgs& args, const TensorView& x, const StepCall& call) {
+  args.has_gain = call.gain.defined(), args.has_x_in = call.x_in.defined();
+  args.x_out = args.x, args.next = args.state;
+  for (View& view : args.view) view.data = nullptr;
+  if (call.x_out.defined()) {
+    require_samples(call.x_out, "x_out", x, args.batch, Scalar::kOther);
+    if (!call.x_out.contiguous()) {
+      reject("x_out", "a tensor contiguous", "strides " + text_of(call.x_out.strides, x.dim));
+    }
+    args.x_out = call.x_out.data, args.next = dtype_of(call.x_out.dtype);
+  }
+  struct Read {
+    const TensorView* tensor;
+    View* view;
+    DType dtype;
+    const char* argument;
+  } reads[kViews];
   int64_t n = 0;
-  for (int64_t g = 0; g < G; ++g) {
-    const TensorView& v = outputs[stacked ? 0 : g];
-    args.out[g].data =
-        static_cast<const char*>(v.data) + (stacked ? g * args.batch * v.strides[0] * size : 0);
-    args.out[g].sample_stride = v.strides[0];
-    views[n++] = {&v, &args.out[g]};
+  if (call.count > 0) {
+    const int64_t G = args.n_outputs;
+    const bool stacked = call.count == 1;
+    const int64_t samples = stacked ? G * args.batch : args.batch;
+    if (!stacked && call.count != G) {
+      reject("out", std::to_string(G) + " tensors or one stacked tensor",
+             std::to_string(call.count));
+    }
+    for (int64_t g = 0; g < call.count; ++g) {
+      const Scalar dtype = g == 0 ? Scalar::kOther : call.outputs[0].dtype;
+      require_samples(call.outputs[g], "out", x, samples, dtype);
+    }
+    args.output = dtype_of(call.outputs[0].dtype);
+    for (int64_t g = 0; g < G; ++g) {
+      const TensorView& v = call.outputs[stacked ? 0 : g];
+      const int64_t skipped = stacked ? g * args.batch * v.strides[0] * bytes_of(args.output) : 0;
+      args.view[g].data = static_cast<const char*>(v.data) + skipped;
+      reads[n++] = {&v, &args.view[g], args.output, "out"};
+    }
   }
+  const auto read = [&](const TensorView& v, const char* argument, int k, Scalar dtype) {
+    require_samples(v, argument, x, args.batch, dtype);
+    args.view[k].data = v.data;
+    reads[n++] = {&v, &args.view[k], dtype_of(v.dtype), argument};
+  };
   if (args.has_gain) {
-    args.out[kMaxOutputs].data = gain.data;
-    args.out[kMaxOutputs].sample_stride = gain.strides[0];
-    views[n++] = {&gain, &args.out[kMaxOutputs]};
+    read(call.gain, "gain", kGain, call.count ? call.outputs[0].dtype : Scalar::kOther);
+    args.output = reads[n - 1].dtype;
   }
-  // Merge adjacent dimensions wherever every output allows it.
+  if (args.has_x_in) {
+    read(call.x_in, "x_in", kXIn, Scalar::kOther);
+    args.sample = reads[n - 1].dtype;
+  }
+  for (int64_t k = 0; k < n; ++k) reads[k].view->sample_stride = reads[k].tensor->strides[0];
+  // Merge adjacent dimensions wherever all that is read allows it.
   args.out_dims = 0;
   for (int64_t d = 1; d < x.dim; ++d) {
     if (x.sizes[d] == 1) continue;
     bool merges = args.out_dims > 0;
     for (int64_t k = 0; merges && k < n; ++k) {
-      const auto& [v, view] = views[k];
-      merges = view->stride[args.out_dims - 1] == v->strides[d] * v->sizes[d];
+      const int64_t* const strides = reads[k].tensor->strides;
+      merges = reads[k].view->stride[args.out_dims - 1] == strides[d] * x.sizes[d];
     }
     if (!merges && args.out_dims == kMaxDims) {
-      reject("out", "at most 6 dimensions that cannot be merged", "more; call contiguous()");
+      reject(reads[0].argument, "at most 6 dimensions that cannot be merged",
+             "more; call contiguous()");
     }
     const int at = merges ? args.out_dims - 1 : args.out_dims++;
     args.out_size[at] = merges ? args.out_size[at] * x.sizes[d] : x.sizes[d];
-    for (int64_t k = 0; k < n; ++k) views[k].second->stride[at] = views[k].first->strides[d];
+    for (int64_t k = 0; k < n; ++k) reads[k].view->stride[at] = reads[k].tensor->strides[d];
   }
   if (args.out_dims == 0) {
     args.out_dims = 1;
     args.out_size[0] = 1;
-    for (int64_t k = 0; k < n; ++k) views[k].second->stride[0] = 1;
+    for (int64_t k = 0; k < n; ++k) reads[k].view->stride[0] = 1;
   }
-  const int64_t total = args.batch * args.numel;
-  for (int64_t k = 0; total > 0 && k < n; ++k) {
-    require_no_overlap(args, *views[k].second, args.x, args.state, 1);
-    require_no_overlap(args, *views[k].second, args.model_input, args.input, G);
+  for (int64_t k = 0; args.batch * args.numel > 0 && k < n; ++k) {
+    const auto apart = [&](const void* written, DType dtype, int64_t copies) {
+      require_no_overlap(args, *reads[k].view, reads[k].dtype, reads[k].argument, written, dtype,
+                         copies);
+    };
+    apart(args.x_out, args.next, 1);
+    apart(args.model_input, args.input, args.n_outputs);
   }
 }
 

@@ -3,6 +3,7 @@
 // implementations.
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -22,40 +23,66 @@ Tensor zeros_like_rows(const Tensor& row) {
   return torch::stable::new_zeros(row, {row.size(0)}, torch::headeronly::ScalarType::Int);
 }
 
-void step_(Tensor x, Tensor row, Tensor rows, std::vector<Tensor> outputs,
-           std::optional<Tensor> weights, Tensor keys, std::optional<Tensor> saved,
-           std::optional<Tensor> history, std::optional<Tensor> z, std::optional<Tensor> z_prev,
-           std::optional<Tensor> model_input, std::optional<Tensor> t,
-           std::optional<Tensor> second_weights, std::optional<Tensor> gain,
-           std::optional<Tensor> known, std::optional<Tensor> mask,
-           std::optional<Tensor> threshold) {
-  const BoundTensors tensors = {x,       row,  rows,      weights,     keys, saved,
-                                history, z,    z_prev,    model_input, t,    second_weights,
-                                known,   mask, threshold, {}};
-  const StepTensors in = views_of(tensors);
+using torch::stable::detail::to;
+
+std::optional<Tensor> taken(StableIValue value, Need need) {
+  if (need == Need::kOptional) return to<std::optional<Tensor>>(value);
+  Tensor tensor = to<Tensor>(value);
+  if (!tensor.defined()) return {};  // of a caller that passed None
+  return tensor;
+}
+
+/// The operands as the dispatcher hands them over, in the order of the list; `stack` moves past
+/// them.
+BoundTensors take_operands(StableIValue*& stack) {
+  BoundTensors tensors;
+#define FD_TAKE(type, name, dtype, shape, need) tensors.name = taken(*stack++, Need::need);
+  FD_STEP_OPERANDS(FD_TAKE)
+#undef FD_TAKE
+  return tensors;
+}
+
+/// step_(operands..., Tensor[] outputs, Tensor? gain, Tensor? x_in, Tensor? x_out) -> ()
+void step_(StableIValue* stack, uint64_t, uint64_t) {
+  const BoundTensors tensors = take_operands(stack);
+  const auto outputs = to<std::vector<Tensor>>(*stack++);
+  const auto gain = to<std::optional<Tensor>>(*stack++);
+  const auto x_in = to<std::optional<Tensor>>(*stack++);
+  const auto x_out = to<std::optional<Tensor>>(*stack++);
   std::vector<TensorView> out;
-  for (const Tensor& o : outputs) out.push_back(view(o, "outputs"));
+  for (const Tensor& o : outputs) out.push_back(view(o, "out"));
+  const StepCall call = {out.data(), static_cast<int64_t>(out.size()), view(gain, "gain"),
+                         view(x_in, "x_in"), view(x_out, "x_out")};
+  const StepTensors in = views_of(tensors);
   StepArgs args = pack_step(in);
-  if (args.device < 0) check_rows(args, !out.empty(), gain.has_value());
-  bind_outputs(args, in.x, out.data(), static_cast<int64_t>(out.size()), view(gain, "gain"));
+  if (args.device < 0) check_rows(args, call);
+  bind_call(args, in.x, call);
   if (args.device < 0) return run_step(args, nullptr);
-  Tensor tickets = zeros_like_rows(row);
+  Tensor tickets = zeros_like_rows(*tensors.row);
   run_step(args, static_cast<int32_t*>(tickets.data_ptr()));
 }
 
-/// The operands of step_ that stay the same, for `take` to make an Executor of.
-int64_t bind(Tensor x, Tensor row, Tensor rows, std::optional<Tensor> weights, Tensor keys,
-             std::optional<Tensor> saved, std::optional<Tensor> history, std::optional<Tensor> z,
-             std::optional<Tensor> z_prev, std::optional<Tensor> model_input,
-             std::optional<Tensor> t, std::optional<Tensor> second_weights,
-             std::optional<Tensor> known, std::optional<Tensor> mask,
-             std::optional<Tensor> threshold, int64_t torch_threads, bool torch_shared) {
+/// bind(operands..., int torch_threads, bool torch_shared) -> int, for `take` to make an Executor
+/// of.
+void bind(StableIValue* stack, uint64_t, uint64_t) {
+  StableIValue* const result = stack;
+  BoundTensors tensors = take_operands(stack);
+  const auto torch_threads = to<int64_t>(*stack++);
+  const auto torch_shared = to<bool>(*stack++);
   std::optional<Tensor> tickets;
-  if (!x.is_cpu()) tickets = zeros_like_rows(row);
-  BoundTensors tensors = {x,       row,  rows,      weights,     keys, saved,
-                          history, z,    z_prev,    model_input, t,    second_weights,
-                          known,   mask, threshold, tickets};
-  return leave(std::make_unique<Executor>(std::move(tensors), torch_threads, torch_shared));
+  if (tensors.x && tensors.row && !tensors.x->is_cpu()) tickets = zeros_like_rows(*tensors.row);
+  *result = torch::stable::detail::from(leave(std::make_unique<Executor>(
+      std::move(tensors), std::move(tickets), torch_threads, torch_shared)));
+}
+
+/// "Tensor x, Tensor? saved, ..." of every operand.
+std::string schema_of_operands() {
+  std::string schema;
+#define FD_DECLARE(type, name, dtype, shape, need) \
+  schema += Need::need == Need::kRequired ? "Tensor " #name ", " : "Tensor? " #name ", ";
+  FD_STEP_OPERANDS(FD_DECLARE)
+#undef FD_DECLARE
+  return schema;
 }
 
 void require_keys(const TensorView& keys, int64_t events, const TensorView& out) {
@@ -124,7 +151,7 @@ void moments_(Tensor out, Tensor a, Tensor b) {
 }  // namespace fastdiff
 
 #define FD_IMPLEMENT(m)                             \
-  m.impl("step_", TORCH_BOX(&fastdiff::step_));     \
+  m.impl("step_", &fastdiff::step_);                \
   m.impl("normal_", TORCH_BOX(&fastdiff::normal_)); \
   m.impl("moments_", TORCH_BOX(&fastdiff::moments_))
 
@@ -135,13 +162,11 @@ STABLE_TORCH_LIBRARY_IMPL(fastdiff, CUDA, m) { FD_IMPLEMENT(m); }
 
 // What fastdiff.ops.bind calls; no operation on tensors, so not among those.
 STABLE_TORCH_LIBRARY(fastdiff_native, m) {
-  m.def(
-      "bind(Tensor x, Tensor row, Tensor rows, Tensor? weights, Tensor keys, Tensor? saved, "
-      "Tensor? history, Tensor? z, Tensor? z_prev, Tensor? model_input, Tensor? t, "
-      "Tensor? second_weights, Tensor? known, Tensor? mask, Tensor? threshold, "
-      "int torch_threads=0, bool torch_shared=False) -> int");
+  m.def(("bind(" + fastdiff::schema_of_operands() +
+         "int torch_threads=0, bool torch_shared=False) -> int")
+            .c_str());
 }
-STABLE_TORCH_LIBRARY_IMPL(fastdiff_native, CPU, m) { m.impl("bind", TORCH_BOX(&fastdiff::bind)); }
+STABLE_TORCH_LIBRARY_IMPL(fastdiff_native, CPU, m) { m.impl("bind", &fastdiff::bind); }
 #ifdef FD_CUDA
-STABLE_TORCH_LIBRARY_IMPL(fastdiff_native, CUDA, m) { m.impl("bind", TORCH_BOX(&fastdiff::bind)); }
+STABLE_TORCH_LIBRARY_IMPL(fastdiff_native, CUDA, m) { m.impl("bind", &fastdiff::bind); }
 #endif

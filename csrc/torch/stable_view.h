@@ -17,6 +17,19 @@ inline Scalar scalar_of(torch::headeronly::ScalarType type) {
     case ScalarType::BFloat16: return Scalar::kBFloat16;
     case ScalarType::Half: return Scalar::kFloat16;
     case ScalarType::Long: return Scalar::kInt64;
+    case ScalarType::Int: return Scalar::kInt32;
+    case ScalarType::Byte: return Scalar::kUInt8;
+    case ScalarType::Char: return Scalar::kInt8;
+    case ScalarType::Short: return Scalar::kInt16;
+    case ScalarType::UInt16: return Scalar::kUInt16;
+    case ScalarType::UInt32: return Scalar::kUInt32;
+    case ScalarType::UInt64: return Scalar::kUInt64;
+    case ScalarType::Bool: return Scalar::kBool;
+    case ScalarType::ComplexHalf: return Scalar::kComplex32;
+    case ScalarType::ComplexFloat: return Scalar::kComplex64;
+    case ScalarType::ComplexDouble: return Scalar::kComplex128;
+    case ScalarType::Float8_e4m3fn: return Scalar::kFloat8E4M3;
+    case ScalarType::Float8_e5m2: return Scalar::kFloat8E5M2;
     default: return Scalar::kOther;
   }
 }

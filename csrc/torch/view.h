@@ -18,6 +18,18 @@ enum class Scalar : int32_t {
   kInt64,
   kInt32,
   kUInt8,
+  // no operation takes these, but errors name them
+  kInt8,
+  kInt16,
+  kUInt16,
+  kUInt32,
+  kUInt64,
+  kBool,
+  kComplex32,
+  kComplex64,
+  kComplex128,
+  kFloat8E4M3,
+  kFloat8E5M2,
   kOther
 };
 
@@ -48,18 +60,31 @@ struct TensorView {
 };
 
 inline const char* name_of(Scalar s) {
-  static const char* const names[] = {"float32", "float64", "bfloat16", "float16",
-                                      "int64",   "int32",   "uint8",    "another dtype"};
+  static const char* const names[] = {"float32",       "float64",     "bfloat16",     "float16",
+                                      "int64",         "int32",       "uint8",        "int8",
+                                      "int16",         "uint16",      "uint32",       "uint64",
+                                      "bool",          "complex32",   "complex64",    "complex128",
+                                      "float8_e4m3fn", "float8_e5m2", "another dtype"};
   return names[static_cast<int>(s)];
+}
+
+/// "[2, 3]"
+inline std::string text_of(const int64_t* numbers, int64_t count) {
+  std::ostringstream text;
+  text << "[";
+  for (int64_t d = 0; d < count; ++d) text << (d ? ", " : "") << numbers[d];
+  text << "]";
+  return text.str();
+}
+
+inline std::string device_of(const TensorView& v) {
+  if (v.device_type == 1) return "cpu";
+  return v.device_type == 2 ? "cuda:" + std::to_string(v.device_index) : "another device";
 }
 
 inline std::string describe(const TensorView& v) {
   if (!v.defined()) return "None";
-  std::ostringstream text;
-  text << name_of(v.dtype) << " [";
-  for (int64_t d = 0; d < v.dim; ++d) text << (d ? ", " : "") << v.sizes[d];
-  text << "] on " << (v.device_type == 1 ? "cpu" : v.device_type == 2 ? "cuda" : "another device");
-  return text.str();
+  return name_of(v.dtype) + (" " + text_of(v.sizes, v.dim)) + " on " + device_of(v);
 }
 
 /// Raises ValueError (std::invalid_argument): "<argument>: expected <expected>, got <got>".

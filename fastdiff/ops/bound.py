@@ -6,14 +6,13 @@ from ..arguments import describe
 from . import triton
 from .arguments import is_within_storage, require_alike, require_tensors
 from .library import native
+from .operands import BOUND, NAMES, check, check_call
 from .select import backend_of, operation
-from .step import ARGUMENTS, check, check_outputs
-
-BOUND = [name for name in ARGUMENTS if name not in ("outputs", "gain")]
 
 
 def bind(x, row, rows, *, keys, stream=None, **buffers):
-    """The function (out, gain=None) that executes a row, on the backend in use now.
+    """The function (out, gain=None, x_in=None, x_out=None) that executes a row, on the backend in
+    use now.
 
     Args:
         x, row, rows, keys, ...: as ``fastdiff.ops.step_`` takes them; they keep their addresses.
@@ -22,36 +21,40 @@ def bind(x, row, rows, *, keys, stream=None, **buffers):
 
     Returns:
         A function of the model's output: a tensor [G * B, ...], a sequence of G tensors [B, ...],
-        or None for a row that reads none; and of the gain [B, ...] where a row scales its noise.
+        or None for a row that reads none; and of the other operands that change from call to call,
+        see ``step_``.
     """
     bound = dict.fromkeys(BOUND) | {"x": x, "row": row, "rows": rows, "keys": keys, **buffers}
+    if bound.keys() > set(BOUND):
+        raise TypeError(
+            f"bind: expected {', '.join(BOUND)}, got {sorted(bound.keys() - set(BOUND))}"
+        )
     require_tensors(x=x)
     which = backend_of(x.device)
     if which in ("cpu", "cuda"):
         require_alike(bound, bound.values())
+        if not all(value is None or isinstance(value, torch.Tensor) for value in bound.values()):
+            check(bound)  # which raises
         number = torch.ops.fastdiff_native.bind(*bound.values(), *(stream or (0, False)))
         return native.Executor(number).step
-    arguments = dict.fromkeys(ARGUMENTS) | bound | {"outputs": []}
-    check(**arguments)
+    check(bound)
     held = Held(bound)
     if which == "triton":
         run = triton.bind_step(**bound)
     else:
         op = operation("step_", x.device)
 
-        def run(outputs, gain):
-            op(*(arguments | {"outputs": outputs, "gain": gain}).values())
+        def run(outputs, gain, x_in, x_out):
+            call = {"outputs": outputs, "gain": gain, "x_in": x_in, "x_out": x_out}
+            op(*(dict.fromkeys(NAMES) | bound | call).values())
 
-    count = 1 if arguments["weights"] is None else arguments["weights"].shape[2]
+    count = 1 if bound["weights"] is None else bound["weights"].shape[2]
 
-    def execute(out, gain=None):
+    def execute(out, gain=None, x_in=None, x_out=None):
         held.check()
         outputs = [] if out is None else [out] if isinstance(out, torch.Tensor) else list(out)
-        if outputs:
-            check_outputs(x, outputs, count)
-        if gain is not None:
-            check_outputs(x, [gain], 1, "gain", outputs[0].dtype if outputs else None)
-        run(outputs, gain)
+        check_call(x, count, outputs, {"gain": gain, "x_in": x_in, "x_out": x_out})
+        run(outputs, gain, x_in, x_out)
 
     return execute
 

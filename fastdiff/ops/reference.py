@@ -6,10 +6,11 @@ by the rounding of float32 only.
 """
 
 import math
+from types import SimpleNamespace
 
 import torch
 
-from ..row import COLUMN, HISTORY, OPERANDS
+from ..row import CALL_OPERANDS, COLUMN, HISTORY, OPERANDS, TERMS
 from . import select
 
 MASK = 0xFFFFFFFF
@@ -127,26 +128,25 @@ def _thresholds(m, q, highest):
     return torch.minimum(quantile.clamp(min=1).reshape(q.shape), highest)
 
 
-def step_(
-    x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
-    second_weights=None, gain=None, known=None, mask=None, threshold=None,
-):  # fmt: skip
-    """See ``fastdiff.ops.step_`` for the arguments and ``fastdiff/row.py`` for the formula."""
-    batch, numel = len(x), math.prod(x.shape[1:])
-    wrong = row[(row < 0) | (row >= len(rows))] if x.device.type == "cpu" else ()
+def step_(**operands) -> None:
+    """See ``fastdiff.ops.step_`` for the operands and ``fastdiff/row.py`` for the formula."""
+    of = SimpleNamespace(**dict.fromkeys(o.name for o in (*OPERANDS, *CALL_OPERANDS)) | operands)
+    row, rows, outputs = of.row, of.rows, of.outputs
+    batch, numel = len(of.x), math.prod(of.x.shape[1:])
+    wrong = row[(row < 0) | (row >= len(rows))] if row.device.type == "cpu" else ()
     if len(wrong):
         raise ValueError(f"row: expected indices in [0, {len(rows)}), got {int(wrong[0])}")
-    per_sample = (batch,) + (1,) * (x.dim() - 1)
+    per_sample = (batch,) + (1,) * (of.x.dim() - 1)
     current = widened(rows[row])
 
     def column(name):
         return current[:, COLUMN[name]].reshape(per_sample)
 
     def mixture(prefix):
-        return [column(f"{prefix}_{name}") for name in OPERANDS]
+        return [column(f"{prefix}_{name}") for name in TERMS]
 
     live = column("live") != 0
-    count = 1 if weights is None else weights.shape[2]
+    count = 1 if of.weights is None else of.weights.shape[2]
     parts = _parts(outputs[0], count) if len(outputs) == 1 else list(outputs)
 
     def mix(weights):
@@ -155,55 +155,60 @@ def step_(
         chosen = widened(weights[row, torch.arange(batch, device=row.device)])
         return _mix([chosen[:, g].reshape(per_sample) for g in range(count)], parts)
 
-    o, u = mix(weights), mix(second_weights)
+    o, u = mix(of.weights), mix(of.second_weights)
 
     def draw(given, number):
         if given is not None:
             return given
         first = number.reshape(batch).long() * -(-numel // 4)
-        return normals(keys, numel, first).reshape(x.shape)
+        return normals(of.keys, numel, first).reshape(of.x.shape)
 
+    x = of.x if of.x_in is None else of.x_in
     low, high = column("clip_lo"), column("clip_hi")
     m = _mix([column("p_x"), column("p_o")], [x, o]).expand(x.shape)
     reads_m = (column("c_m") != 0) | (column("d_m") != 0) | (column("e_m") != 0)
     own = (column("dynamic") > 0) & reads_m
     divisor = torch.ones_like(high)
-    if threshold is not None and own.any():
-        bound = widened(_thresholds(m, column("dynamic"), high).to(x.dtype))  # as it is stored
-        threshold.copy_(torch.where(own, bound, 0).reshape(batch))
+    if of.threshold is not None and own.any():
+        bound = widened(_thresholds(m, column("dynamic"), high).to(of.x.dtype))  # as it is stored
+        of.threshold.copy_(torch.where(own, bound, 0).reshape(batch))
         low, high = torch.where(own, -bound, low), torch.where(own, bound, high)
         divisor = torch.where(own, bound, divisor)
     m = torch.where(m < low, low, torch.where(m > high, high, m)) / divisor
     number = column("draw")
-    z_now, z_before = draw(z, number), draw(z_prev, number - 1)
-    scaled = z_now * torch.exp(column("g_0") + _mix([column("g_1")], [gain]))
-    slots = [] if history is None else list(history)
+    z, z_prev = draw(of.z, number), draw(of.z_prev, number - 1)
+    scaled = z * torch.exp(column("g_0") + _mix([column("g_1")], [of.gain]))
+    slots = [] if of.history is None else list(of.history)
     slots += [None] * (HISTORY - len(slots))
-    operands = [x, saved, m, o, u, *slots, scaled, z_before]
+    terms = [x, of.saved, m, o, u, *slots, scaled, z_prev]
 
-    following = _mix(mixture("c"), operands)
-    if known is not None and mask is not None:
-        here = _mix([column("k_known"), column("k_z")], [known, z_now])
-        blended = _mix([widened(mask), 1 - widened(mask)], [here.expand(x.shape), following])
+    following = _mix(mixture("c"), terms)
+    if of.known is not None and of.mask is not None:
+        here = _mix([column("k_known"), column("k_z")], [of.known, z])
+        mask = widened(of.mask)
+        blended = _mix([mask, 1 - mask], [here.expand(x.shape), following])
         uses = (column("k_known") != 0) | (column("k_z") != 0)
         following = torch.where(uses, blended, following)
-    anchor = _mix(mixture("d"), operands)
+    anchor = _mix(mixture("d"), terms)
     memory = _mix([column(f"e_{name}") for name in ("x", "m", "o", "u")], [x, m, o, u])
     saves = torch.stack([c != 0 for c in mixture("d")]).any(dim=0) & live
 
-    if saved is not None:
-        saved.copy_(torch.where(saves, anchor, widened(saved)))
-    if history is not None:
-        for k, slot in enumerate(history):
-            slot.copy_(torch.where((column("slot") == k) & live, memory, widened(slot)))
-    x.copy_(torch.where(live, following, widened(x)))
+    def store(buffer, value, where):
+        buffer.copy_(torch.where(where, value, widened(buffer)))
+
+    if of.saved is not None:
+        store(of.saved, anchor, saves)
+    if of.history is not None:
+        for k, slot in enumerate(of.history):
+            store(slot, memory, (column("slot") == k) & live)
+    following = widened(following.to(of.x.dtype))  # the next input is made of x' as it is stored
+    store(of.x if of.x_out is None else of.x_out, following, live)
     scale = column("in_scale")
     fresh = live & (scale != 0)
-    if model_input is not None:
-        for part in _parts(model_input, count):
-            part.copy_(torch.where(fresh, scale * widened(x), widened(part)))
-    if t is not None:
-        for part in _parts(t, count):
-            wanted = column("t_next").reshape(batch)
-            part.copy_(torch.where(fresh.reshape(batch), wanted, widened(part)))
+    if of.model_input is not None:
+        for part in _parts(of.model_input, count):
+            store(part, scale * following, fresh)
+    if of.t is not None:
+        for part in _parts(of.t, count):
+            store(part, column("t_next").reshape(batch), fresh.reshape(batch))
     row += live.reshape(batch).long()

@@ -34,18 +34,10 @@ def training(name):
     return operation
 
 
-def bind_step(**buffers):
-    """All of ``step_``'s arguments but outputs and gain -> a function of these two."""
-    return kernels().Step(COLUMN, **buffers)
+def bind_step(**bound):
+    """``step_``'s bound operands -> a function of what changes from call to call."""
+    return kernels().Step(COLUMN, **bound)
 
 
-def step_(
-    x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
-    second_weights=None, gain=None, known=None, mask=None, threshold=None,
-):  # fmt: skip
-    run = bind_step(
-        x=x, row=row, rows=rows, weights=weights, keys=keys, saved=saved, history=history, z=z,
-        z_prev=z_prev, model_input=model_input, t=t, second_weights=second_weights, known=known,
-        mask=mask, threshold=threshold,
-    )  # fmt: skip
-    run(outputs, gain)
+def step_(*, outputs, gain=None, x_in=None, x_out=None, **bound) -> None:
+    bind_step(**bound)(outputs, gain, x_in, x_out)

@@ -10,8 +10,8 @@ from torch import Tensor
 from ..guidance import Guidance
 from ..guidance.sums import adjusted
 from ..ops.moments import moments_
+from ..ops.operands import check_call
 from ..ops.select import wide
-from ..ops.step import check_outputs
 from . import buffers as buffers_
 from .buffers import Buffers
 
@@ -88,7 +88,7 @@ class AdaptiveWeights:
         if self.state is None:
             return out
         outputs = list(out) if isinstance(out, (list, tuple)) else [out]
-        check_outputs(self.buffers.x, outputs, 2)
+        check_call(self.buffers.x, 2, outputs, {})
         return out if len(outputs) == 1 else [*outputs, outputs[0]]  # of an empty batch
 
     def restart(self, sample: int) -> None:

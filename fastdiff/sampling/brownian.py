@@ -64,10 +64,9 @@ class BrownianDraws(Draws):
             Langevin dynamics, going back (RePaint), churn above the level before.
     """
 
-    def __init__(self, program, x: torch.Tensor, keys: torch.Tensor):
+    def __init__(self, program, buffers, keys: torch.Tensor):
         self.source, self.keys = "brownian", keys
-        self.z = torch.zeros_like(x)
-        self.z_prev = torch.zeros_like(x) if program.reads_previous_draw.any() else None
+        self._allocate(buffers, bool(program.reads_previous_draw.any()))
         stretches = [_stretches(table) for table in program.tables]
         self.stretch = [stretches[k] for k in program.of_sample]
 

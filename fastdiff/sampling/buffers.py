@@ -1,47 +1,33 @@
 """The tensors that a batch works in: allocated once, written in place, never moved."""
 
-from dataclasses import dataclass, fields
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
+from ..ops.operands import BOUND
 from ..tables.rows import END
 
 
-@dataclass
-class Buffers:
-    """What a step reads and writes, as ``fastdiff.ops.step_`` names it.
+class Buffers(SimpleNamespace):
+    """What a step reads and writes, as ``fastdiff.ops.step_`` names it; None: not there.
 
     ``weights`` and ``second_weights`` may have one row for all rows, or one for all samples.
     """
 
-    x: torch.Tensor
-    row: torch.Tensor
-    rows: torch.Tensor
-    keys: torch.Tensor
-    model_input: torch.Tensor
-    t: torch.Tensor
-    weights: torch.Tensor | None = None
-    second_weights: torch.Tensor | None = None
-    saved: torch.Tensor | None = None
-    history: torch.Tensor | None = None
-    z: torch.Tensor | None = None
-    z_prev: torch.Tensor | None = None
-    known: torch.Tensor | None = None
-    mask: torch.Tensor | None = None
-    threshold: torch.Tensor | None = None
+    def __init__(self, **operands: torch.Tensor | None):
+        super().__init__(**dict.fromkeys(BOUND) | operands)
 
     def named(self) -> dict[str, torch.Tensor | None]:
-        """The arguments of ``step_``: the weights as views of full size."""
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        """The bound operands of ``step_``: the weights as views of full size."""
+        named = dict(vars(self))
         for name in ("weights", "second_weights"):
             if named[name] is not None:
                 named[name] = named[name].expand(len(self.rows), len(self.x), -1)
         return named
 
     def _tensors(self) -> list[torch.Tensor]:
-        values = (getattr(self, field.name) for field in fields(self))
-        return [value for value in values if value is not None]
+        return [value for value in vars(self).values() if value is not None]
 
     def addresses(self) -> list[int]:
         """Where the tensors lie now."""
@@ -57,13 +43,12 @@ class Buffers:
         """What has to be equal for the contents of one to take the place of another's."""
         return tuple(
             None if value is None else (value.dtype, value.device, tuple(value.shape))
-            for value in (getattr(self, field.name) for field in fields(self))
+            for value in vars(self).values()
         )
 
     def take(self, other: "Buffers") -> None:
         """Copy the contents of buffers of the same structure."""
-        for field in fields(self):
-            mine, theirs = getattr(self, field.name), getattr(other, field.name)
+        for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
             if mine is not None:
                 mine.copy_(theirs)
 

@@ -24,14 +24,13 @@ class Draws:
     Args:
         source: "torch" (the device's default generator), a torch.Generator, one generator per
             sample, a tensor [draws, *x.shape], or a callable (draw number from 1, shape) -> tensor.
-        x: the state whose noise this is.
+        buffers: of the state whose noise this is; they get what the draws fill.
         available: how many draws the longest table makes.
     """
 
-    def __init__(self, source, x: torch.Tensor, available: int, keeps_previous: bool):
-        self.source = source
-        self.z = torch.zeros_like(x)
-        self.z_prev = torch.zeros_like(x) if keeps_previous else None
+    def __init__(self, source, buffers, available: int, keeps_previous: bool):
+        self.source, x = source, buffers.x
+        self._allocate(buffers, keeps_previous)
         if isinstance(source, torch.Tensor):
             _require_real(source)
             ops.library.require_memory(noise=source)
@@ -53,6 +52,10 @@ class Draws:
                 'noise: expected "philox", "brownian", "torch", a torch.Generator or one per '
                 f"sample, a tensor or a callable, got {source!r}"
             )
+
+    def _allocate(self, buffers, keeps_previous):
+        self.z = buffers.z = torch.zeros_like(buffers.x)
+        self.z_prev = buffers.z_prev = torch.zeros_like(buffers.x) if keeps_previous else None
 
     @property
     def _per_sample(self) -> bool:

@@ -13,6 +13,7 @@ from ..arguments import instance
 from ..solvers import StepTable
 from ..solvers.options import plain
 from ..typing import Model, Noise, Seeds
+from .buffers import Buffers
 from .draws import Draws
 from .returned import Callback, call, prediction_of
 from .state import SamplerState
@@ -168,7 +169,7 @@ def _source(noise, state: SamplerState, number: int, total: int) -> Callable[[],
             return noise_.draw(state.keys, shape, number).to(state.x.dtype)
 
         return philox
-    draws, everyone = Draws(noise, state.x, total, False), list(range(len(state.x)))
+    draws, everyone = Draws(noise, Buffers(x=state.x), total, False), list(range(len(state.x)))
 
     def draw() -> Tensor:
         nonlocal number

@@ -46,7 +46,7 @@ def plain(out):
         raise ValueError(f"out: expected a tensor, or a list or tuple of tensors, got {got}")
     for part in parts:
         require_alike(("out",), (part,))
-        if part.dtype not in ops.step.FLOATS:
+        if part.dtype not in ops.operands.FLOATS:
             raise ValueError(f"out: expected a floating dtype, got {part.dtype}")
     ops.library.refuse_gradient(**{f"out[{g}]": part for g, part in enumerate(parts)})
     parts = [part.resolve_neg() for part in parts]

@@ -84,7 +84,7 @@ class SamplerState(Followed):
         model_dtype = x.dtype if model_dtype is None else model_dtype
         wide = x.dtype == torch.float64
         instance("model_dtype", model_dtype, torch.dtype, "float32, bfloat16 or float16")
-        if model_dtype not in ops.step.FLOATS[: 4 if wide else 3]:
+        if model_dtype not in ops.operands.FLOATS[: 4 if wide else 3]:
             raise ValueError(
                 "model_dtype: expected float32, bfloat16 or float16 (float64 only beside a float64 "
                 f"state), got {model_dtype}"
@@ -173,16 +173,14 @@ class SamplerState(Followed):
         if isinstance(noise, str) and noise == "philox":
             return
         if isinstance(noise, str) and noise == "brownian":
-            self._draws = BrownianDraws(self.program, self.buffers.x, self.keys)
-            self.buffers.z, self.buffers.z_prev = self._draws.z, self._draws.z_prev
+            self._draws = BrownianDraws(self.program, self.buffers, self.keys)
             return
         self._stream = GeneratorStream.of(noise, self.program, self.buffers)
         if self._stream is not None:
             return
         needed = max((t.noise_draws for t in self.program.tables), default=0)
         previous = bool(self.program.reads_previous_draw.any())
-        self._draws = Draws(noise, self.buffers.x, needed, previous)
-        self.buffers.z, self.buffers.z_prev = self._draws.z, self._draws.z_prev
+        self._draws = Draws(noise, self.buffers, needed, previous)
 
     def _bind(self):
         """Make the function that executes a row, with the buffers bound."""
@@ -279,12 +277,12 @@ class SamplerState(Followed):
 
     def execute(self, out) -> None:
         """The device's part of a step and nothing else: what a graph captures."""
-        gain = ()
+        gain = None
         if self._learned_variance and out is not None:
-            out, *gain = split_variance(out, self.buffers.x, self.outputs)
+            out, gain = split_variance(out, self.buffers.x, self.outputs)
         if self._adaptive is not None and out is not None:
             out = self._adaptive.follow(out)
-        (self._trace if is_dynamo_compiling() else self._execute)(out, *gain)
+        (self._trace if is_dynamo_compiling() else self._execute)(out, gain)
 
     def _trace(self, out, gain=None) -> None:
         """A row as torch.compile can take it up: the op, which is what the bound executor is."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..row import COLUMN, FIELDS, OPERANDS, WIDTH
+from ..row import COLUMN, FIELDS, TERMS, WIDTH
 from .lin import NOTHING, Lin
 
 
@@ -114,7 +114,7 @@ _GAIN, _KNOWN = _slice("g_0", "g_1"), _slice("k_known", "k_z")
 _LAST = _slice("in_scale", "t_next", "slot", "draw", "live")
 #: clip, gain, known and what follows
 _REST = [k for part in (_CLIP, _GAIN, _KNOWN, _LAST) for k in range(part.start, part.stop)]
-assert set(_MIXTURES[0]) == set(_MIXTURES[1]) == set(OPERANDS)
+assert set(_MIXTURES[0]) == set(_MIXTURES[1]) == set(TERMS)
 
 
 def in_scale_of(packed):

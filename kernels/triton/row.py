@@ -23,6 +23,15 @@ def read(pointer, at, wanted, dtype: tl.constexpr):
 
 
 @triton.jit
+def state(x, x_in, at, from_x, wanted, dtype: tl.constexpr):
+    """x where it lies in the state, or in what the caller gave to be read in its place."""
+    if x_in is None:
+        return read(x, at, wanted, dtype)
+    else:
+        return read(x_in, from_x, wanted, dtype)
+
+
+@triton.jit
 def only(inside, wanted):
     """``inside`` where a condition of the whole row holds, else nothing. (Under the interpreter,
     a scalar condition keeps the dtype of what was compared, and ``&`` refuses it.)"""

@@ -22,8 +22,9 @@ from .row import (
     read,
     remember,
     remembered,
+    state,
 )
-from .views import output_views
+from .views import read_views
 
 ADVANCE_TILE = 128
 RING = 4  # slots of the history that a row can name
@@ -31,8 +32,8 @@ RING = 4  # slots of the history that a row can name
 
 @triton.jit
 def magnitude_kernel(
-    magnitude, x, row, rows, outputs, weights, n_rows, weight_row_stride, weight_sample_stride,
-    numel, sizes, strides,
+    magnitude, x, row, rows, outputs, weights, x_in, n_rows, weight_row_stride,
+    weight_sample_stride, numel, sizes, strides, x_strides,
     G: tl.constexpr, DIMS: tl.constexpr, TILE: tl.constexpr, INDEX: tl.constexpr,
     COLUMN: tl.constexpr,
 ):  # fmt: skip
@@ -56,14 +57,17 @@ def magnitude_kernel(
         outputs, weights, None, weight_at, reads_o, tl.full([], 0, tl.int1),
         place, sample, inside, sizes, strides, G, DIMS, dtype,
     )  # fmt: skip
-    tl.store(magnitude + at, tl.abs(quantity(here, read(x, at, inside, dtype), o, COLUMN)), inside)
+    from_x = offsets(place, sample, sizes, x_strides, DIMS)
+    x_ = state(x, x_in, at, from_x, inside, dtype)
+    tl.store(magnitude + at, tl.abs(quantity(here, x_, o, COLUMN)), inside)
 
 
 @triton.jit(do_not_specialize=["n_rows", "weight_row_stride", "weight_sample_stride", "batch"])
 def step_kernel(
-    x, row, rows, outputs, weights, keys, saved, history, z, z_prev, model_input, t,
-    second_weights, gain, known, mask, threshold,
+    x, row, rows, weights, keys, saved, history, z, z_prev, model_input, t, second_weights, known,
+    mask, threshold, outputs, gain, x_in, x_out,
     n_rows, weight_row_stride, weight_sample_stride, batch, numel, sizes, strides, gain_strides,
+    x_strides,
     G: tl.constexpr, DIMS: tl.constexpr, SLOTS: tl.constexpr, PRESENT: tl.constexpr,
     TILE: tl.constexpr, INDEX: tl.constexpr, ADVANCE: tl.constexpr, COLUMN: tl.constexpr,
 ):  # fmt: skip
@@ -87,7 +91,8 @@ def step_kernel(
     reads_x = either(here, COLUMN.c_x, COLUMN.d_x) | either(here, COLUMN.p_x, COLUMN.e_x)
     reads_o = either(here, COLUMN.c_o, COLUMN.d_o) | either(here, COLUMN.p_o, COLUMN.e_o)
     reads_u = either(here, COLUMN.c_u, COLUMN.d_u) | (tl.load(here + COLUMN.e_u) != 0)
-    x_ = read(x, at, only(inside, reads_x), dtype)
+    from_x = offsets(place, sample, sizes, x_strides, DIMS)
+    x_ = state(x, x_in, at, from_x, only(inside, reads_x), dtype)
     s_ = read(saved, at, only(inside, either(here, COLUMN.c_s, COLUMN.d_s)), dtype)
     h0 = remembered(history, 0, at, total, inside, here, SLOTS, dtype, COLUMN)
     h1 = remembered(history, 1, at, total, inside, here, SLOTS, dtype, COLUMN)
@@ -122,7 +127,7 @@ def step_kernel(
     # The model's output may lie in memory that is written here, element for element, and the row
     # counter of the sample is read by every thread: all is read before anything is stored.
     tl.debug_barrier()
-    tl.store(x + at, following, mask=inside)
+    tl.store(x_out + at, narrow(following, x_out.dtype.element_ty), mask=inside)
     if saved is not None:
         tl.store(saved + at, anchor, mask=only(inside, any_of(here, COLUMN.d_x)))
     if history is not None:
@@ -156,20 +161,15 @@ class Step:
 
     Args:
         column: a named tuple, where each field of a row lies, and the ``width`` of a row.
-        x, row, ...: what ``fastdiff.ops.step_`` describes and has checked.
+        bound: all bound operands by name, as ``fastdiff.ops.step_`` describes and has checked them.
     """
 
-    def __init__(
-        self, column, *, x, row, rows, keys, weights=None, saved=None, history=None, z=None,
-        z_prev=None, model_input=None, t=None, second_weights=None, known=None, mask=None,
-        threshold=None,
-    ):  # fmt: skip
-        self.x, self.row, self.rows, self.threshold = x, row, rows, threshold
-        self.weights, self.t, self.column = weights, t, column
-        self.operands = (weights, keys, saved, history, z, z_prev, model_input, t, second_weights)
-        self.later = (known, mask, threshold)
-        self.saves = saved is not None
-        self.written = [v for v in (x, model_input) if v is not None and v.numel()]
+    def __init__(self, column, **bound):
+        self.bound, self.column = bound, column
+        x, row, rows, weights = self.x, self.row, self.rows, self.weights = (
+            bound[name] for name in ("x", "row", "rows", "weights")
+        )
+        self.t, self.threshold, history = bound["t"], bound["threshold"], bound["history"]
         self.batch, self.numel = len(x), x.numel() // max(len(x), 1)
         self.count = 1 if weights is None else weights.shape[2]
         self.weight_strides = (0, 0) if weights is None else weights.stride()[:2]
@@ -179,20 +179,22 @@ class Step:
         wide = self.numel > 2**31 - 1 - tile
         self.layout = {"G": self.count, "TILE": tile, "INDEX": tl.int64 if wide else tl.int32}
 
-    def __call__(self, outputs, gain=None) -> None:
+    def __call__(self, outputs, gain=None, x_in=None, x_out=None) -> None:
         """Execute the row that each sample stands on.
 
         Args:
             outputs: G tensors [B, ...], one [G * B, ...], or none, in a list.
-            gain: [B, ...] or None.
+            gain, x_in, x_out: [B, ...] or None.
         """
         if self.batch == 0 or len(self.rows) == 0:
             return
         if self.numel:
-            views = output_views(self.x, outputs, self.count, gain, self.written)
+            x_out = self.x if x_out is None else x_out
+            written = [v for v in (x_out, self.bound["model_input"]) if v is not None]
+            views = read_views(self.x, outputs, self.count, gain, x_in, written)
             if self.threshold is not None:
-                self._find_thresholds(*views)
-            self._execute(gain, *views)
+                self._find_thresholds(x_in, views)
+            self._execute(gain, x_in, x_out, views)
         if self.tiles != 1:
             launch(
                 advance_kernel, triton.cdiv(self.batch, ADVANCE_TILE), self.x.device,
@@ -200,27 +202,30 @@ class Step:
                 G=self.count, TILE=ADVANCE_TILE, COLUMN=self.column,
             )  # fmt: skip
 
-    def _execute(self, gain, outputs, sizes, strides, gain_strides):
+    def _execute(self, gain, x_in, x_out, views):
+        outputs, sizes, strides, gain_strides, x_strides = views
         out = outputs is not None
         ring = (k < self.slots for k in range(RING))
-        present = (True, self.saves, True, out, out, *ring, True, True)  # x s m o u h.. z zp
+        saves = self.bound["saved"] is not None
+        present = (True, saves, True, out, out, *ring, True, True)  # x s m o u h.. z zp
         launch(
             step_kernel, self.batch * self.tiles, self.x.device,
-            self.x, self.row, self.rows, outputs, *self.operands, gain, *self.later,
+            *self.bound.values(), outputs, gain, x_in, x_out,
             len(self.rows), *self.weight_strides, self.batch, self.numel,
-            sizes, strides, gain_strides,
+            sizes, strides, gain_strides, x_strides,
             DIMS=len(sizes), SLOTS=self.slots, PRESENT=present,
             ADVANCE=self.tiles == 1, COLUMN=self.column, **self.layout,
         )  # fmt: skip
 
-    def _find_thresholds(self, outputs, sizes, strides, _):
+    def _find_thresholds(self, x_in, views):
         """The q-quantile of |m| over each sample, interpolated as torch.quantile does, within
         1 and clip_hi. Nothing is asked of the device: samples without a bound compute one, too."""
         magnitude = torch.zeros_like(self.x)
+        outputs, sizes, strides, _, x_strides = views
         launch(
             magnitude_kernel, self.batch * self.tiles, self.x.device,
-            magnitude, self.x, self.row, self.rows, outputs, self.weights,
-            len(self.rows), *self.weight_strides, self.numel, sizes, strides,
+            magnitude, self.x, self.row, self.rows, outputs, self.weights, x_in,
+            len(self.rows), *self.weight_strides, self.numel, sizes, strides, x_strides,
             DIMS=len(sizes), COLUMN=self.column, **self.layout,
         )  # fmt: skip
         inside = self.row.clamp(0, len(self.rows) - 1)

@@ -38,9 +38,9 @@ def merged(sizes: tuple, strides: tuple) -> tuple:
     return tuple(kept), tuple(tuple(s[d] for d in places) for s in strides)
 
 
-def output_views(x: torch.Tensor, outputs, count: int, gain, written) -> tuple:
-    """(tensors, sizes, strides, strides of gain): ``count`` model outputs and the gain, in place;
-    tensors is None where there are no outputs.
+def read_views(x: torch.Tensor, outputs, count: int, gain, x_in, written) -> tuple:
+    """(tensors, sizes, strides, strides of gain, strides of x_in): ``count`` model outputs and what
+    else a row reads in place; tensors is None where there are no outputs.
 
     Args:
         outputs: count tensors [B, ...], one [count * B, ...] or none.
@@ -49,33 +49,36 @@ def output_views(x: torch.Tensor, outputs, count: int, gain, written) -> tuple:
     parts = list(outputs)
     if len(parts) == 1 and count > 1:
         parts = list(parts[0].chunk(count))
-    read = parts if gain is None else [*parts, gain]
-    for tensor in read:
+    others = {"gain": gain, "x_in": x_in}
+    named = [("out", part) for part in parts]
+    named += [(name, tensor) for name, tensor in others.items() if tensor is not None]
+    for name, tensor in named:
         for buffer in written:
-            _refuse_overlap(tensor, buffer, x.numel())
-    sizes, strides = merged(tuple(x.shape[1:]), tuple(v.stride()[1:] for v in read))
-    strides = [(v.stride(0), *s) for v, s in zip(read, strides, strict=True)]
-    gain_strides = (0,) * (len(sizes) + 1) if gain is None else strides.pop()
-    return tuple(parts) or None, sizes, tuple(strides), gain_strides
+            _refuse_overlap(name, tensor, buffer, x.numel())
+    sizes, places = merged(tuple(x.shape[1:]), tuple(v.stride()[1:] for _, v in named))
+    strides = [(v.stride(0), *s) for (_, v), s in zip(named, places, strict=True)]
+    rest = iter(strides[len(parts) :])
+    none = (0,) * (len(sizes) + 1)
+    of_others = (none if tensor is None else next(rest) for tensor in others.values())
+    return tuple(parts) or None, sizes, tuple(strides[: len(parts)]), *of_others
 
 
-def _refuse_overlap(out: torch.Tensor, buffer: torch.Tensor, total: int) -> None:
-    """A buffer that the row writes may be read as an output only where each element is read before
-    it is written: at the very place of the same element, or of another copy of it."""
-    if out.untyped_storage().data_ptr() != buffer.untyped_storage().data_ptr():
+def _refuse_overlap(name: str, read: torch.Tensor, buffer: torch.Tensor, total: int) -> None:
+    """What the row writes may be read only where each element is read before it is written: at the
+    very place of the same element, or of another copy of it."""
+    if read.untyped_storage().data_ptr() != buffer.untyped_storage().data_ptr():
         return
-    span = 1 + sum((n - 1) * s for n, s in zip(out.shape, out.stride(), strict=True))
-    start = out.data_ptr() - buffer.data_ptr()
-    if start + span * out.element_size() <= 0 or start >= buffer.numel() * buffer.element_size():
+    span = 1 + sum((n - 1) * s for n, s in zip(read.shape, read.stride(), strict=True))
+    start = read.data_ptr() - buffer.data_ptr()
+    if start + span * read.element_size() <= 0 or start >= buffer.numel() * buffer.element_size():
         return
     same_place = (
         start >= 0
         and start % (total * buffer.element_size()) == 0
-        and out.dtype == buffer.dtype
-        and out.is_contiguous()
+        and read.dtype == buffer.dtype
+        and read.is_contiguous()
     )
     if not same_place:
         raise ValueError(
-            "out: expected memory of its own, got another view of the state or of model_input; "
-            "clone it"
+            f"{name}: expected memory of its own, got another view of what the row writes; clone it"
         )

@@ -5,8 +5,9 @@ import random
 import pytest
 import torch
 
+from fastdiff.ops.operands import NAMES as ARGUMENTS
+from fastdiff.ops.operands import WRITTEN
 from fastdiff.ops.select import HAS_CUDA
-from fastdiff.ops.step import ARGUMENTS
 from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
 from tests.support import toy
 from tests.support.helpers import same_bits
@@ -19,7 +20,6 @@ MISSING = (
 )  # fmt: skip
 needs_cuda = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
-WRITTEN = ("x", "row", "saved", "history", "model_input", "t", "threshold")
 COEFFICIENTS = [
     COLUMN[name] for name in FIELDS if name[:2] in ("p_", "c_", "d_", "e_") or name == "in_scale"
 ]
@@ -125,6 +125,10 @@ def random_call(seed, **fixed):
         "known": known,
         "mask": None if known is None else torch.rand(known.shape, generator=g).to(state),
         "threshold": threshold,
+        "x_in": maybe("x_in", 1, lambda: layout(randn(batch, *shape, dtype=out))),
+        "x_out": maybe(
+            "x_out", 1, lambda: randn(batch, *shape, dtype=choose("next", [state, out]))
+        ),
     }
 
 
@@ -143,7 +147,7 @@ def at(value, device=DEVICE):
 
 def run(call, op=None):
     """Execute the call in its buffers; returns it."""
-    (op or torch.ops.fastdiff.step_)(*(call[name] for name in ARGUMENTS))
+    (op or torch.ops.fastdiff.step_)(**call)
     return call
 
 

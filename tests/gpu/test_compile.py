@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from fastdiff import noise, ops
-from fastdiff.ops.step import ARGUMENTS
+from fastdiff.ops.operands import NAMES as ARGUMENTS
 from tests.gpu.device_calls import DEVICE, WRITTEN, assert_equal, at, needs_cuda, random_call
 
 # The compiler's own warnings (tensor cores not in use, APIs about to go) are not ours.

@@ -3,6 +3,7 @@
 import torch
 
 from fastdiff import noise, ops
+from fastdiff.ops.operands import BOUND, CALL
 from tests.gpu.device_calls import (
     DEVICE,
     assert_equal,
@@ -30,9 +31,9 @@ def test_a_bound_step():
     call = random_call(1, rows=2, row=torch.zeros(2, dtype=torch.int64), batch=2, shape=(2053,))
     both = at(call), at(call, "cpu")
     for one in both:
-        step = ops.bind(**{k: v for k, v in one.items() if k not in ("outputs", "gain")})
+        step = ops.bind(**{k: v for k, v in one.items() if k in BOUND})
         for _ in range(3):
-            step(one["outputs"], one["gain"])
+            step(*(one[name] for name in CALL))
     assert_same(*both)
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from fastdiff import ops
+from fastdiff.ops.operands import BOUND, CALL
 from fastdiff.row import COLUMN
 from tests.gpu.device_calls import (
     DEVICE,
@@ -76,11 +77,11 @@ def test_a_bound_table_from_its_first_row_to_beyond_its_last():
         both = at(call), at(call, "cpu")
         steps = []
         for one in both:
-            taken = {k: v for k, v in one.items() if k not in ("outputs", "gain")}
+            taken = {k: v for k, v in one.items() if k in BOUND}
             steps.append(ops.bind(**taken))
         for k in range(5):
             for one, step in zip(both, steps, strict=True):
-                step(one["outputs"], one["gain"])
+                step(*(one[name] for name in CALL))
             assert_same(*both, f"seed {seed}, step {k}")
         assert (both[0]["row"] == 3).all()
 

@@ -31,7 +31,7 @@ struct Case {
   StepArgs args = {};
   std::vector<char> x, saved, history, rows, weights, second_weights, out, input, t, gain, known,
       mask;
-  std::vector<char> z, z_prev, threshold;
+  std::vector<char> z, z_prev, threshold, x_in, x_out;
   std::vector<int64_t> row, keys;
   bool common = false;  // no more is bound than most solvers need
 
@@ -41,14 +41,15 @@ struct Case {
     args.row = row.data(), args.keys = keys.data();
     args.model_input = input.data(), args.t = t.data();
     const int64_t per_output = static_cast<int64_t>(out.size()) / args.n_outputs;
-    for (int g = 0; g < args.n_outputs; ++g) args.out[g].data = out.data() + g * per_output;
+    for (int g = 0; g < args.n_outputs; ++g) args.view[g].data = out.data() + g * per_output;
+    args.x_out = x_out.empty() ? x.data() : x_out.data();
     args.has_gain = !common;
     if (common) return;
     args.saved = saved.data();
     args.known = known.data(), args.mask = mask.data(), args.threshold = threshold.data();
     args.second_weights = args.n_outputs > 1 ? second_weights.data() : nullptr;
     args.z = z.empty() ? nullptr : z.data(), args.z_prev = z.empty() ? nullptr : z_prev.data();
-    args.out[kMaxOutputs].data = gain.data();
+    args.view[kGain].data = gain.data(), args.view[kXIn].data = x_in.data();
   }
 };
 
@@ -97,6 +98,14 @@ static Case random_case() {
   c.mask = random_buffer(a.state, total), c.threshold = random_buffer(a.state, a.batch);
   if (!c.common && pick(0, 1))
     c.z = random_buffer(a.state, total), c.z_prev = random_buffer(a.state, total);
+  a.next = a.state;
+  a.sample = narrow[pick(0, 2)];
+  a.has_x_in = !c.common && pick(0, 1);
+  if (a.has_x_in) c.x_in = random_buffer(a.sample, total);
+  if (!c.common && total > 0 && pick(0, 1)) {
+    a.next = pick(0, 1) ? a.state : narrow[pick(0, 2)];
+    c.x_out = random_buffer(a.next, total);
+  }
   a.device = -1;
   a.slots = slots, a.n_rows = n_rows;
   a.weight_row_stride = a.batch * a.n_outputs, a.weight_sample_stride = a.n_outputs;
@@ -110,9 +119,9 @@ static Case random_case() {
   const bool permuted = !c.common && pick(0, 1);
   a.out_dims = permuted ? 2 : 1;
   a.out_size[0] = permuted ? channels : a.numel, a.out_size[1] = inner;
-  for (int g = 0; g <= kMaxOutputs; ++g) {
-    a.out[g].sample_stride = a.numel;
-    a.out[g].stride[0] = 1, a.out[g].stride[1] = channels;
+  for (View& view : a.view) {
+    view.sample_stride = a.numel;
+    view.stride[0] = 1, view.stride[1] = channels;
   }
   return c;
 }
@@ -121,7 +130,7 @@ static Case random_case() {
 static std::vector<std::vector<char>> written(const Case& c) {
   std::vector<char> row(reinterpret_cast<const char*>(c.row.data()),
                         reinterpret_cast<const char*>(c.row.data() + c.row.size()));
-  return {c.x, c.saved, c.history, c.input, c.t, c.threshold, row};
+  return {c.x, c.saved, c.history, c.input, c.t, c.threshold, c.x_out, row};
 }
 
 static std::vector<std::vector<char>> run(const Backend& backend, Case c) {

@@ -18,7 +18,8 @@ static bool written_once(const StepArgs& args) {
   for (int64_t b = 0; b < args.batch; ++b) {
     const int expected = cuda::row_at<T>(args, args.row[b])->live != 0;
     for (int64_t i = b * args.numel; i < (b + 1) * args.numel; ++i) {
-      if (Counting::writes[static_cast<T*>(args.x) + i] != expected) return false;
+      const void* const to = static_cast<char*>(args.x_out) + i * bytes_of(args.next);
+      if (Counting::writes[to] != expected) return false;
     }
   }
   return std::all_of(Counting::writes.begin(), Counting::writes.end(),
@@ -127,8 +128,8 @@ static bool huge_indices() {
   row.c.x = 1, row.slot = -1, row.live = 1, row.in_scale = 1;
   int64_t keys[6] = {};
   args.batch = 3, args.numel = numel, args.n_outputs = 2, args.keys = keys;
-  args.out_dims = 1, args.out[0].stride[0] = args.out[1].stride[0] = 1;
-  args.x = reinterpret_cast<void*>(uintptr_t{1} << 12);
+  args.out_dims = 1, args.view[0].stride[0] = args.view[1].stride[0] = 1;
+  args.x = args.x_out = reinterpret_cast<void*>(uintptr_t{1} << 12);
   args.model_input = reinterpret_cast<void*>(uintptr_t{1} << 44);
   const cuda::StepPlan plan = cuda::plan_step(args);
   const int64_t last = numel / 4 - 1;
@@ -137,7 +138,7 @@ static bool huge_indices() {
   cuda::step_thread<float, cuda::Common, Addresses>(args, plan, at, block,
                                                     static_cast<int>(last % plan.threads));
   const int64_t element = 3 * numel - 4;
-  const OutputView view = {nullptr, 0, {1, 3}};
+  const View view = {nullptr, 0, {1, 3}};
   if (!plan.common || plan.runs != cuda::kStepRuns) return false;
   args.out_dims = 2, args.out_size[0] = 3, args.out_size[1] = numel;
   return plan.wide_state && Addresses::read == static_cast<float*>(args.x) + element &&

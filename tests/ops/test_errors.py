@@ -10,11 +10,11 @@ from fastdiff.row import COLUMN, WIDTH
 from tests.support.helpers import native_only, same_bits
 from tests.support.step_cases import ARGUMENTS, random_rows
 
-LATER = ("second_weights", "gain", "known", "mask", "threshold")
-OPTIONAL = ("weights", "saved", "history", "z", "z_prev", "model_input", "t", *LATER)
+REQUIRED = ("x", "row", "rows", "keys", "outputs")
+OPTIONAL = [name for name in ARGUMENTS if name not in REQUIRED]
 FLOATING = ("x", "rows", "weights", "saved", "history", "z", "z_prev", "t")
 FLOATING += ("second_weights", "known", "mask", "threshold")
-ANY_STRIDES = ("outputs", "gain", "weights", "second_weights", "t")
+ANY_STRIDES = ("outputs", "gain", "x_in", "weights", "second_weights", "t")
 SHAPED = [name for name in ARGUMENTS if name not in ("outputs", "x")]
 
 
@@ -40,6 +40,8 @@ def valid():
         "known": like.clone(),
         "mask": like.clone(),
         "threshold": torch.ones(3),
+        "x_in": like.clone(),
+        "x_out": like.clone(),
     }
 
 
@@ -84,7 +86,11 @@ def test_the_call_is_valid(call):
 def wrong_dtypes(name):
     if name in ("row", "keys"):
         return [torch.int32, torch.float32, torch.bool, torch.uint8]
-    half = [] if name in ("outputs", "model_input") else [torch.bfloat16, torch.float16]
+    half = (
+        []
+        if name in ("outputs", "model_input", "x_in", "x_out")
+        else [torch.bfloat16, torch.float16]
+    )
     return [torch.float64, torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn, *half]
 
 

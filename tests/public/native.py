@@ -3,7 +3,7 @@
 import torch
 
 import fastdiff as fd
-from fastdiff.ops.step import ARGUMENTS
+from fastdiff.ops.operands import BOUND
 from tests.public import makers
 
 B = makers.B
@@ -64,18 +64,18 @@ def _without_gradient(packet, arguments):
 def _executor():
     """A state's own step, made of wrong buffers or called with wrong outputs."""
     x = makers.x()
-    arguments = dict.fromkeys(name for name in ARGUMENTS if name not in ("outputs", "gain"))
+    arguments = dict.fromkeys(BOUND)
     arguments |= {
         "x": x, "row": torch.zeros(B, dtype=torch.int64), "rows": makers.rows(),
         "keys": makers.keys(), "model_input": torch.zeros_like(x), "t": torch.zeros(B),
-        "out": x.clone(), "gain": None,
+        "out": x.clone(), "gain": None, "x_in": None, "x_out": None,
     }  # fmt: skip
 
     def call(given):
-        out, gain = given.pop("out"), given.pop("gain")
+        call = [given.pop(name) for name in ("out", "gain", "x_in", "x_out")]
         step = fd.ops.bind(**given)
         with torch.no_grad():
-            step(out, gain)
-            step(out)
+            step(*call)
+            step(call[0])
 
     return call, arguments

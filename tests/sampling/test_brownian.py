@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import fastdiff as fd
 from fastdiff.sampling.brownian import DEPTH, BrownianDraws, path_at
+from fastdiff.sampling.buffers import Buffers
 from fastdiff.sampling.program import Program
 from tests.support.helpers import same_bits
 from tests.support.toy import DETERMINISTIC, SOLVERS, model, start, table_of
@@ -98,7 +99,7 @@ def test_tables_without_draws_need_no_path(name, steps):
 def test_levels_that_differ_by_little(steps):
     """At sigma = 10^8 steps are shorter than 2^-24 of a turn; the draws are as any others."""
     table = fd.solvers.DDPM().lower(fd.schedules.EDM(1e-6, 1e8), steps, prediction="x0")
-    draws = BrownianDraws(Program(table, 1), torch.zeros(1, 20_000), fd.noise.keys(0, 1))
+    draws = BrownianDraws(Program(table, 1), Buffers(x=torch.zeros(1, 20_000)), fd.noise.keys(0, 1))
     for n in (1, table.noise_draws):
         draws.fill([0], [n])
         assert draws.z.mean().abs() < 5 / math.sqrt(20_000)

@@ -161,7 +161,9 @@ def test_outputs_that_do_not_fit(out):
     """Are refused, and cost nothing."""
     guidance = APG(2.0, momentum=-0.5)
     states = [fd.SamplerState(TABLES["DDIM"], start(), guidance=guidance) for _ in range(2)]
-    with pytest.raises((TypeError, ValueError), match="^out: expected (2|one|a tensor|.*6, 7, 5)"):
+    with pytest.raises(
+        (TypeError, ValueError), match=r"^out: expected (2|a tensor|.*\[(3|6), 7, 5\] on)"
+    ):
         states[0].step(out)
     for state in states:
         run(state, state.remaining)

@@ -3,15 +3,11 @@
 import torch
 from hypothesis import strategies as st
 
+from fastdiff.ops.operands import NAMES, WRITTEN
 from fastdiff.row import COLUMN, FIELDS, HISTORY, WIDTH
 from tests.support.helpers import same_bits
 
-ARGUMENTS = (
-    "x", "row", "rows", "outputs", "weights", "keys",
-    "saved", "history", "z", "z_prev", "model_input", "t",
-    "second_weights", "gain", "known", "mask", "threshold",
-)  # fmt: skip
-MUTATED = ("x", "row", "saved", "history", "model_input", "t", "threshold")
+ARGUMENTS, MUTATED = NAMES, WRITTEN
 HALF = (torch.bfloat16, torch.float16)
 COEFFICIENTS = [
     COLUMN[name] for name in FIELDS if name[:2] in ("p_", "c_", "d_", "e_") or name == "in_scale"
@@ -56,8 +52,13 @@ class Case:
 
     def run(self, op=None):
         op = op or torch.ops.fastdiff.step_
-        op(*self.positional)
+        op(**self.arguments)
         return self
+
+    @property
+    def after(self):
+        """Where x' goes."""
+        return self.x if self.x_out is None else self.x_out
 
     def sample(self, b):
         """The call for sample b alone."""
@@ -68,7 +69,7 @@ class Case:
             return None if v is None else torch.cat([part[b : b + 1] for part in v.chunk(count)])
 
         one = {name: self.arguments[name][b : b + 1].clone() for name in ("x", "row", "keys")}
-        for name in ("saved", "z", "z_prev", "gain", "known", "mask", "threshold"):
+        for name in ("saved", "z", "z_prev", "gain", "known", "mask", "threshold", "x_in", "x_out"):
             value = self.arguments[name]
             one[name] = None if value is None else value[b : b + 1].clone()
         one |= {"rows": self.rows, "model_input": parts(self.model_input), "t": parts(self.t)}
@@ -212,6 +213,12 @@ def cases(draw, batches=st.integers(0, 5), drawn=st.booleans(), shapes=shapes): 
         "known": known,
         "mask": mask,
         "threshold": None,
+        "x_in": lay_out(randn(batch, *shape, dtype=draw(st.sampled_from(floats))), draw(layouts))
+        if draw(st.integers(0, 2)) == 0
+        else None,
+        "x_out": randn(batch, *shape, dtype=draw(st.sampled_from(floats)))
+        if draw(st.integers(0, 2)) == 0
+        else None,
     }
     if in_dtype == torch.float64:
         arguments["t"] = arguments["t"].double()

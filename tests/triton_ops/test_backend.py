@@ -6,6 +6,7 @@ import torch
 import fastdiff as fd
 from fastdiff import noise, ops
 from fastdiff.ops import select
+from fastdiff.ops.operands import BOUND
 from tests.support.helpers import native_only, run_python, same_bits
 from tests.support.step_cases import Case, random_rows
 
@@ -123,7 +124,7 @@ def step():
 
 def bound():
     case = step_case()
-    buffers = {k: v for k, v in case.arguments.items() if k not in ("outputs", "gain")}
+    buffers = {k: v for k, v in case.arguments.items() if k in BOUND}
     ops.bind(**buffers)(case.outputs[0])
 
 

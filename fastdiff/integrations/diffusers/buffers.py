@@ -1,22 +1,28 @@
-"""The buffers in which rows are executed, for samples of one shape, layout, dtype and device."""
+"""The buffers in which rows are executed, for samples of one shape, layout, dtype and device.
+
+What a scheduler handed out may have been written to in ways that leave no trace (``x.data``, numpy,
+DLPack), so a row reads the sample from wherever it lies, ``x_in``, and leaves the next one in
+memory of its own, ``x_out``: nothing is copied.
+"""
 
 import torch
 from torch import Tensor
 
 from ... import ops
+from ...ops.operands import BOUND
 from .adapters.lowering import Rows
 
-UNUSED = ("z", "z_prev", "saved", "history", "threshold", "known", "mask")
 LARGE = 1 << 14  # elements, out of order, that take longer to read than to copy
 ANY = object()  # whatever generator comes next
 
 
 class Buffers:
-    """All that rows read and write, but for the model's output and the sample: these are read where
-    they lie. In memory the dimensions are in the order of the sample's own strides.
+    """All that rows read and write, but for the model's output and the samples. In memory the
+    dimensions are in the order of the sample's own strides.
 
     Attributes:
-        x: where the rows leave the next sample, float32 (float64 beside float64 tensors).
+        x: a next sample that cannot be written where it is handed out; float32 (float64 beside
+            float64 tensors), the dtype of the arithmetic.
         z: the noise of the coming row; None where the kernel draws it.
         second: where the rows leave their second result, or None.
         row: the row to come.
@@ -25,8 +31,7 @@ class Buffers:
         result_dtype, second_dtype, drawn_dtype: of what the step returns and draws.
         order, back: the permutation from the sample's dimensions to those of the buffers, and its
             inverse; None where they are the same.
-        plain, simple: whether output and sample are what the kernel reads, and what it writes is
-            laid out as they are.
+        simple: whether what the kernel writes is laid out as the sample is.
         large: whether a kernel had better read all in order.
         generator: from which the keys of the noise were taken.
     """
@@ -47,7 +52,6 @@ class Buffers:
             like = torch.empty_like(sample, device="meta")
             self.layout = None if like.is_contiguous() else like.stride()
         self.simple = self.order is None and self.layout is None
-        self.plain = self.order is None and sample.dtype is output_dtype
         self.large = sample.numel() > LARGE
         with torch.inference_mode(False):  # they may outlive it
             self._allocate(sample)
@@ -62,28 +66,20 @@ class Buffers:
         shape = self._inside(sample).shape
         needs = {"x": 1, "z": any(rows.draws) and not self.philox, "saved": rows.uses_saved}
         needs |= {"known": rows.known, "mask": rows.known, "history": rows.slots}
-        # the first two are what a model's input is bound to, which is never written
-        memory = torch.zeros(max(sum(needs.values()), 2), *shape, dtype=dtype, device=sample.device)
-        self.bound, at = dict.fromkeys(UNUSED), 0
+        memory = torch.zeros(sum(needs.values()), *shape, dtype=dtype, device=sample.device)
+        self.bound, at = dict.fromkeys(BOUND), 0
         for name, size in needs.items():
             if size:
                 part = memory[at : at + size]
                 self.bound[name], at = part if name == "history" else part[0], at + size
         self.x, batch = self.bound["x"], shape[0]
-        self.bound["model_input"] = memory[:2].flatten(0, 1)
-        self.bound["t"] = memory.new_zeros(2 * batch)
         self.bound["row"] = torch.zeros(batch, dtype=torch.int64, device=sample.device)
         self.bound["keys"] = torch.zeros(batch, 2, dtype=torch.int64, device=sample.device)
         if rows.dynamic:
             self.bound["threshold"] = memory.new_zeros(batch)
 
     def _bind(self):
-        table, weights, second_weights = self.rows.on(self.x.dtype, self.x.device)
-        batch = len(self.x)
-        self.execute = ops.bind(
-            **self.bound, rows=table, weights=weights.expand(-1, batch, -1),
-            second_weights=second_weights.expand(-1, batch, -1),
-        )  # fmt: skip
+        self.execute = ops.bind(**self.bound | {"rows": self.rows.on(self.x.dtype, self.x.device)})
         self.z, second = self.bound["z"], self.rows.second
         if second is None:
             self.second = None
@@ -141,11 +137,17 @@ class Buffers:
         return tensor if self.back is None else tensor.permute(self.back)
 
     def readable(self, *tensors: Tensor | None) -> list[Tensor | None]:
-        """What a kernel can read: in the order of the buffers, and of one dtype."""
+        """The tensors in the order of the buffers; large ones in order."""
         read = [None if t is None else self._inside(t) for t in tensors]
-        if self.sample_dtype is not self.output_dtype:
-            read = [None if t is None else t.to(self.x.dtype) for t in read]
         return [t if t is None or not self.large else t.contiguous() for t in read]
+
+    def room(self, sample: Tensor) -> Tensor:
+        """Where the next sample goes: memory of its own, in the order of the buffers."""
+        if self.layout is not None:
+            return self.x
+        return torch.empty_like(
+            self._inside(sample), dtype=self.result_dtype, memory_format=torch.contiguous_format
+        )
 
     def recall(self, before: Tensor) -> None:
         """Remember a tensor; of one that is a rounded copy of what is remembered, only what has
@@ -155,6 +157,10 @@ class Buffers:
             memory.copy_(value)
         else:
             memory.copy_(torch.where(value == memory.to(value.dtype), memory, value))
+
+    def finished(self, out: Tensor) -> Tensor:
+        """What the kernel left in ``room``, as the caller has it."""
+        return self.hand_out(out, self.result_dtype) if out is self.x else self.outside(out)
 
     def hand_out(self, buffer: Tensor, dtype: torch.dtype) -> Tensor:
         """A copy in the sample's layout: what was handed out before is never written to."""

@@ -97,18 +97,20 @@ class Run:
                     buffers.outside(buffers.bound[name]).copy_(value)
             if before is not None:
                 buffers.recall(before)
-            if not buffers.plain or (buffers.large and not output.is_contiguous()):
+            dtype = buffers.result_dtype
+            if buffers.simple:
+                out = torch.empty_like(sample, dtype=dtype)
+            else:
+                out = buffers.room(sample)
+            if buffers.order is not None or (buffers.large and not output.is_contiguous()):
                 output, sample, gain = buffers.readable(output, sample, gain)
             try:
-                buffers.execute((output, sample), gain)
+                buffers.execute(output, gain, sample, out)
             except ValueError as error:  # nothing has been done
                 raise Unsupported(MISFIT, _of(output), _of(sample)) from error
             buffers.row = self.row = row + 1
-            x, dtype = buffers.x, buffers.result_dtype
             if not buffers.simple:
-                out = buffers.hand_out(x, dtype)
-            else:
-                out = x.clone() if dtype is x.dtype else x.to(dtype)
+                out = buffers.finished(out)
             if dtype is buffers.sample_dtype:
                 buffers.given = out
             second = buffers.second

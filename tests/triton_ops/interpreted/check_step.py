@@ -10,11 +10,12 @@ from fastdiff import noise, ops
 from fastdiff.kernels.triton import launch
 from fastdiff.kernels.triton import step as kernels
 from fastdiff.ops import reference
+from fastdiff.ops.operands import BOUND
 from fastdiff.row import COLUMN, WIDTH
 from tests.ops import test_step_special, test_threshold
 from tests.support.helpers import native_only, same_bits
 from tests.support.step_bounds import assert_close, assert_input_is_scaled_state, with_native_noise
-from tests.support.step_cases import ARGUMENTS, assert_same, cases
+from tests.support.step_cases import assert_same, cases
 from tests.triton_ops.calls import call, drawn
 from tests.triton_ops.probe import FUSES
 
@@ -184,9 +185,9 @@ def test_offsets_beyond_32_bits(monkeypatch):
 def test_bound_and_unbound_are_the_same():
     one, other = call(3, (4, 50)), call(3, (4, 50))
     one.run(STEP)
-    buffers = {k: v for k, v in other.arguments.items() if k not in ("outputs", "gain")}
-    ops.bind(**buffers)(other.outputs[0], other.gain)
+    buffers = {k: v for k, v in other.arguments.items() if k in BOUND}
+    ops.bind(**buffers)(other.outputs[0], other.gain, other.x_in, other.x_out)
     assert_same(one, other)
     with fastdiff.backend("cpu"):
         assert ops.backend_of("cpu") == "cpu"
-    assert set(buffers) == set(ARGUMENTS) - {"outputs", "gain"}
+    assert set(buffers) == set(BOUND)

@@ -19,7 +19,6 @@ from ....tables.lin import Lin
 from ....tables.lowering import lower_path
 from ....tables.path import Path
 from ....tables.rows import END, Row
-from .beside import beside
 
 NAMES = {"epsilon": "eps", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
 
@@ -111,16 +110,12 @@ class Rows:
     predicts_x0: bool
     packed: dict = field(default_factory=dict, repr=False)
 
-    def on(self, dtype: torch.dtype, device: torch.device) -> tuple[torch.Tensor, ...]:
-        """(rows, weights, second_weights) as a kernel reads them beside (output, sample), shared by
-        all buffers of this dtype and device."""
+    def on(self, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+        """The packed rows for a kernel, shared by all who execute them."""
         key = dtype, device
         if key not in self.packed:
-            made = [*map(beside, self.rows), (END, (1.0, 0.0), (1.0, 0.0))]
-            rows, first, second = zip(*made, strict=True)
-            numbers = Row.pack_all(rows), np.array(first)[:, None], np.array(second)[:, None]
-            tables = (torch.from_numpy(n).to(dtype) for n in numbers)
-            self.packed[key] = tuple(table.to(device, non_blocking=True) for table in tables)
+            rows = torch.from_numpy(Row.pack_all([*self.rows, END])).to(dtype)
+            self.packed[key] = rows.to(device, non_blocking=True)
         return self.packed[key]
 
     def __deepcopy__(self, memo):
