@@ -36,6 +36,10 @@ def number(name: str, value, *, above=None, least=None, below=None, most=None, f
 
     Of numpy's and torch's, scalars and those without dimensions are numbers, too.
     """
+    if type(value) is float and math.isfinite(value):
+        if (above is None or value > above) and (least is None or value >= least):
+            if (below is None or value < below) and (most is None or value <= most):
+                return value
     expected = _expected("a finite number" if finite else "a number", above, least, below, most)
     value = _scalar(value)
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -58,8 +62,11 @@ def number(name: str, value, *, above=None, least=None, below=None, most=None, f
 
 def whole(name: str, value, *, least=None, most=None) -> int:
     """An integer as Python's, of 64 bits, within [least, most]."""
+    bound = 2**63 - 1 if most is None else most
+    if type(value) is int and (least is None or least <= value) and -bound <= value <= bound:
+        return value
     expected = _expected("an integer", None, least, None, most)
-    most = 2**63 - 1 if most is None else most
+    most = bound
     value = _scalar(value)
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise TypeError(f"{name}: expected {expected}, got {describe(value)}")

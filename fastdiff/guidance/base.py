@@ -35,6 +35,12 @@ class Guidance(ABC):
     data_dependent = False
 
     @property
+    def needs_loop(self) -> bool:
+        """True if a mix depends on its step or on the mixes before, so that one alone says
+        nothing (``fastdiff.guidance.mix``)."""
+        return type(self).init_state is not Guidance.init_state
+
+    @property
     @abstractmethod
     def outputs(self) -> int: ...
 

@@ -53,6 +53,11 @@ class Scaled(Guidance):
         """How many outputs of the model are mixed: the unconditional one and the others."""
         return 1 + len(self._scales())
 
+    @property
+    def needs_loop(self) -> bool:
+        """True if it guides at some noise levels alone."""
+        return self.interval is not None
+
     def is_conditional(self, batch: int) -> bool:
         """True if every scale is 1 for every sample: the last output alone is read."""
         return all(bool((scale == 1.0).all()) for scale in self._scales_of(batch))

@@ -85,9 +85,7 @@ def _guided(uncond, cond, guidance, rescale, out):
     """The mix of a guidance."""
     if rescale:
         raise ValueError(f"rescale: expected 0 beside a guidance, got {rescale!r}")
-    if guidance.interval is not None or any(
-        getattr(guidance, name, 0) for name in ("zero_steps", "momentum")
-    ):
+    if guidance.needs_loop:
         raise ValueError(
             "scale: expected a guidance without an interval, zero steps or momentum, "
             f"got {guidance!r}"

@@ -36,6 +36,10 @@ class CFGZeroStar(CFG):
         super().__post_init__()
         whole("zero_steps", self.zero_steps, least=0)
 
+    @property
+    def needs_loop(self) -> bool:
+        return self.zero_steps > 0 or super().needs_loop
+
     def is_conditional(self, batch: int) -> bool:
         return self.zero_steps == 0 and super().is_conditional(batch)
 
@@ -98,6 +102,10 @@ class APG(CFG):
                 "rescale: expected 0 beside from_uncond and momentum, whose deviation takes more "
                 f"sums than one pass makes, got {self.rescale!r}"
             )
+
+    @property
+    def needs_loop(self) -> bool:
+        return self.momentum != 0 or super().needs_loop
 
     def init_state(self, x):
         return torch.zeros_like(x) if self.momentum else None

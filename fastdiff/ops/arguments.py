@@ -54,12 +54,14 @@ def is_within_storage(tensor: torch.Tensor) -> bool:
     return needed <= there
 
 
-def _tensors(names, values):
+def _tensors(names, values) -> list[tuple[str, torch.Tensor]]:
     """(name, tensor) for the tensors among the values and in the lists among them."""
+    found = []
     for name, value in zip(names, values, strict=False):
         for item in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(item, torch.Tensor):
-                yield name, item
+                found.append((name, item))
+    return found
 
 
 def require_storage(names, values) -> None:

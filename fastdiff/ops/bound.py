@@ -33,8 +33,9 @@ def bind(x, row, rows, *, keys, stream=None, **buffers):
     which = backend_of(x.device)
     if which in ("cpu", "cuda"):
         require_alike(bound, bound.values())
-        if not all(value is None or isinstance(value, torch.Tensor) for value in bound.values()):
-            check(bound)  # which raises
+        for value in bound.values():
+            if value is not None and not isinstance(value, torch.Tensor):
+                check(bound)  # which raises
         number = torch.ops.fastdiff_native.bind(*bound.values(), *(stream or (0, False)))
         return native.Executor(number).step
     check(bound)

@@ -73,8 +73,8 @@ def differentiable(schema: str, gradients: str, forward, backward, results: str,
         count = len(results)
         of, inputs, wanted = arguments[:count], arguments[count:-1], arguments[-1]
         zero = reference.widened(torch.zeros((), device=inputs[like].device))
-        of = (zero if g is None else reference.widened(g) for g in of)
-        values = backward(*of, *wide(inputs))
+        gradients = (zero if g is None else reference.widened(g) for g in of)
+        values = backward(*gradients, *wide(inputs))
         asked = zip(values, inputs[:tensors], wanted, strict=True)
         return [value.expand_as(v).to(v.dtype, copy=True) for value, v, want in asked if want]
 
@@ -141,7 +141,7 @@ def _register(library, name: str, tensors: int, results: int):
     steps = {"forward": staticmethod(forward), "backward": staticmethod(backward)}
     function = type(name, (torch.autograd.Function,), steps)
     # ``function.apply`` without what torch.func needs, which takes 3 us.
-    apply = super(torch.autograd.Function, function).apply
+    apply = super(torch.autograd.Function, function).apply  # type: ignore[misc]  # made above
     return operator, function, apply
 
 

@@ -18,7 +18,7 @@ PYTHON: dict = {}  # name -> the reference of an op as the function that it is
 
 def _load():
     try:
-        from .. import _C
+        from .. import _C  # type: ignore[attr-defined]  # compiled
     except ImportError as error:
         warnings.warn(
             f"fastdiff's native module is not available ({error}): operations run on the PyTorch "

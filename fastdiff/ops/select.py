@@ -71,7 +71,7 @@ def backend_of(device) -> str:
     """
     kind = (device if isinstance(device, torch.device) else _parsed(device)).type
     if _chosen is None:
-        return _default(kind)
+        return "cpu" if kind == "cpu" and native is not None else _default(kind)
     if _chosen in ("cpu", "cuda") and kind not in (_chosen, "meta"):
         raise ValueError(f"backend: {_chosen!r} serves tensors on {_chosen}, got one on {device}")
     return _chosen

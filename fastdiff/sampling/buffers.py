@@ -67,8 +67,9 @@ def capacity(count: int, device: torch.device, weights: np.ndarray | None) -> in
 
 def packed_rows(rows: np.ndarray, like: torch.Tensor, capacity: int) -> torch.Tensor:
     """[capacity, 40] the rows in the state's dtype, on its device; the rest are END rows."""
-    packed = np.concatenate([rows, np.tile(END.pack(), (capacity - len(rows), 1))])
-    return torch.tensor(packed, dtype=like.dtype, device=like.device)
+    if capacity > len(rows):
+        rows = np.concatenate([rows, np.tile(END.pack(), (capacity - len(rows), 1))])
+    return torch.tensor(rows, dtype=like.dtype, device=like.device)
 
 
 def mixing_weights(

@@ -14,6 +14,8 @@ def conditions_of(guidance, cond, uncond) -> dict[str, dict]:
             "cond: expected the model's keyword arguments with the condition, and in uncond those "
             "without, for guidance between the two, got neither; {} if the model needs none"
         )
+    if guidance is None and cond is None and uncond is None:
+        return {"cond": {}}
     mixed = 1 if guidance is None else guidance.outputs
     if mixed <= 2:
         conditions = {"cond": _arguments("cond", cond)}

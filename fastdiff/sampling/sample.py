@@ -64,20 +64,23 @@ def sample(
     Raises:
         TypeError, ValueError: an argument is not as described.
     """
-    progress = flag("progress", progress)
+    if type(progress) is not bool:
+        progress = flag("progress", progress)
     _check(model, table, guidance, graph, callback)
     conditions = conditions_of(guidance, cond, uncond)
-    check_start(x)
     with torch.no_grad():
-        if guidance is not None and not _mixes_secondary(table) and guidance.is_conditional(len(x)):
-            guidance = None  # the conditional output alone, bit for bit
-            conditions = dict([conditions.popitem()])
+        if guidance is not None and not _mixes_secondary(table):
+            check_start(x)
+            if guidance.is_conditional(len(x)):
+                guidance = None  # the conditional output alone, bit for bit
+                conditions = dict([conditions.popitem()])
         state = SamplerState(
             table, x, seeds=seeds, guidance=guidance, model_dtype=model_dtype, noise=noise,
             known=known, mask=mask,
         )  # fmt: skip
-        inputs = stacked(conditions, len(x))
-        captured = _capture(model, state, inputs, graph)
+        inputs = stacked(conditions, len(x)) if cond or uncond else {}
+        wanted = graph is True or (graph == "auto" and x.device.type != "cpu")
+        captured = _capture(model, state, inputs, graph) if wanted else None
         if captured is None:
             given = list(conditions.values())
             step = lambda: state.step(_evaluate(model, state, given, inputs))  # noqa: E731
@@ -102,8 +105,8 @@ def _run(state, step, callback, progress):
 
 
 def _capture(model, state, inputs, graph):
-    """The captured step, or None: the device has no graphs, or the caller wants none."""
-    if graph is False or state.done:
+    """The captured step, or None: there is nothing to do, or the device has no graphs."""
+    if state.done:
         return None
     if state.buffers.x.device.type != "cuda":
         if graph is True:
@@ -136,7 +139,8 @@ def _check(model, table, guidance, graph, callback):
     for name, value in (("model", model), ("callback", callback)):
         if not (callable(value) or (name == "callback" and value is None)):
             raise TypeError(f"{name}: expected a callable, got {type(value).__name__}")
-    check_guidance(guidance)
+    if guidance is not None:
+        check_guidance(guidance)
     if not isinstance(graph, (str, bool)) or graph not in ("auto", True, False):
         raise ValueError(f'graph: expected "auto", True or False, got {graph!r}')
     declared = _declared_prediction(model)
@@ -155,8 +159,11 @@ def _declared_prediction(model):
     while model is not None:
         if isinstance(declared := getattr(model, "prediction", None), str):
             return declared
-        owners = (getattr(model, name, None) for name in ("__self__", "module", "_orig_mod"))
-        model = next((owner for owner in owners if owner is not None), None)
+        owner = None
+        for name in ("__self__", "module", "_orig_mod"):
+            if owner is None:
+                owner = getattr(model, name, None)
+        model = owner
     return None
 
 

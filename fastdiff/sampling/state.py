@@ -81,15 +81,18 @@ class SamplerState(Followed):
         mask: torch.Tensor | None = None,
     ):
         check_start(x)
-        model_dtype = x.dtype if model_dtype is None else model_dtype
         wide = x.dtype == torch.float64
-        instance("model_dtype", model_dtype, torch.dtype, "float32, bfloat16 or float16")
+        if model_dtype is None:
+            model_dtype = x.dtype
+        elif not isinstance(model_dtype, torch.dtype):
+            instance("model_dtype", model_dtype, torch.dtype, "float32, bfloat16 or float16")
         if model_dtype not in ops.operands.FLOATS[: 4 if wide else 3]:
             raise ValueError(
                 "model_dtype: expected float32, bfloat16 or float16 (float64 only beside a float64 "
                 f"state), got {model_dtype}"
             )
-        ops.library.refuse_gradient(x=x)
+        if x.requires_grad:
+            ops.library.refuse_gradient(x=x)
         # Buffers made in inference mode could not be written to outside of it. Leaving it switches
         # gradients on.
         recorded = torch.is_grad_enabled()
@@ -115,7 +118,8 @@ class SamplerState(Followed):
             mixed = weights.shape[2]
         capacity = buffers_.capacity(len(self.program.rows), device, weights)
         rows = buffers_.packed_rows(self.program.rows, state, capacity)
-        known, mask = known_data(known, mask, state, uses("uses_known"))
+        if known is not None or mask is not None or uses("uses_known"):
+            known, mask = known_data(known, mask, state, uses("uses_known"))
         time = torch.float64 if model_dtype == torch.float64 else torch.float32
         stacked = mixed * batch
         slots = self.program.slots
@@ -126,7 +130,7 @@ class SamplerState(Followed):
             keys=noise_.keys(seeds, batch, device=device),
             model_input=torch.zeros((stacked, *rest), dtype=model_dtype, device=device),
             t=torch.zeros(stacked, dtype=time, device=device),
-            weights=buffers_.mixing_weights(weights, rows),
+            weights=None if weights is None else buffers_.mixing_weights(weights, rows),
             second_weights=buffers_.mixing_weights(second_weights, rows),
             saved=torch.zeros_like(state) if uses("uses_saved") else None,
             history=state.new_zeros((slots, *state.shape)) if slots else None,
@@ -142,22 +146,24 @@ class SamplerState(Followed):
         self._set_noise(noise)
         self._plain = not (self._draws or self._stream or self._learned_variance or self._adaptive)
         self._handed_out = self._may_be_written = False
-        self._read_at: int | None = (
-            None  # the steps that were left when the model's input was last asked for
-        )
+        self._read_at = None
         self._stand_at(self.program.entry)
         self._bind()
         self._left += not batch  # an empty batch has an entry row to execute, too
         self._drawn = False
-        self._advance(None)
+        if self._plain:
+            self._execute(None)
+            self._left -= 1
+        else:
+            self._advance(None)
         self._version = state._version
 
     def _lower_guidance(self, guidance, batch):
         """The weights of both mixes, and the number of outputs that are mixed."""
-        guidance_.check(guidance)
         if guidance is None:
             self._reads: list[tuple[int, ...]] = [(0,)]
             return None, None, 1
+        guidance_.check(guidance)
         mix = guidance.weights(self.program.noise_levels, batch)
         # of each row, or of all rows alike: the outputs that some sample reads
         last: tuple[int, ...] = (guidance.outputs - 1,)  # needed where none is read, too

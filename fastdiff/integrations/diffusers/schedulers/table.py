@@ -4,6 +4,7 @@ A scheduler that works as one of these does needs no more than its record, and a
 """
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -23,17 +24,17 @@ UNORDERED = "timesteps that do not follow each other"
 FINAL = ("final_alpha_cumprod", "num_inference_steps")
 
 #: Of schedulers that return x0, too.
-X0_TOO = {"dtypes": PROMOTES, "returns": 2}
+X0_TOO: dict[str, Any] = {"dtypes": PROMOTES, "returns": 2}
 #: Of those whose step gets a timestep, and looks up what it needs.
-NO_COUNT = {"index": "timestep", "counter": None}
+NO_COUNT: dict[str, Any] = {"index": "timestep", "counter": None}
 #: ... in a table of alphas.
-ALPHAS = {**NO_COUNT, "levels": "alphas_cumprod"}
+ALPHAS: dict[str, Any] = {**NO_COUNT, "levels": "alphas_cumprod"}
 #: Of those that follow k-diffusion in what they expect of a loop.
-KARRAS = {"floating_timesteps": True, "scales_input": True}
+KARRAS: dict[str, Any] = {"floating_timesteps": True, "scales_input": True}
 #: Of those that follow score_sde.
-SCORE_SDE = {**NO_COUNT, "dtypes": WIDE, "returns": 2}
+SCORE_SDE: dict[str, Any] = {**NO_COUNT, "dtypes": WIDE, "returns": 2}
 #: Of samplers of consistency models: they count, and look up the level of a timestep all the same.
-CONSISTENCY = {
+CONSISTENCY: dict[str, Any] = {
     "add_noise": WithVelocity, "index": "both", "levels": "alphas_cumprod", "depends_on": FINAL,
     "dtypes": BLENDS, "returns": 2,
 }  # fmt: skip
