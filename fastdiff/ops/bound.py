@@ -1,5 +1,7 @@
 """The step with its buffers bound: what a loop calls with the model's output, on any backend."""
 
+from typing import Any
+
 import torch
 
 from ..arguments import describe
@@ -65,7 +67,7 @@ class Held:
     move, but have to be what they were. (``native.Executor`` sees to that itself.)"""
 
     def __init__(self, bound: dict):
-        self._held = [
+        self._held: list[tuple[Any, ...]] = [
             (name, tensor, tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
             for name, tensor in bound.items()
             if isinstance(tensor, torch.Tensor)

@@ -2,6 +2,8 @@
 one check for the backends in Python. (csrc/torch/pack.cpp is its twin for the native ones; the same
 wrong argument gets the same words from both.)"""
 
+from typing import NoReturn
+
 import torch
 
 from ..row import CALL_OPERANDS, OPERANDS, Operand
@@ -175,11 +177,11 @@ def _listed(dtypes) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def _refuse(name, expected, got):
+def _refuse(name, expected, got) -> NoReturn:
     raise ValueError(f"{name}: expected {expected}, got {text_of(got)}")
 
 
-def _refuse_layout(name, expected, tensor):
+def _refuse_layout(name, expected, tensor) -> NoReturn:
     raise ValueError(f"{name}: expected a tensor {expected}, got strides {list(tensor.stride())}")
 
 

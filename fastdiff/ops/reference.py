@@ -7,6 +7,7 @@ by the rounding of float32 only.
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import torch
 
@@ -133,10 +134,10 @@ def step_(**operands) -> None:
     of = SimpleNamespace(**dict.fromkeys(o.name for o in (*OPERANDS, *CALL_OPERANDS)) | operands)
     row, rows, outputs = of.row, of.rows, of.outputs
     batch, numel = len(of.x), math.prod(of.x.shape[1:])
-    wrong = row[(row < 0) | (row >= len(rows))] if row.device.type == "cpu" else ()
+    wrong: Any = row[(row < 0) | (row >= len(rows))] if row.device.type == "cpu" else ()
     if len(wrong):
         raise ValueError(f"row: expected indices in [0, {len(rows)}), got {int(wrong[0])}")
-    per_sample = (batch,) + (1,) * (of.x.dim() - 1)
+    per_sample = (batch, *[1] * (of.x.dim() - 1))
     current = widened(rows[row])
 
     def column(name):

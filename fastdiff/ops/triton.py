@@ -4,15 +4,17 @@ They take arguments that ``fastdiff.ops`` has checked.
 """
 
 from collections import namedtuple
+from typing import Any
 
 from ..row import FIELDS, WIDTH
 
 #: Where each field of a row lies: compiled into the kernels, which know no layout of their own.
-COLUMN = namedtuple("Column", (*FIELDS, "width"))(*range(WIDTH), WIDTH)
+_column: Any = namedtuple  # of names that are known when this runs
+COLUMN = _column("Column", (*FIELDS, "width"))(*range(WIDTH), WIDTH)
 
 
 def kernels():
-    from ..kernels import triton
+    from ..kernels import triton  # type: ignore[attr-defined]  # lies beside the package
 
     return triton
 

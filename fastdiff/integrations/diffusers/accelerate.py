@@ -147,7 +147,7 @@ def _fused(scheduler, noise):
         reason = own_code(scheduler) or _unfit(scheduler)
     if reason:
         return scheduler, _left(scheduler, reason)
-    made = twin.__new__(twin)
+    made: Any = twin.__new__(twin)  # type: ignore[arg-type]  # there is one without a reason
     vars(made).update(_copied(vars(scheduler)))
     made.noise, made._original = noise, scheduler
     return made, f"{name} is fused now"

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 from .step_index import on_host, version_of
+from .stock import BeforeStock
 
 
-class Noising:
+class Noising(BeforeStock):
     """Base: tables, kept for as long as what they are made of is the scheduler's, unchanged."""
 
     def _kept(self, name: str, source: Tensor, like: Tensor, make):
@@ -158,7 +159,7 @@ def _common(own: torch.dtype, given: torch.dtype) -> torch.dtype:
 def _places(timesteps: Tensor, like: Tensor, dtype: torch.dtype):
     """Where each timestep is, the second place of two: a dict; on a device the different timesteps
     in order, and their places."""
-    places = {}
+    places: dict[float, list[int]] = {}
     for k, t in enumerate(timesteps.tolist()):
         places.setdefault(t, []).append(k)
     found = {t: at[1] if len(at) > 1 else at[0] for t, at in sorted(places.items())}

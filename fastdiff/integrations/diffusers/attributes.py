@@ -98,7 +98,7 @@ def _members(obj):
     if isinstance(obj, SEQUENCES):
         return [(k, value, "") for k, value in enumerate(obj)]
     if isinstance(obj, CLOSED):
-        items = (*obj.args, *obj.keywords.values()) if hasattr(obj, "args") else obj
+        items = (*obj.args, *obj.keywords.values()) if isinstance(obj, functools.partial) else obj
         reason = f"its holder cannot be changed (a {type(obj).__name__})"
         return [(k, value, reason) for k, value in enumerate(items)]
     found = dict(vars(obj)) if hasattr(obj, "__dict__") else {}

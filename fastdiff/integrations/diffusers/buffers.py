@@ -5,6 +5,8 @@ DLPack), so a row reads the sample from wherever it lies, ``x_in``, and leaves t
 memory of its own, ``x_out``: nothing is copied.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -56,7 +58,8 @@ class Buffers:
         with torch.inference_mode(False):  # they may outlive it
             self._allocate(sample)
         self.result_dtype, self.second_dtype, self.drawn_dtype = dtypes
-        self.row, self.given, self.generator = -1, None, None
+        self.row, self.given = -1, None
+        self.generator: Any = None
         self._bind()
 
     def _allocate(self, sample):
@@ -67,7 +70,8 @@ class Buffers:
         needs = {"x": 1, "z": any(rows.draws) and not self.philox, "saved": rows.uses_saved}
         needs |= {"known": rows.known, "mask": rows.known, "history": rows.slots}
         memory = torch.zeros(sum(needs.values()), *shape, dtype=dtype, device=sample.device)
-        self.bound, at = dict.fromkeys(BOUND), 0
+        self.bound: dict[str, Any] = dict.fromkeys(BOUND)
+        at = 0
         for name, size in needs.items():
             if size:
                 part = memory[at : at + size]
@@ -81,6 +85,7 @@ class Buffers:
     def _bind(self):
         self.execute = ops.bind(**self.bound | {"rows": self.rows.on(self.x.dtype, self.x.device)})
         self.z, second = self.bound["z"], self.rows.second
+        self.second: Any
         if second is None:
             self.second = None
         else:

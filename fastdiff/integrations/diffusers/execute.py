@@ -1,5 +1,7 @@
 """A trajectory through rows, in the buffers of whatever samples come. Knows no scheduler."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, is_grad_enabled
 from torch.autograd import forward_ad
@@ -103,7 +105,8 @@ class Run:
             else:
                 out = buffers.room(sample)
             if buffers.order is not None or (buffers.large and not output.is_contiguous()):
-                output, sample, gain = buffers.readable(output, sample, gain)
+                read: Any = buffers.readable(output, sample, gain)
+                output, sample, gain = read
             try:
                 buffers.execute(output, gain, sample, out)
             except ValueError as error:  # nothing has been done
@@ -137,7 +140,9 @@ class Run:
             if last is None or last.row != row or not last.fit(sample):
                 raise Unsupported("a sample of another kind, {}", _of(sample))
             held, memory = [last] if last in held else [], last
-        found = self._with_keys(held, row, generator) if self.philox else next(iter(held), None)
+        found: Any = (
+            self._with_keys(held, row, generator) if self.philox else next(iter(held), None)
+        )
         if found is last and last is not None:
             return last
         try:

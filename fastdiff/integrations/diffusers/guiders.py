@@ -17,17 +17,17 @@ from diffusers import guiders
 
 from ... import guidance
 from ...guidance import mix
-from .stock import StockStepWarning
+from .stock import BeforeStock, StockStepWarning
 
 PUBLIC = __name__.rpartition(".")[0]
 
 try:
     from diffusers.guiders.guider_utils import GuiderOutput
 except ImportError:  # of an older diffusers, with another result
-    GuiderOutput = None
+    GuiderOutput = None  # type: ignore[assignment,misc]  # there is none to return
 
 
-class Mixed:
+class Mixed(BeforeStock):
     """Base, before the stock class: outputs pred_cond and pred_uncond, options ``guidance_scale``,
     ``guidance_rescale`` and ``use_original_formulation``."""
 
@@ -37,12 +37,12 @@ class Mixed:
     def _forward(self, pred_cond, pred_uncond, *others):
         outputs = (pred_cond, pred_uncond, *others)
         if self.num_conditions == 1:  # a step without guidance
-            return super().forward(*outputs)
+            return super().forward(*outputs)  # type: ignore[misc]  # the stock class's
         try:
             pred = self._mix(*outputs)
         except (TypeError, ValueError) as reason:
             self._say(str(reason))
-            return super().forward(*outputs)
+            return super().forward(*outputs)  # type: ignore[misc]  # the stock class's
         return GuiderOutput(pred=pred, pred_cond=pred_cond, pred_uncond=pred_uncond)
 
     def _mix(self, cond, uncond):
@@ -77,7 +77,7 @@ class Directed(Mixed):
 
     def _forward(self, pred_cond, pred_uncond):
         if pred_cond.numel() < self.least:
-            return super(Mixed, self).forward(pred_cond, pred_uncond)
+            return super(Mixed, self).forward(pred_cond, pred_uncond)  # type: ignore[misc]  # the stock class's
         return super()._forward(pred_cond, pred_uncond)
 
     def _mix(self, cond, uncond):
@@ -118,7 +118,7 @@ class Weakened(Mixed):
     def forward(self, pred_cond, pred_uncond=None, pred_cond_skip=None):
         return self._forward(pred_cond, pred_uncond, pred_cond_skip)
 
-    def _mix(self, cond, uncond, weak):
+    def _mix(self, cond, uncond, weak):  # type: ignore[override]  # of three outputs
         scale = getattr(self, self._weak_scale)
         if not self._is_cfg_enabled():
             return self._away(cond, weak, scale)

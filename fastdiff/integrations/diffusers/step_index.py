@@ -1,5 +1,7 @@
 """Which row a step is: rows of a trajectory, by timestep or by count, and what they depend on."""
 
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
@@ -67,7 +69,8 @@ class Trajectory:
 
     def __init__(self, cache_key: tuple, run: Run | None = None, begin=0, order=(), reason=None):
         self.cache_key, self.run, self.reason = cache_key, run, reason
-        self.begin, self.order, self.direct = begin, order, None
+        self.begin, self.order = begin, order
+        self.direct: Any = None
         self.rows: dict = {}
         self.repeated: dict = {}
 
@@ -125,7 +128,8 @@ class Trajectory:
     def _next_of(self, timestep) -> int | None:
         """The row of a timestep; of several the one that comes next, or the first."""
         rows = self.repeated.get(timestep, ())
-        return self.run.row if self.run.row in rows else self.rows.get(timestep)
+        run: Any = self.run
+        return run.row if run.row in rows else self.rows.get(timestep)
 
 
 def index_in(part: Tensor, whole: Tensor) -> int | None:

@@ -5,6 +5,7 @@ import functools
 import inspect
 import types
 import warnings
+from typing import TYPE_CHECKING, Any
 
 from torch.compiler import assume_constant_result
 
@@ -20,11 +21,19 @@ class StockStepWarning(UserWarning):
     """A fused scheduler steps as the stock one does; the message says why."""
 
 
-class Fallback:
+class BeforeStock:
+    """Base of what is put before a class of diffusers, whose attributes it has, too."""
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+
+
+class Fallback(BeforeStock):
     """The only way from a fused scheduler to the step of the stock one."""
 
-    stock: type
-    _trajectory = None  # or the ``Trajectory`` of the loop
+    stock: Any  # the class
+    _trajectory: Any = None  # or the ``Trajectory`` of the loop
 
     def _leave(self, now, reason):
         """Leave this step of a scheduler that looks back, and those after it, to the stock one.

@@ -7,6 +7,7 @@ the anchor, a number a slot of the history.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import log, sqrt
+from typing import Any
 
 from ....solvers import DDPM, IPNDM, LCM, PLMS, DPMpp2M, KDPM2Ancestral, Solver, Stage, UniPC
 from ....solvers.kappa import FirstOrder, first_order
@@ -39,7 +40,8 @@ class Returning(Solver):
     def steps(self, path):
         place = "s" if self.slot is None else "remember"
         for stage in self.solver.steps(path):
-            yield replace(stage, **{place: self.result(stage)})
+            result: dict[str, Any] = {place: self.result(stage)}
+            yield replace(stage, **result)
 
 
 def x0(stage: Stage) -> Lin:

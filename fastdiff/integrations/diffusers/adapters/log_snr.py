@@ -15,6 +15,7 @@ from ....solvers import (
     SASolver,
     UniPC,
 )
+from ....typing import PredictionTarget
 from .deviations import Corrected
 from .lowering import (
     Sampler,
@@ -203,7 +204,7 @@ class Taus:
         return dict(self.values)[t]
 
 
-def _target(config, predict_x0) -> str:
+def _target(config, predict_x0) -> PredictionTarget:
     """What a solver works in."""
     if not predict_x0 and config.thresholding:
         raise Unsupported("thresholding of a model of eps")

@@ -9,6 +9,7 @@ of ``fastdiff.solvers``; where it is not, the difference is a small solver of ``
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +20,14 @@ from ....tables.lin import Lin
 from ....tables.lowering import lower_path
 from ....tables.path import Path
 from ....tables.rows import END, Row
+from ....typing import Prediction
 
-NAMES = {"epsilon": "eps", "sample": "x0", "v_prediction": "v", "flow_prediction": "flow"}
+NAMES: dict[str, Prediction] = {
+    "epsilon": "eps",
+    "sample": "x0",
+    "v_prediction": "v",
+    "flow_prediction": "flow",
+}
 
 
 class Unsupported(ValueError):
@@ -67,7 +74,7 @@ class Sampler:
 
     solver: Solver
     paths: tuple[Path, ...]
-    prediction: str = "eps"
+    prediction: Prediction = "eps"
     clip: float | DynamicThreshold | None = None
     input_scales: Callable | None = None
     draws: tuple[int, ...] = ()
@@ -149,7 +156,8 @@ def rows_of(sampler: Sampler) -> Rows:
             drawn += row.draws
             row = row._replace(draw=float(drawn * row.draws))
         if sampler.negated:
-            row = row._replace(**{name: _negated(getattr(row, name)) for name in MIXTURES})
+            signs: dict[str, Any] = {name: _negated(getattr(row, name)) for name in MIXTURES}
+            row = row._replace(**signs)
         rows[k] = row._replace(in_scale=0.0, t_next=0.0)  # the pipeline makes the input
         saves, reads_saved = saves or bool(row.s.terms), reads_saved or "s" in row.x.terms
     slots = max([table.history for table in tables])
@@ -182,7 +190,7 @@ def _negated(lin: Lin) -> Lin:
     return Lin({**lin.terms, "o": -lin["o"]})
 
 
-def name_of(config) -> str:
+def name_of(config) -> Prediction:
     """fastdiff's name of what the model predicts."""
     if config.prediction_type not in NAMES:
         raise Unsupported(f"prediction_type {config.prediction_type!r}")
@@ -238,8 +246,9 @@ def along(schedule: Schedule, times) -> tuple[Path]:
 def pieces(starts: np.ndarray, ends: np.ndarray, schedule: Schedule | None = None):
     """As few paths as there can be for steps from ``starts`` to ``ends``, [N, 3] both: alpha, sigma
     and the time."""
+    of: Any = Path.of
     broken = np.flatnonzero((starts[1:] != ends[:-1]).any(axis=1)) + 1
     return tuple(
-        Path.of(*np.append(starts[first:last], ends[last - 1 : last], axis=0).T, schedule)
+        of(*np.append(starts[first:last], ends[last - 1 : last], axis=0).T, schedule)
         for first, last in zip([0, *broken], [*broken, len(starts)], strict=True)
     )

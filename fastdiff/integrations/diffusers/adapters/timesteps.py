@@ -104,9 +104,9 @@ def _ddim(scheduler, solver, clip, t=None, prediction=None):
 def ddim_inverse(scheduler) -> Sampler:
     config, ends = scheduler.config, timesteps_of(scheduler)
     last = config.num_train_timesteps - 1
-    starts = [min(t - stride(scheduler), last) for t in ends]
+    before = [min(t - stride(scheduler), last) for t in ends]
     clip = clip_of(config)
-    starts = levels(scheduler, starts, float(scheduler.initial_alpha_cumprod))
+    starts = levels(scheduler, before, float(scheduler.initial_alpha_cumprod))
     solver = Returning(DDIMInverse(keep_eps=clip is not None), x0)
     return Sampler(solver, pieces(starts, levels(scheduler, ends)), name_of(config), clip)
 
@@ -156,7 +156,7 @@ def tcd(scheduler, eta=0.3) -> Sampler:
     if not 0 <= eta <= 1:
         raise Unsupported(f"eta = {eta!r}")
     # in the float32 in which the scheduler rounds down
-    beyond = np.floor(np.float32(1 - eta) * np.float32([*t[1:], 0])).astype(np.int64)
+    beyond = np.floor(np.float32(1 - eta) * np.array([*t[1:], 0], np.float32)).astype(np.int64)
     solver = Beyond(tuple(map(tuple, levels(scheduler, beyond)[:, :2].tolist())))
     path = Path.of(*levels(scheduler, [*t, 0]).T)
     draws = (eta > 0,) * (len(t) - 1) + (False,)

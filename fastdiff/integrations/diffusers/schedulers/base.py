@@ -9,6 +9,7 @@ says why.
 
 import copy
 import inspect
+from typing import Any
 
 from diffusers.utils import logging
 from torch import Tensor
@@ -27,7 +28,6 @@ from ..step_index import (
     warn_of_turns,
 )
 from ..stock import Fallback, own_helpers
-from .spec import Spec
 
 logger = logging.get_logger("diffusers.schedulers.fastdiff")
 
@@ -72,8 +72,7 @@ class Fused(Fallback):
         spec: how it differs from the others.
     """
 
-    stock: type
-    spec: Spec
+    spec: Any  # a ``Spec``, or what finds one for each instance
     parameters: tuple[str, ...]  # of the stock step, after the first three
     option_defaults: tuple  # of ``spec.options``
 

@@ -70,7 +70,7 @@ class Remembers(Fused):
 class Multistep(Remembers):
     """Schedulers that remember converted outputs of the model, the last at the end."""
 
-    stored = "lower_order_nums", "model_outputs"
+    stored: tuple[str, ...] = ("lower_order_nums", "model_outputs")
     dropped = 1  # the oldest of the outputs is not used again
 
     def _is_fresh(self):
@@ -88,7 +88,7 @@ class Multistep(Remembers):
 class Corrected(Multistep):
     """... and the sample from which the last step was taken."""
 
-    stored = (*Multistep.stored, "last_sample")
+    stored: tuple[str, ...] = (*Multistep.stored, "last_sample")
     dropped = 0
 
     def _is_fresh(self):

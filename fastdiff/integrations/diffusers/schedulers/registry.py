@@ -3,6 +3,7 @@
 import inspect
 from collections import OrderedDict
 from dataclasses import fields
+from typing import Any
 
 from diffusers import SchedulerMixin, schedulers
 from diffusers.schedulers import deprecated
@@ -20,7 +21,7 @@ def twins(specs: dict[str, Spec]) -> dict[str, type[Fused]]:
     return {name: twin(stock, specs[name]) for name, stock in found.items() if stock is not None}
 
 
-def twin(stock: type, spec: Spec) -> type[Fused]:
+def twin(stock: Any, spec: Spec) -> type[Fused]:
     """The fused subclass of a scheduler, of the same name."""
     kind = spec.kind or Fused
     bases = (kind, stock) if spec.add_noise is None else (kind, spec.add_noise, stock)
@@ -88,7 +89,7 @@ def _result(stock: type) -> type | None:
     return next(results, None)
 
 
-def _builder(result: type | None, returns: int):
+def _builder(result: Any, returns: int):
     """A function of values that makes a result of them without the checks of its constructor, which
     take longer than a step. There are one or two values."""
     if result is None:

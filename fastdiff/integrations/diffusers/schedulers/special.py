@@ -1,6 +1,7 @@
 """Schedulers whose calls, memory or counts are like those of no other."""
 
 from dataclasses import replace
+from typing import Any
 
 import diffusers
 import torch
@@ -24,11 +25,12 @@ if is_torchsde_available():  # without it there are no stock schedulers of Brown
 class UnCLIP(Fused):
     """The caller says which timestep comes next."""
 
-    def _call(
+    def _call(  # type: ignore[override]  # another step
         self, model_output, timestep, sample, prev_timestep=None, generator=None, return_dict=True
     ):
         host = Host(self).timesteps
-        at, after = index_of(timestep, self.timesteps, host), len(host)
+        at = index_of(timestep, self.timesteps, host)
+        after: int | None = len(host)
         if prev_timestep is not None:
             after = index_of(prev_timestep, self.timesteps, host)
         if at is None or after != at + 1:
@@ -40,7 +42,7 @@ class UnCLIP(Fused):
 class RePaint(Fused):
     """Part of the image is known; timesteps are gone through several times."""
 
-    def _call(
+    def _call(  # type: ignore[override]  # another step
         self, model_output, timestep, sample, original_image, mask, generator=None, return_dict=True
     ):
         known = original_image, mask
@@ -64,7 +66,7 @@ class MiniMaxH3(Fused):
 class RFD4Proteina(Fused):
     """Atoms that are not emitted keep where they are."""
 
-    def _call(self, model_output, timestep, sample, emit_mask, generator=None, return_dict=True):
+    def _call(self, model_output, timestep, sample, emit_mask, generator=None, return_dict=True):  # type: ignore[override]
         generators = self._generators(generator, len(sample))  # raises as the stock step does
         if self._step_index is None:  # the stock step raises
             raise UNSET
@@ -82,7 +84,7 @@ class CogVideoXDPM(Fused):
     """The caller keeps x0 of the step before, and its timestep. The stock step ignores eta,
     use_clipped_model_output and variance_noise."""
 
-    def _call(
+    def _call(  # type: ignore[override]  # another step
         self, model_output, old_pred_original_sample, timestep, timestep_back, sample, eta=0.0,
         use_clipped_model_output=False, generator=None, variance_noise=None, return_dict=False,
     ):  # fmt: skip
@@ -106,7 +108,7 @@ class CogVideoXDPM(Fused):
 
 class ScoreSdeVe(Fused):
     def step_correct(self, model_output, sample, generator=None, return_dict=True):
-        call = (model_output, sample, generator, return_dict), {}
+        call: tuple = (model_output, sample, generator, return_dict), {}
         if torch.is_grad_enabled() and (model_output.requires_grad or sample.requires_grad):
             reason = Unsupported("a gradient through step_correct")
             return self._stock_step(reason, "step_correct", *call)
@@ -121,13 +123,15 @@ class ScoreSdeVe(Fused):
 
 
 class ScoreSdeVp(Fused):
-    def _call(self, score, x, t, generator=None):
+    def _call(self, score, x, t, generator=None):  # type: ignore[override]
         return self._execute(score, t, x, generator=generator)
 
 
 class Brownian(Fused):
     """Noise is the increments of the Brownian path of the stock scheduler. A path is as rough as
     float32, so the times are computed as they are there."""
+
+    noise_sampler: Any
 
     def _ends(self, timestep):
         if self._step_index is None:
@@ -138,7 +142,7 @@ class Brownian(Fused):
 
 
 class DPMSolverSDE(Midpoint, Brownian):
-    def _call(self, model_output, timestep, sample, return_dict=True, s_noise=1.0):
+    def _call(self, model_output, timestep, sample, return_dict=True, s_noise=1.0):  # type: ignore[override]
         generator = noise = None
         if self.noise == "torch":
             noise = self._increment(timestep, sample)
@@ -171,7 +175,7 @@ class DPMSolverSDE(Midpoint, Brownian):
 
 
 class CosineDPMSolver(Multistep, Brownian):
-    def _call(self, model_output, timestep, sample, generator=None, return_dict=True):
+    def _call(self, model_output, timestep, sample, generator=None, return_dict=True):  # type: ignore[override]
         noise = None
         if self.noise == "torch" and self.num_inference_steps is not None:
             noise = self._increment(model_output, timestep, sample, generator)
@@ -236,7 +240,7 @@ class Helios(Corrected):
     def _init_step_index(self, timestep):
         self._step_index = 0  # whatever the timestep
 
-    def _call(self, model_output, timestep=None, sample=None, generator=None, return_dict=True):
+    def _call(self, model_output, timestep=None, sample=None, generator=None, return_dict=True):  # type: ignore[override]
         values = self._execute(model_output, timestep, sample)
         if self._is_unipc:
             sample, last_sample = values
@@ -256,7 +260,7 @@ class Helios(Corrected):
 class HeliosDMD(Fused):
     """The caller has the noise, and says which step it is."""
 
-    def _call(
+    def _call(  # type: ignore[override]  # another step
         self, model_output, timestep=None, sample=None, generator=None, return_dict=True,
         cur_sampling_step=0, dmd_noisy_tensor=None, dmd_sigmas=None, dmd_timesteps=None,
         all_timesteps=None,
@@ -280,7 +284,7 @@ class HeliosDMD(Fused):
 class KarrasVe(Fused):
     """Three methods, which the caller calls in turn: churn, a step, and its correction."""
 
-    _raised = None, None  # the last sigma with churn, and its number
+    _raised: tuple[Any, Any] = None, None  # the last sigma with churn, and its number
 
     def add_noise_to_input(self, sample, sigma, generator=None):
         i = None if self.schedule is None else index_of(sigma, self.schedule, Host(self).schedule)
@@ -294,7 +298,7 @@ class KarrasVe(Fused):
         self._raised = raised, i
         return sample.add(noise, alpha=factor), raised
 
-    def _call(self, model_output, sigma_hat, sigma_prev, sample_hat, return_dict=True):
+    def _call(self, model_output, sigma_hat, sigma_prev, sample_hat, return_dict=True):  # type: ignore[override]
         levels = sigma_hat, sigma_prev, 0
         x, x0 = self._execute(model_output, levels, sample_hat)
         slope = model_output.neg().to(x.dtype)
