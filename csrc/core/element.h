@@ -5,8 +5,8 @@
 // is the order of the roundings, so every backend rounds alike.
 #pragma once
 
+#include "core/launch.h"
 #include "core/math.h"
-#include "core/row.h"
 
 namespace fastdiff {
 
@@ -40,7 +40,7 @@ struct Use {
   FD_MEMBER bool mix() const { return (p | c | d | e) & kO; }
   FD_MEMBER bool second_mix() const { return (c | d | e) & kU; }
   FD_MEMBER bool model() const { return mix() || second_mix() || gain_operand; }
-  FD_MEMBER bool quantity() const { return (c | d | e) & kM; }
+  FD_MEMBER bool x0() const { return (c | d | e) & kM; }
   FD_MEMBER bool noise() const { return ((c | d) & kZ) || known; }
   FD_MEMBER bool previous_noise() const { return (c | d) & kZPrev; }
   FD_MEMBER bool saved() const { return (c & kS) || d; }
@@ -56,12 +56,14 @@ FD_HD uint32_t use_of(const Mixture<T>& k) {
   return use;
 }
 
+/// What a row needs of these operands. m that nobody reads is not computed.
 template <class T>
-FD_HD Use use_of(const Row<T>& r) {
-  const uint32_t p = (r.p_x != 0 ? +kX : 0) | (r.p_o != 0 ? +kO : 0);
+FD_HD Use use_of(const StepArgs& args, const Row<T>& r) {
   const uint32_t e = (r.e_x != 0 ? +kX : 0) | (r.e_m != 0 ? +kM : 0) | (r.e_o != 0 ? +kO : 0) |
                      (r.e_u != 0 ? +kU : 0);
   const uint32_t c = use_of(r.c), d = use_of(r.d);
+  const bool m = (c | d | e) & kM;
+  const uint32_t p = m ? (r.p_x != 0 ? +kX : 0) | (r.p_o != 0 ? +kO : 0) : 0;
   return {p,
           c,
           d,
@@ -69,13 +71,14 @@ FD_HD Use use_of(const Row<T>& r) {
           r.g_0 != 0 || r.g_1 != 0,
           r.g_1 != 0,
           r.k_known != 0 || r.k_z != 0,
-          r.dynamic > 0 && ((c | d | e) & kM)};
+          r.dynamic > 0 && m};
 }
 
-/// Whether the row's number of the draw can become an unsigned integer, where the kernel draws z
-/// (`fresh`) or the draw before it (`previous`).
+/// Whether the row's number of the draw can become an unsigned integer, where the kernel draws z or
+/// the draw before it.
 template <class T>
-FD_HD bool has_draw(const Row<T>& r, bool fresh, bool previous) {
+FD_HD bool has_draw(const StepArgs& args, const Row<T>& r, const Use& use) {
+  const bool fresh = use.noise() && !args.z, previous = use.previous_noise() && !args.z_prev;
   constexpr T kMost = static_cast<T>(1LL << 53);
   return !(fresh || previous) || (r.draw >= (previous ? T(1) : T(0)) && r.draw <= kMost);
 }
@@ -86,7 +89,7 @@ template <class Sum, class T, class Tile>
 FD_HD void add_mixture(Sum& sum, const Mixture<T>& k, uint32_t use, const Tile& tile) {
   if (use & kX) sum.add(k.x, tile.x());
   if (use & kS) sum.add(k.s, tile.saved());
-  if (use & kM) sum.add(k.m, tile.quantity());
+  if (use & kM) sum.add(k.m, tile.x0());
   if (use & kO) sum.add(k.o, tile.output());
   if (use & kU) sum.add(k.u, tile.second_output());
   for (int slot = 0; slot < kHistory; ++slot) {
@@ -113,7 +116,7 @@ FD_HD T gain_of(const Row<T>& r, T operand) {
 
 /// p_x x + p_o o, before clipping.
 template <class Sum, class T, class Tile>
-FD_HD void add_quantity(Sum& m, const Row<T>& r, const Use& use, const Tile& tile) {
+FD_HD void add_x0(Sum& m, const Row<T>& r, const Use& use, const Tile& tile) {
   if (use.p & kX) m.add(r.p_x, tile.x());
   if (use.p & kO) m.add(r.p_o, tile.output());
 }
@@ -121,7 +124,7 @@ FD_HD void add_quantity(Sum& m, const Row<T>& r, const Use& use, const Tile& til
 /// One row on one tile:
 ///   o  = sum_g w_g out_g                      guidance
 ///   u  = sum_g v_g out_g                      a second mix
-///   m  = clip(p_x x + p_o o)                  the quantity the solver works in
+///   m  = clip(p_x x + p_o o)                  x0 as the solver takes it
 ///   x' = c . (x, s, m, o, u, h, z~, z_prev)   next point to evaluate the model at
 ///   x' = mask (k_known known + k_z z) + (1 - mask) x'
 ///   s' = d . (x, s, m, o, u, h, z~, z_prev)   saved anchor
@@ -132,13 +135,13 @@ FD_HD void apply_row(const Row<T>& r, const Use& use, Tile& tile) {
   using Sum = typename Tile::Sum;
   if (use.mix()) tile.mix_outputs();
   if (use.second_mix()) tile.mix_outputs_again();
-  if (use.quantity()) {
+  if (use.x0()) {
     Sum m;
-    add_quantity(m, r, use, tile);
+    add_x0(m, r, use, tile);
     if (use.dynamic) {
-      tile.set_quantity(m, tile.threshold());
+      tile.set_x0(m, tile.threshold());
     } else {
-      tile.set_quantity(m, r.clip_low, r.clip_high);
+      tile.set_x0(m, r.clip_low, r.clip_high);
     }
   }
   Sum next, saved, memory;
@@ -153,12 +156,12 @@ FD_HD void apply_row(const Row<T>& r, const Use& use, Tile& tile) {
   const int slot = static_cast<int>(r.slot);
   if (slot >= 0) {
     if (use.e & kX) memory.add(r.e_x, tile.x());
-    if (use.e & kM) memory.add(r.e_m, tile.quantity());
+    if (use.e & kM) memory.add(r.e_m, tile.x0());
     if (use.e & kO) memory.add(r.e_o, tile.output());
     if (use.e & kU) memory.add(r.e_u, tile.second_output());
   }
   // Every operand is the value before the row, so all is read before anything is stored.
-  if (use.d) tile.store_saved(saved);
+  if (use.d) tile.store(saved.value, tile.args().saved);
   if (slot >= 0) tile.store_history(slot, memory);
   tile.store_next(next, r.in_scale);
 }

@@ -52,7 +52,7 @@ void sample_thresholds(const StepArgs& args, int64_t first, int64_t last) {
   if (!magnitude) throw std::bad_alloc();
   for (int64_t sample = first; sample < last; ++sample) {
     const Row<T>& row = rows[args.row[sample]];
-    if (row.live == 0 || !use_of(row).dynamic || args.numel == 0) continue;
+    if (row.live == 0 || !use_of(args, row).dynamic || args.numel == 0) continue;
     CpuTile<T> tile(args, row, sample, args.row[sample]);
     for (int64_t begin = 0; begin < args.numel; begin += kTile) {
       const int64_t n = args.numel - begin < kTile ? args.numel - begin : kTile;

@@ -9,7 +9,7 @@ namespace fastdiff {
 // FD_VECTOR_BYTES comes from the clone: gcc 12 does not define __AVX2__ and the like for a target
 // set by a pragma.
 constexpr int kVectorBytes = FD_VECTOR_BYTES;
-constexpr int kVectors = 4;  // the output, the quantity and a sum fit the registers
+constexpr int kVectors = 4;  // the output, x0 and a sum fit the registers
 
 typedef float FloatVector __attribute__((vector_size(kVectorBytes)));
 typedef double DoubleVector __attribute__((vector_size(kVectorBytes)));

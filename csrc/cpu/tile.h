@@ -16,11 +16,14 @@ namespace {  // each clone keeps its own copy
 /// Pointers to the operands of one tile; null: the row does not read it.
 template <class T>
 struct Operands {
+  const StepArgs* args;
+  int64_t base;  // of the tile in all that is like x
   const T* output[kMaxOutputs];
   const T *weights, *second_weights;  // of the outputs; null: the first one as it is
   int n_outputs;
   const T* x;
-  T *next, *saved, *history[kHistory];  // next: where x' goes
+  const T* saved;
+  T *next, *history[kHistory];  // next: where x' goes
   const T *noise, *scaled_noise, *previous_noise;
   const T *known, *mask;
   T threshold;
@@ -47,22 +50,25 @@ class Block {
   FD_MEMBER T threshold() const { return p_.threshold; }
   FD_MEMBER const Values& output() const { return output_; }
   FD_MEMBER const Values& second_output() const { return second_output_; }
-  FD_MEMBER const Values& quantity() const { return quantity_; }
+  FD_MEMBER const Values& x0() const { return x0_; }
 
   FD_MEMBER void mix_outputs() { output_ = mix(p_.weights); }
   FD_MEMBER void mix_outputs_again() { second_output_ = mix(p_.second_weights); }
-  FD_MEMBER void set_quantity(const Sum& m, T low, T high) {
+  FD_MEMBER void set_x0(const Sum& m, T low, T high) {
     FD_UNROLL
     for (int j = 0; j < kCount; ++j) {
-      quantity_.v[j] = clip<V>(m.value.v[j], V{} + low, V{} + high);
+      x0_.v[j] = clip<V>(m.value.v[j], V{} + low, V{} + high);
     }
   }
-  FD_MEMBER void set_quantity(const Sum& m, T threshold) {
-    set_quantity(m, -threshold, threshold);
+  FD_MEMBER void set_x0(const Sum& m, T threshold) {
+    set_x0(m, -threshold, threshold);
     FD_UNROLL
-    for (int j = 0; j < kCount; ++j) quantity_.v[j] /= V{} + threshold;
+    for (int j = 0; j < kCount; ++j) x0_.v[j] /= V{} + threshold;
   }
-  FD_MEMBER void store_saved(const Sum& s) const { s.value.store(p_.saved + at_); }
+  FD_MEMBER const StepArgs& args() const { return *p_.args; }
+  FD_MEMBER void store(const Values& v, void* like_x) const {
+    v.store(static_cast<T*>(like_x) + p_.base + at_);
+  }
   FD_MEMBER void store_history(int slot, const Sum& h) const {
     h.value.store(p_.history[slot] + at_);
   }
@@ -87,14 +93,15 @@ class Block {
 
   const Operands<T>& p_;
   const int64_t at_;
-  Values output_ = {}, second_output_ = {}, quantity_ = {};
+  Values output_ = {}, second_output_ = {}, x0_ = {};
 };
 
 template <class T>
 class CpuTile {
  public:
   CpuTile(const StepArgs& args, const Row<T>& row, int64_t sample, int64_t row_index)
-      : args_(args), row_(row), use_(use_of(row)), sample_(sample) {
+      : args_(args), row_(row), use_(use_of(args, row)), sample_(sample) {
+    p_.args = &args;
     p_.weights = weights_at(args.weights, row_index);
     p_.second_weights = weights_at(args.second_weights, row_index);
     p_.n_outputs = args.n_outputs;
@@ -127,7 +134,7 @@ class CpuTile {
       Block<T, T, 1> block(p_, i);
       if (use_.p & kO) block.mix_outputs();
       typename Block<T, T, 1>::Sum m;
-      add_quantity(m, row_, use_, block);
+      add_x0(m, row_, use_, block);
       to[i] = m.value.v[0] < 0 ? -m.value.v[0] : m.value.v[0];
     }
   }
@@ -165,7 +172,8 @@ class CpuTile {
     else if (use_.state())
       p_.x = viewed(kXIn, args_.sample, x_in_);
     p_.next = args_.next == args_.state ? static_cast<T*>(args_.x_out) + base_ : next_;
-    p_.saved = static_cast<T*>(args_.saved) + base_;
+    p_.base = base_;
+    p_.saved = static_cast<const T*>(args_.saved) + base_;
     p_.known = static_cast<const T*>(args_.known) + base_;
     p_.mask = static_cast<const T*>(args_.mask) + base_;
     for (int k = 0; k < args_.slots; ++k) {

@@ -36,7 +36,7 @@ FD_HD void load_row(const Team& team, const StepArgs& args, int64_t sample, Shar
   if (team.thread == 0) {
     shared.live = row && shared.row.live != 0;
     shared.index = index;
-    if (shared.live) shared.use = use_of(shared.row);
+    if (shared.live) shared.use = use_of(args, shared.row);
   }
   team.sync();
 }
@@ -123,8 +123,8 @@ FD_HD Share<T> share_of(const StepArgs& args, const StepPlan& plan, int64_t bloc
 template <class T, class Bound, class Memory>
 FD_HD void small_step_thread(const StepArgs& args, const StepPlan& plan, const Share<T>& share) {
   if (!share.row) return;
-  step_run<T, Bound, Memory>(args, plan, *share.row, use_of(*share.row), share.index, share.sample,
-                             share.begin);
+  step_run<T, Bound, Memory>(args, plan, *share.row, use_of(args, *share.row), share.index,
+                             share.sample, share.begin);
 }
 
 /// After all threads of the block have read their rows.

@@ -61,8 +61,7 @@ FD_HD bool is_bound(const StepArgs& args, const Row<T>& row, const Use& use) {
   return row.slot >= -1 && row.slot < kHistory && slots <= args.slots &&
          (!use.saved() || args.saved) && (!use.known || (args.known && args.mask)) &&
          (!use.model() || args.view[0].data) && (!use.gain_operand || args.has_gain) &&
-         (!use.dynamic || args.threshold) &&
-         has_draw(row, use.noise() && !args.z, use.previous_noise() && !args.z_prev);
+         (!use.dynamic || args.threshold) && has_draw(args, row, use);
 }
 
 /// Where element `index` of a strided sample lies.
@@ -110,7 +109,7 @@ class ThreadTile {
     if (use_.p & kO) load_outputs(), mix_outputs();
     if (use_.p & kX) load_x();
     Sum m;
-    add_quantity(m, row_, use_, *this);
+    add_x0(m, row_, use_, *this);
     FD_UNROLL
     for (int i = 0; i < E; ++i) m.value.v[i] = m.value.v[i] < 0 ? -m.value.v[i] : m.value.v[i];
     return m.value;
@@ -151,21 +150,22 @@ class ThreadTile {
   FD_MEMBER const Values& mask() const { return mask_; }
   FD_MEMBER const Values& output() const { return output_; }
   FD_MEMBER const Values& second_output() const { return second_output_; }
-  FD_MEMBER const Values& quantity() const { return quantity_; }
+  FD_MEMBER const Values& x0() const { return x0_; }
   FD_MEMBER T threshold() const { return static_cast<const T*>(args_.threshold)[sample_]; }
 
   FD_MEMBER void mix_outputs() { output_ = mix(weights_); }
   FD_MEMBER void mix_outputs_again() { second_output_ = mix(second_weights_); }
-  FD_MEMBER void set_quantity(const Sum& m, T low, T high) {
+  FD_MEMBER void set_x0(const Sum& m, T low, T high) {
     FD_UNROLL
-    for (int i = 0; i < E; ++i) quantity_.v[i] = clip<T>(m.value.v[i], low, high);
+    for (int i = 0; i < E; ++i) x0_.v[i] = clip<T>(m.value.v[i], low, high);
   }
-  FD_MEMBER void set_quantity(const Sum& m, T threshold) {
-    set_quantity(m, -threshold, threshold);
+  FD_MEMBER void set_x0(const Sum& m, T threshold) {
+    set_x0(m, -threshold, threshold);
     FD_UNROLL
-    for (int i = 0; i < E; ++i) quantity_.v[i] /= threshold;
+    for (int i = 0; i < E; ++i) x0_.v[i] /= threshold;
   }
-  FD_MEMBER void store_saved(const Sum& s) const { store_state(s.value, args_.saved); }
+  FD_MEMBER const StepArgs& args() const { return args_; }
+  FD_MEMBER void store(const Values& v, void* like_x) const { store_state(v, like_x); }
   FD_MEMBER void store_history(int k, const Sum& h) const { store_state(h.value, slot(k)); }
   FD_MEMBER void store_next(const Sum& next, T in_scale) const {
     store_x(next.value);
@@ -307,7 +307,7 @@ class ThreadTile {
   const T *weights_, *second_weights_;
   Values outputs_[Bound::kOutputs];
   Values x_, saved_, history_[Bound::kSlots], noise_, scaled_noise_, previous_noise_, known_, mask_;
-  Values output_, second_output_, quantity_;
+  Values output_, second_output_, x0_;
 };
 
 }  // namespace fastdiff::cuda

@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "torch/run.h"
@@ -27,6 +28,19 @@ class Occupation {
  private:
   std::atomic<bool>& busy_;
 };
+
+/// Whether an operand is written for the caller of a loop to look at.
+bool is_shown(std::string_view name) {
+#define FD_SHOWN(type, operand, dtype, shape, need)                                            \
+  if (name == #operand) {                                                                      \
+    return !std::is_const_v<type> &&                                                           \
+           (ShapeRule::shape == ShapeRule::kLikeX || ShapeRule::shape == ShapeRule::kInputs || \
+            ShapeRule::shape == ShapeRule::kTimes);                                            \
+  }
+  FD_STEP_OPERANDS(FD_SHOWN)
+#undef FD_SHOWN
+  return false;
+}
 
 void require_tickets(const TensorView& tickets, const TensorView& x) {
   if (tickets.dtype != Scalar::kInt32 || tickets.dim != 1 || tickets.sizes[0] != x.sizes[0] ||
@@ -52,8 +66,7 @@ Executor::Binding::Binding(const char* name, const torch::stable::Tensor& t)
   strides.assign(view.strides, view.strides + view.dim);
   view.sizes = sizes.data(), view.strides = strides.data();
   storage_bytes = storage_bytes_of(t);
-  const std::string_view it = name;
-  shown = it == "x" || it == "model_input" || it == "t";
+  shown = is_shown(name);
 }
 
 bool Executor::Binding::holds() const {

@@ -132,12 +132,11 @@ struct RowNeeds {
 
 template <class T>
 RowNeeds needs(const StepArgs& args, const Row<T>& r) {
-  const Use use = use_of(r);
+  const Use use = use_of(args, r);
   const bool sane = r.slot >= -1 && r.slot < kHistory;  // false for NaN, too
   int slots = sane ? static_cast<int>(r.slot) + 1 : kHistory + 1;
   for (int k = slots; k < kHistory; ++k) slots = use.slot(k) ? k + 1 : slots;
-  return {use, slots, has_draw(r, use.noise() && !args.z, use.previous_noise() && !args.z_prev),
-          r.live != 0};
+  return {use, slots, has_draw(args, r, use), r.live != 0};
 }
 
 RowNeeds needs_of(const StepArgs& args, int64_t row) {

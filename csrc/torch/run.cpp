@@ -16,7 +16,7 @@ namespace {
 
 template <class T>
 bool draws_noise(const StepArgs& args, int64_t sample) {
-  return use_of(static_cast<const Row<T>*>(args.rows)[args.row[sample]]).noise();
+  return use_of(args, static_cast<const Row<T>*>(args.rows)[args.row[sample]]).noise();
 }
 
 /// torch's own function, looked for in the library that a torch for CUDA has loaded. It cannot be a

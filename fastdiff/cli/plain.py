@@ -43,7 +43,7 @@ class PlainLoop:
             uncond, cond = out.chunk(2)
             out = uncond + self.scale * (cond - uncond)
         m: torch.Tensor | None = None
-        if row.reading.terms:
+        if row.reads_m:
             low, high, _ = row.clip
             m = _combine(row.reading, {"x": x, "o": out}).clamp(low, high)
         before = self.z

@@ -163,7 +163,6 @@ def _row(stage, at, prediction_target, reading, bounds, ring, given) -> Row:
     s = ring.named(_fold(stage.s, *frame)) if stage.s is not None else NOTHING
     slot = ring.push() if stage.remember is not None else -1
     remember = _fold(stage.remember, *frame) if slot >= 0 else NOTHING
-    clipped = bounds is not None and ("m" in x.terms or "m" in s.terms or "m" in remember.terms)
     known = stage.known or (0.0, 0.0)
     noisy = "z" in x.terms or "z" in s.terms
     previous = "zp" in x.terms or "zp" in s.terms
@@ -173,7 +172,7 @@ def _row(stage, at, prediction_target, reading, bounds, ring, given) -> Row:
         x,
         s,
         remember,
-        _read(reading.x0_x, reading.x0_out) if clipped else NOTHING,
+        _read(reading.x0_x, reading.x0_out),
         bounds or UNBOUNDED,
         stage.gain if noisy else (0.0, 0.0),
         known,

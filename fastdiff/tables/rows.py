@@ -16,7 +16,8 @@ class Row(NamedTuple):
         x: the next state.
         s: the next anchor; without terms it is left as it is.
         remember: what is written into ``slot`` of the history, -1 for none.
-        reading: m before clipping, in terms of x and o.
+        reading: m before clipping, in terms of x and o: how x0 is read. Rows that have no use for m
+            say so, too.
         clip: (lo, hi, quantile) of m, the last one 0 for static bounds.
         gain: (g_0, g_1), by exp(g_0 + g_1 gain) the draw is multiplied.
         known: (k_known, k_z), what the state is made of where data are known.
@@ -83,6 +84,11 @@ class Row(NamedTuple):
             )
             for lins, row in zip(mixtures, packed.tolist(), strict=True)
         ]
+
+    @property
+    def reads_m(self) -> bool:
+        """Whether x0, as it is clipped, is an operand of the row."""
+        return any("m" in lin.terms for lin in (self.x, self.s, self.remember))
 
     @property
     def draws(self) -> bool:

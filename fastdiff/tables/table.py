@@ -244,7 +244,7 @@ class StepTable:
         row = Row.unpack(self.rows[k].tolist())
         label = "entry" if k == 0 else f"{k:5d}"
         parts = [f"{label}  t {self.t[k]:.6g} -> {self.t[k + 1]:.6g}"]
-        if row.reading.terms:
+        if row.reads_m:
             parts.append(f"m = clip({_terms(row.reading)})")
         parts.append(f"x' = {_terms(row.x)}")
         if row.s.terms:

@@ -124,7 +124,7 @@ def mixes(
 
 
 @triton.jit
-def quantity(here, x, o, COLUMN: tl.constexpr):
+def x0_before_clip(here, x, o, COLUMN: tl.constexpr):
     """p_x x + p_o o, before clipping."""
     m = term(tl.zeros(x.shape, x.dtype), tl.load(here + COLUMN.p_x), x)
     return term(m, tl.load(here + COLUMN.p_o), o)

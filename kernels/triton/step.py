@@ -18,11 +18,11 @@ from .row import (
     narrow,
     offsets,
     only,
-    quantity,
     read,
     remember,
     remembered,
     state,
+    x0_before_clip,
 )
 from .views import read_views
 
@@ -59,7 +59,7 @@ def magnitude_kernel(
     )  # fmt: skip
     from_x = offsets(place, sample, sizes, x_strides, DIMS)
     x_ = state(x, x_in, at, from_x, inside, dtype)
-    tl.store(magnitude + at, tl.abs(quantity(here, x_, o, COLUMN)), inside)
+    tl.store(magnitude + at, tl.abs(x0_before_clip(here, x_, o, COLUMN)), inside)
 
 
 @triton.jit(do_not_specialize=["n_rows", "weight_row_stride", "weight_sample_stride", "batch"])
@@ -88,8 +88,11 @@ def step_kernel(
     total = batch.to(tl.int64) * numel
     dtype: tl.constexpr = x.dtype.element_ty
 
-    reads_x = either(here, COLUMN.c_x, COLUMN.d_x) | either(here, COLUMN.p_x, COLUMN.e_x)
-    reads_o = either(here, COLUMN.c_o, COLUMN.d_o) | either(here, COLUMN.p_o, COLUMN.e_o)
+    reads_m = either(here, COLUMN.c_m, COLUMN.d_m) | (tl.load(here + COLUMN.e_m) != 0)
+    reads_x = either(here, COLUMN.c_x, COLUMN.d_x) | (tl.load(here + COLUMN.e_x) != 0)
+    reads_x = reads_x | (reads_m & (tl.load(here + COLUMN.p_x) != 0))
+    reads_o = either(here, COLUMN.c_o, COLUMN.d_o) | (tl.load(here + COLUMN.e_o) != 0)
+    reads_o = reads_o | (reads_m & (tl.load(here + COLUMN.p_o) != 0))
     reads_u = either(here, COLUMN.c_u, COLUMN.d_u) | (tl.load(here + COLUMN.e_u) != 0)
     from_x = offsets(place, sample, sizes, x_strides, DIMS)
     x_ = state(x, x_in, at, from_x, only(inside, reads_x), dtype)
@@ -103,7 +106,7 @@ def step_kernel(
         outputs, weights, second_weights, weight_at, reads_o, reads_u,
         place, sample, inside, sizes, strides, G, DIMS, dtype,
     )  # fmt: skip
-    m = clip(quantity(here, x_, o, COLUMN), here, threshold, sample, COLUMN)
+    m = clip(x0_before_clip(here, x_, o, COLUMN), here, threshold, sample, COLUMN)
 
     reads_z = either(here, COLUMN.c_z, COLUMN.d_z)
     if known is not None:

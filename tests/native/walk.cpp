@@ -134,7 +134,7 @@ static bool huge_indices() {
   const cuda::StepPlan plan = cuda::plan_step(args);
   const int64_t last = numel / 4 - 1;
   const int64_t block = 2 * plan.blocks_per_sample + last / (plan.runs * plan.threads);
-  const cuda::SharedRow<float> at = {row, use_of(row), 0, true};
+  const cuda::SharedRow<float> at = {row, use_of(args, row), 0, true};
   cuda::step_thread<float, cuda::Common, Addresses>(args, plan, at, block,
                                                     static_cast<int>(last % plan.threads));
   const int64_t element = 3 * numel - 4;
