@@ -33,6 +33,9 @@ gain
 known, mask
     What is known of the sample, and where: operands of the state's shape, ``mask`` 0 to 1. Read
     where ``k_known`` or ``k_z`` is not zero.
+m
+    x0 as the row takes it: what the model says of clean data, clipped. A row that has no use for it
+    holds p all the same, for an operand ``x0_out`` that receives it.
 y, t_next
     The next model input and the next model timestep. ``in_scale`` 0 means that no input is written
     (the last row).
@@ -121,6 +124,8 @@ OPERANDS = (
     Operand("mask", "state", _LIKE_X, "where it is known, 0 to 1"),
     Operand("threshold", "state", ("B",), "receives the bounds of rows that are ``dynamic``",
             written=True),
+    Operand("x0_out", "state", _LIKE_X, "receives m, the estimate of x0, of rows that read the "
+            "model", written=True),
 )  # fmt: skip
 
 #: What changes from call to call, beside the model's outputs.

@@ -35,12 +35,13 @@ struct Use {
   bool gain_operand;
   bool known;    // part of the result is known data
   bool dynamic;  // m is clipped to the sample's own threshold
+  bool shown;    // m is written for the caller
 
   FD_MEMBER bool state() const { return (p | c | d | e) & kX; }
   FD_MEMBER bool mix() const { return (p | c | d | e) & kO; }
   FD_MEMBER bool second_mix() const { return (c | d | e) & kU; }
   FD_MEMBER bool model() const { return mix() || second_mix() || gain_operand; }
-  FD_MEMBER bool x0() const { return (c | d | e) & kM; }
+  FD_MEMBER bool x0() const { return shown || ((c | d | e) & kM); }
   FD_MEMBER bool noise() const { return ((c | d) & kZ) || known; }
   FD_MEMBER bool previous_noise() const { return (c | d) & kZPrev; }
   FD_MEMBER bool saved() const { return (c & kS) || d; }
@@ -62,7 +63,8 @@ FD_HD Use use_of(const StepArgs& args, const Row<T>& r) {
   const uint32_t e = (r.e_x != 0 ? +kX : 0) | (r.e_m != 0 ? +kM : 0) | (r.e_o != 0 ? +kO : 0) |
                      (r.e_u != 0 ? +kU : 0);
   const uint32_t c = use_of(r.c), d = use_of(r.d);
-  const bool m = (c | d | e) & kM;
+  const bool shown = args.x0_out && (r.p_x != 0 || r.p_o != 0);
+  const bool m = shown || ((c | d | e) & kM);
   const uint32_t p = m ? (r.p_x != 0 ? +kX : 0) | (r.p_o != 0 ? +kO : 0) : 0;
   return {p,
           c,
@@ -71,7 +73,8 @@ FD_HD Use use_of(const StepArgs& args, const Row<T>& r) {
           r.g_0 != 0 || r.g_1 != 0,
           r.g_1 != 0,
           r.k_known != 0 || r.k_z != 0,
-          r.dynamic > 0 && m};
+          r.dynamic > 0 && m,
+          shown};
 }
 
 /// Whether the row's number of the draw can become an unsigned integer, where the kernel draws z or
@@ -161,6 +164,7 @@ FD_HD void apply_row(const Row<T>& r, const Use& use, Tile& tile) {
     if (use.e & kU) memory.add(r.e_u, tile.second_output());
   }
   // Every operand is the value before the row, so all is read before anything is stored.
+  if (use.shown) tile.store(tile.x0(), tile.args().x0_out);
   if (use.d) tile.store(saved.value, tile.args().saved);
   if (slot >= 0) tile.store_history(slot, memory);
   tile.store_next(next, r.in_scale);

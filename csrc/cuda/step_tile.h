@@ -48,7 +48,7 @@ struct Common {
   FD_MEMBER static Use used(Use use) {
     use.c &= ~kS & ~(kH << 2) & ~(kH << 3);
     use.d = 0;
-    use.gain_operand = use.known = use.dynamic = false;
+    use.gain_operand = use.known = use.dynamic = use.shown = false;
     return use;
   }
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "core/element.h"
 
@@ -370,6 +371,12 @@ void bind_call(StepArgs& args, const TensorView& x, const StepCall& call) {
     };
     apart(args.x_out, args.next, 1);
     apart(args.model_input, args.input, args.n_outputs);
+#define FD_APART(type, name, dtype, shape, need)                                                \
+  if (!std::is_const_v<type> && ShapeRule::shape == ShapeRule::kLikeX && args.name != args.x) { \
+    apart(args.name, args.state, 1);                                                            \
+  }
+    FD_STEP_OPERANDS(FD_APART)
+#undef FD_APART
   }
 }
 

@@ -168,6 +168,8 @@ def step_(**operands) -> None:
     low, high = column("clip_lo"), column("clip_hi")
     m = _mix([column("p_x"), column("p_o")], [x, o]).expand(x.shape)
     reads_m = (column("c_m") != 0) | (column("d_m") != 0) | (column("e_m") != 0)
+    shown = (column("p_x") != 0) | (column("p_o") != 0)
+    reads_m = reads_m | (shown & (of.x0_out is not None))
     own = (column("dynamic") > 0) & reads_m
     divisor = torch.ones_like(high)
     if of.threshold is not None and own.any():
@@ -197,6 +199,8 @@ def step_(**operands) -> None:
     def store(buffer, value, where):
         buffer.copy_(torch.where(where, value, widened(buffer)))
 
+    if of.x0_out is not None:
+        store(of.x0_out, m, shown & live)
     if of.saved is not None:
         store(of.saved, anchor, saves)
     if of.history is not None:

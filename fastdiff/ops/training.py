@@ -68,7 +68,7 @@ def mix_noise(x: Tensor, mix: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """
     _check("x", x)
     _require("mix", mix, (x.shape[0], 4))
-    noise = _noise(noise, x)
+    noise = _noise(noise, x, "x")
     if noise.dtype is not x.dtype:
         x, noise = _in_one_precision(x, noise)
     return _mix(x, mix if mix.dtype in READ else mix.float(), noise)
@@ -112,7 +112,7 @@ def gaussian_sample_kl(mean: Tensor, log_var: Tensor, noise: Tensor) -> tuple[Te
         is). Gradients flow to mean, log_var and given normals.
     """
     mean, log_var = _expanded(mean=mean, log_var=log_var)
-    arguments = _in_one_precision(mean, log_var, _noise(noise, mean))
+    arguments = _in_one_precision(mean, log_var, _noise(noise, mean, "mean"))
     return _gaussian_sample(*arguments)
 
 
@@ -228,21 +228,17 @@ def _require(name: str, value: Tensor, shape) -> None:
     raise ValueError(f"{name}: expected floats {list(shape)}, got {describe(value)}")
 
 
-def _noise(noise: Tensor, like: Tensor) -> Tensor:
+def _noise(noise: Tensor, like: Tensor, name: str) -> Tensor:
     if isinstance(noise, Tensor) and not noise.is_nested:
         if noise.is_meta is not like.is_meta:
-            raise ValueError(
-                f"noise: expected a tensor on {like.device}, got one on {noise.device}"
-            )
+            expected = f"a tensor on {like.device} like {name}"
+            raise ValueError(f"noise: expected {expected}, got one on {noise.device}")
         if noise.dtype is torch.int64 and noise.shape == (like.shape[0], 2):
             if noise.device != like.device:
                 require_memory(noise=noise)
                 noise = noise.to(like.device)
             return noise
         if noise.dtype in FLOATS and noise.shape == like.shape:
-            if noise.is_meta is not like.is_meta:
-                expected = f"a tensor on {like.device}"
-                raise ValueError(f"noise: expected {expected}, got one on {noise.device}")
             return noise
     raise ValueError(
         f"noise: expected {list(like.shape)} normals or int64 keys [{len(like)}, 2], "

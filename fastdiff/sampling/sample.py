@@ -33,6 +33,7 @@ def sample(
     model_dtype: torch.dtype | None = None,
     known: torch.Tensor | None = None,
     mask: torch.Tensor | None = None,
+    keep_x0: bool = False,
 ) -> torch.Tensor:
     """Draw samples with a model and a table.
 
@@ -57,6 +58,7 @@ def sample(
             ``state.step_index``, ``steps`` and ``finished`` say how far each sample is.
         progress: show a progress bar (tqdm).
         noise, model_dtype, known, mask: see ``SamplerState``.
+        keep_x0: for a callback that looks at ``state.x0``, the model's estimate of clean data.
 
     Returns:
         [B, ...] the samples, in the state's dtype.
@@ -76,7 +78,7 @@ def sample(
                 conditions = dict([conditions.popitem()])
         state = SamplerState(
             table, x, seeds=seeds, guidance=guidance, model_dtype=model_dtype, noise=noise,
-            known=known, mask=mask,
+            known=known, mask=mask, keep_x0=keep_x0,
         )  # fmt: skip
         inputs = stacked(conditions, len(x)) if cond or uncond else {}
         wanted = graph is True or (graph == "auto" and x.device.type != "cpu")

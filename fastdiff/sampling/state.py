@@ -13,7 +13,7 @@ from torch.compiler import is_dynamo_compiling
 from .. import guidance as guidance_
 from .. import noise as noise_
 from .. import ops
-from ..arguments import instance, whole
+from ..arguments import flag, instance, whole
 from ..solvers import StepTable
 from ..typing import Noise, Output, Seeds
 from . import buffers as buffers_
@@ -59,6 +59,8 @@ class SamplerState(Followed):
         noise: "philox" (drawn in the kernel), "brownian" (the same path for a seed, whatever the
             number of steps), or what ``Draws`` accepts: "torch", a torch.Generator
             or one per sample, a tensor [draws, *x.shape], a callable.
+        keep_x0: have every step leave the model's estimate of clean data in ``x0``, for previews
+            and self-conditioning; it is written by the kernel that makes the step.
 
     Attributes:
         model_input: [G * B, ...] what the model is to be evaluated at.
@@ -79,6 +81,7 @@ class SamplerState(Followed):
         noise: Noise = "philox",
         known: torch.Tensor | None = None,
         mask: torch.Tensor | None = None,
+        keep_x0: bool = False,
     ):
         check_start(x)
         wide = x.dtype == torch.float64
@@ -96,15 +99,21 @@ class SamplerState(Followed):
         # Buffers made in inference mode could not be written to outside of it. Leaving it switches
         # gradients on.
         recorded = torch.is_grad_enabled()
+        keep_x0 = keep_x0 is not False and flag("keep_x0", keep_x0)
         with torch.inference_mode(False), torch.set_grad_enabled(recorded):
-            self._allocate(table, x, seeds, guidance, model_dtype, noise, known, mask)
+            self._allocate(table, x, seeds, guidance, model_dtype, noise, known, mask, keep_x0)
 
-    def _allocate(self, table, x, seeds, guidance, model_dtype, noise, known, mask):
+    def _allocate(self, table, x, seeds, guidance, model_dtype, noise, known, mask, keep_x0):
         wide = x.dtype == torch.float64
         device, batch, rest = x.device, len(x), x.shape[1:]
         self.program = Program(table, batch)
         uses = self.program.uses
         self._learned_variance = uses("uses_gain")
+        if keep_x0 and not all(table.shows_x0 for table in self.program.tables):
+            raise ValueError(
+                "keep_x0: expected a table whose rows say how x0 is read, got one of an older "
+                "file; lower it again"
+            )
         state = x.to(
             torch.float64 if wide else torch.float32,
             copy=True,
@@ -137,6 +146,7 @@ class SamplerState(Followed):
             known=known,
             mask=mask,
             threshold=state.new_zeros(batch) if uses("dynamic") else None,
+            x0_out=torch.zeros_like(state) if keep_x0 else None,
         )
         self._adaptive: AdaptiveWeights | None = None
         if adaptive:
@@ -209,6 +219,18 @@ class SamplerState(Followed):
 
     def __copy__(self):
         return copy.deepcopy(self)  # two states in the same buffers would undo each other's steps
+
+    @property
+    def x0(self) -> torch.Tensor:
+        """[B, ...] what the model, after guidance and clipping, said of clean data at the last
+        step; zeros before the first one. In the state's dtype; every step writes it anew.
+
+        Raises:
+            RuntimeError: the state was made without ``keep_x0=True``.
+        """
+        if self.buffers.x0_out is None:
+            raise RuntimeError("x0: expected a state made with keep_x0=True, got one without")
+        return self.buffers.x0_out
 
     def step(self, out: Output) -> None:
         """Execute one row for every unfinished sample.
@@ -368,6 +390,8 @@ class SamplerState(Followed):
         key = noise_.key(seed, device=self.buffers.x.device)
         row_index, entry = self.row_index, self.program.entry[sample]
         self.buffers.x[sample].copy_(x)
+        if self.buffers.x0_out is not None:
+            self.buffers.x0_out[sample] = 0
         if self._adaptive is not None:
             self._adaptive.restart(sample)
         if self._stream is None:  # else its generator goes on

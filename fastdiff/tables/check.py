@@ -184,7 +184,12 @@ def _check_point_mass(named, levels, kind):
             memory["o"] = memory["u"] = o  # with one point, every condition has the same answer
             if row.reading.terms:
                 memory["m"], rounding = _combine(row.reading, memory, doubt, nothing)
-                _check_reading(k, memory["m"], rounding)
+                data, _, size = memory["m"]
+                if not (abs(data - 1) <= TOLERANCE + rounding and size <= TOLERANCE + rounding):
+                    raise ValueError(
+                        f"row {k}: on a point mass p_x x + p_o o must be x0, got {data:.12g} x0 "
+                        f"and {size:.12g} of noise"
+                    )
         draw = int(row.draw)
         (data, noise, size), rounding = _combine(row.x, memory, doubt, nothing, draw)
         level = levels[k + 1]
@@ -239,16 +244,6 @@ def _check_known(k, known, level):
         raise ValueError(
             f"row {k}: (k_known, k_z) must be (alpha, sigma) = ({level[1]:.12g}, {level[2]:.12g}), "
             f"got ({known[0]:.12g}, {known[1]:.12g})"
-        )
-
-
-def _check_reading(k, read, rounding):
-    """m is x0, whatever the noise."""
-    data, _, size = read
-    if not (abs(data - 1) <= TOLERANCE + rounding and size <= TOLERANCE + rounding):
-        raise ValueError(
-            f"row {k}: on a point mass p_x x + p_o o must be x0, got {data:.12g} x0 and "
-            f"{size:.12g} of noise"
         )
 
 

@@ -158,7 +158,8 @@ class _Ring:
 
 def _row(stage, at, prediction_target, reading, bounds, ring, given) -> Row:
     """The row of a stage; ``given`` is the next input scale and time."""
-    frame = at, prediction_target, reading, bounds is not None
+    x0 = _read(reading.x0_x, reading.x0_out)
+    frame = at, prediction_target, M if bounds is not None else x0, reading
     x = ring.named(_fold(stage.x, *frame))
     s = ring.named(_fold(stage.s, *frame)) if stage.s is not None else NOTHING
     slot = ring.push() if stage.remember is not None else -1
@@ -172,7 +173,7 @@ def _row(stage, at, prediction_target, reading, bounds, ring, given) -> Row:
         x,
         s,
         remember,
-        _read(reading.x0_x, reading.x0_out),
+        x0,
         bounds or UNBOUNDED,
         stage.gain if noisy else (0.0, 0.0),
         known,
@@ -186,7 +187,7 @@ def _row(stage, at, prediction_target, reading, bounds, ring, given) -> Row:
 UNBOUNDED = -np.inf, np.inf, 0.0
 
 
-def _fold(lin, at, prediction_target, reading, clipped):
+def _fold(lin, at, prediction_target, x0, reading):
     """M, X0 and EPS in terms of what the row has: x, the raw output o, and, clipped, m = x0."""
     terms = lin.terms
     if "eps" in terms:
@@ -195,14 +196,14 @@ def _fold(lin, at, prediction_target, reading, clipped):
         lin = lin.substitute("eps_u", reading.eps_x * X + reading.eps_out * U)
     if "m" in terms:
         if prediction_target == "x0":
-            m = M if clipped else _read(reading.x0_x, reading.x0_out)
-        elif clipped:
+            m = x0
+        elif x0 is M:
             m = (X - at.alpha * M) / at.sigma
         else:
             m = _read(reading.eps_x, reading.eps_out)
         lin = lin.substitute("m", m)
     if "x0" in terms:
-        lin = lin.substitute("x0", M if clipped else _read(reading.x0_x, reading.x0_out))
+        lin = lin.substitute("x0", x0)
     return lin
 
 

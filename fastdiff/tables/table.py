@@ -124,6 +124,11 @@ class StepTable:
         return self._is_read("k_known", "k_z")
 
     @cached_property
+    def shows_x0(self) -> bool:
+        """Whether every row says how x0 is read. (Those of older files do where it is clipped.)"""
+        return bool(self._where("p_x", "p_o")[1:-1].all())
+
+    @cached_property
     def dynamic(self) -> bool:
         """Whether x0 is clipped to a quantile of each sample."""
         return self._is_read("dynamic")

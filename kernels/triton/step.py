@@ -65,7 +65,7 @@ def magnitude_kernel(
 @triton.jit(do_not_specialize=["n_rows", "weight_row_stride", "weight_sample_stride", "batch"])
 def step_kernel(
     x, row, rows, weights, keys, saved, history, z, z_prev, model_input, t, second_weights, known,
-    mask, threshold, outputs, gain, x_in, x_out,
+    mask, threshold, x0_out, outputs, gain, x_in, x_out,
     n_rows, weight_row_stride, weight_sample_stride, batch, numel, sizes, strides, gain_strides,
     x_strides,
     G: tl.constexpr, DIMS: tl.constexpr, SLOTS: tl.constexpr, PRESENT: tl.constexpr,
@@ -89,6 +89,8 @@ def step_kernel(
     dtype: tl.constexpr = x.dtype.element_ty
 
     reads_m = either(here, COLUMN.c_m, COLUMN.d_m) | (tl.load(here + COLUMN.e_m) != 0)
+    if x0_out is not None:
+        reads_m = reads_m | either(here, COLUMN.p_x, COLUMN.p_o)
     reads_x = either(here, COLUMN.c_x, COLUMN.d_x) | (tl.load(here + COLUMN.e_x) != 0)
     reads_x = reads_x | (reads_m & (tl.load(here + COLUMN.p_x) != 0))
     reads_o = either(here, COLUMN.c_o, COLUMN.d_o) | (tl.load(here + COLUMN.e_o) != 0)
@@ -131,6 +133,8 @@ def step_kernel(
     # counter of the sample is read by every thread: all is read before anything is stored.
     tl.debug_barrier()
     tl.store(x_out + at, narrow(following, x_out.dtype.element_ty), mask=inside)
+    if x0_out is not None:
+        tl.store(x0_out + at, m, mask=only(inside, either(here, COLUMN.p_x, COLUMN.p_o)))
     if saved is not None:
         tl.store(saved + at, anchor, mask=only(inside, any_of(here, COLUMN.d_x)))
     if history is not None:
@@ -169,9 +173,8 @@ class Step:
 
     def __init__(self, column, **bound):
         self.bound, self.column = bound, column
-        x, row, rows, weights = self.x, self.row, self.rows, self.weights = (
-            bound[name] for name in ("x", "row", "rows", "weights")
-        )
+        x, row, rows, weights = [bound[name] for name in ("x", "row", "rows", "weights")]
+        self.x, self.row, self.rows, self.weights = x, row, rows, weights
         self.t, self.threshold, history = bound["t"], bound["threshold"], bound["history"]
         self.batch, self.numel = len(x), x.numel() // max(len(x), 1)
         self.count = 1 if weights is None else weights.shape[2]
@@ -193,7 +196,8 @@ class Step:
             return
         if self.numel:
             x_out = self.x if x_out is None else x_out
-            written = [v for v in (x_out, self.bound["model_input"]) if v is not None]
+            written = (x_out, *(self.bound[name] for name in ("model_input", "saved", "x0_out")))
+            written = [buffer for buffer in written if buffer is not None]
             views = read_views(self.x, outputs, self.count, gain, x_in, written)
             if self.threshold is not None:
                 self._find_thresholds(x_in, views)
@@ -242,6 +246,9 @@ class Step:
         bound = (low + (high - low) * (place - below)).to(self.x.dtype)
         bound = torch.where(bound > 1, bound, 1.0)
         bound = torch.where(bound > highest, highest, bound)
-        reads = current[:, [self.column.c_m, self.column.d_m, self.column.e_m]].any(dim=1)
+        reading = [self.column.c_m, self.column.d_m, self.column.e_m]
+        if self.bound["x0_out"] is not None:
+            reading += [self.column.p_x, self.column.p_o]
+        reads = current[:, reading].any(dim=1)
         own = (q > 0) & reads & (inside == self.row)
         self.threshold.copy_(torch.where(own, bound, self.threshold))

@@ -125,6 +125,7 @@ def random_call(seed, **fixed):
         "known": known,
         "mask": None if known is None else torch.rand(known.shape, generator=g).to(state),
         "threshold": threshold,
+        "x0_out": maybe("x0_out", 1, like_x),
         "x_in": maybe("x_in", 1, lambda: layout(randn(batch, *shape, dtype=out))),
         "x_out": maybe(
             "x_out", 1, lambda: randn(batch, *shape, dtype=choose("next", [state, out]))

@@ -31,7 +31,7 @@ struct Case {
   StepArgs args = {};
   std::vector<char> x, saved, history, rows, weights, second_weights, out, input, t, gain, known,
       mask;
-  std::vector<char> z, z_prev, threshold, x_in, x_out;
+  std::vector<char> z, z_prev, threshold, x_in, x_out, x0;
   std::vector<int64_t> row, keys;
   bool common = false;  // no more is bound than most solvers need
 
@@ -45,7 +45,7 @@ struct Case {
     args.x_out = x_out.empty() ? x.data() : x_out.data();
     args.has_gain = !common;
     if (common) return;
-    args.saved = saved.data();
+    args.saved = saved.data(), args.x0_out = x0.empty() ? nullptr : x0.data();
     args.known = known.data(), args.mask = mask.data(), args.threshold = threshold.data();
     args.second_weights = args.n_outputs > 1 ? second_weights.data() : nullptr;
     args.z = z.empty() ? nullptr : z.data(), args.z_prev = z.empty() ? nullptr : z_prev.data();
@@ -98,6 +98,7 @@ static Case random_case() {
   c.mask = random_buffer(a.state, total), c.threshold = random_buffer(a.state, a.batch);
   if (!c.common && pick(0, 1))
     c.z = random_buffer(a.state, total), c.z_prev = random_buffer(a.state, total);
+  if (!c.common && pick(0, 1)) c.x0 = random_buffer(a.state, total);
   a.next = a.state;
   a.sample = narrow[pick(0, 2)];
   a.has_x_in = !c.common && pick(0, 1);
@@ -130,7 +131,7 @@ static Case random_case() {
 static std::vector<std::vector<char>> written(const Case& c) {
   std::vector<char> row(reinterpret_cast<const char*>(c.row.data()),
                         reinterpret_cast<const char*>(c.row.data() + c.row.size()));
-  return {c.x, c.saved, c.history, c.input, c.t, c.threshold, c.x_out, row};
+  return {c.x, c.saved, c.history, c.input, c.t, c.threshold, c.x_out, c.x0, row};
 }
 
 static std::vector<std::vector<char>> run(const Backend& backend, Case c) {

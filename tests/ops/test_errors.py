@@ -13,7 +13,7 @@ from tests.support.step_cases import ARGUMENTS, random_rows
 REQUIRED = ("x", "row", "rows", "keys", "outputs")
 OPTIONAL = [name for name in ARGUMENTS if name not in REQUIRED]
 FLOATING = ("x", "rows", "weights", "saved", "history", "z", "z_prev", "t")
-FLOATING += ("second_weights", "known", "mask", "threshold")
+FLOATING += ("second_weights", "known", "mask", "threshold", "x0_out")
 ANY_STRIDES = ("outputs", "gain", "x_in", "weights", "second_weights", "t")
 SHAPED = [name for name in ARGUMENTS if name not in ("outputs", "x")]
 
@@ -40,6 +40,7 @@ def valid():
         "known": like.clone(),
         "mask": like.clone(),
         "threshold": torch.ones(3),
+        "x0_out": like.clone(),
         "x_in": like.clone(),
         "x_out": like.clone(),
     }

@@ -114,7 +114,8 @@ def _gather(case, order):
     ones = [case.sample(b) for b in order]
     count = 1 if case.weights is None else case.weights.shape[2]
     joined = {"rows": case.rows}
-    single = ("x", "row", "keys", "saved", "z", "z_prev", "gain", "known", "mask", "x_in", "x_out")
+    single = ("x", "row", "keys", "saved", "z", "z_prev", "gain", "known", "mask")
+    single += ("x_in", "x_out", "x0_out")
     for name in single:
         value = getattr(case, name)
         joined[name] = None if value is None else torch.cat([getattr(o, name) for o in ones])

@@ -61,7 +61,7 @@ def assert_close(actual, expected, case, noise_error=0.0, what=""):
     n = 2 * n if case.state == torch.float64 else n  # there the reference rounds as often
     assert torch.equal(actual.row, expected.row), f"{what} row"
     assert same_bits(actual.t, expected.t), f"{what} t"
-    for name in ("after", "saved", "history"):
+    for name in ("after", "saved", "history", "x0_out"):
         if getattr(case, name) is not None:
             bound = (n + 2) * unit * getattr(size, name) + noise_error
             given, wanted = getattr(actual, name), getattr(expected, name)

@@ -69,7 +69,8 @@ class Case:
             return None if v is None else torch.cat([part[b : b + 1] for part in v.chunk(count)])
 
         one = {name: self.arguments[name][b : b + 1].clone() for name in ("x", "row", "keys")}
-        for name in ("saved", "z", "z_prev", "gain", "known", "mask", "threshold", "x_in", "x_out"):
+        single = ("saved", "z", "z_prev", "gain", "known", "mask", "threshold")
+        for name in (*single, "x_in", "x_out", "x0_out"):
             value = self.arguments[name]
             one[name] = None if value is None else value[b : b + 1].clone()
         one |= {"rows": self.rows, "model_input": parts(self.model_input), "t": parts(self.t)}
@@ -213,6 +214,7 @@ def cases(draw, batches=st.integers(0, 5), drawn=st.booleans(), shapes=shapes): 
         "known": known,
         "mask": mask,
         "threshold": None,
+        "x0_out": randn(batch, *shape) if draw(st.integers(0, 2)) == 0 else None,
         "x_in": lay_out(randn(batch, *shape, dtype=draw(st.sampled_from(floats))), draw(layouts))
         if draw(st.integers(0, 2)) == 0
         else None,

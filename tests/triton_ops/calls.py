@@ -33,6 +33,7 @@ def call(
         "gain": lay_out(randn(batch, *shape, dtype=model), layout),
         "mask": randn(batch, *shape).sigmoid(),
         "threshold": randn(batch),
+        "x0_out": randn(batch, *shape),
         "x_in": lay_out(randn(batch, *shape, dtype=model), layout),
         "x_out": randn(batch, *shape, dtype=model),
     })  # fmt: skip
@@ -46,6 +47,7 @@ def drawn(case):
 def guided(batch, shape, **options):
     """What most loops make: guidance of two outputs, two history slots, noise from the stream."""
     unused = ("saved", "second_weights", "gain", "known", "mask", "threshold", "x_in", "x_out")
+    unused += ("x0_out",)
     return drawn(call(batch, shape, **options)).copy(**dict.fromkeys(unused))
 
 

@@ -134,7 +134,7 @@ def test_the_fused_noise_is_normal():
 def test_outputs_in_the_memory_that_is_written(target):
     """A model may return its input: right. Another view of it: refused."""
     case = call(2, (3, 5), model=torch.float32)
-    case.arguments |= {"gain": None, "weights": None, "second_weights": None}
+    case.arguments |= dict.fromkeys(("gain", "weights", "second_weights", "x_in", "x_out"))
     case.rows[:, [COLUMN["g_0"], COLUMN["g_1"]]] = 0
     case.arguments |= {"model_input": case.model_input[:2], "t": case.t[:2]}
     aliased = case.copy()
