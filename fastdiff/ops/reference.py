@@ -25,24 +25,23 @@ def widened(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to(select.wide(tensor.device))
 
 
-def _multiply(constant: int, word: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """High and low 32 bits of a 32 x 32 bit product, in halves that int64 can hold."""
-    low = constant * (word & 0xFFFF)
-    high = constant * (word >> 16) + (low >> 16)
-    return high >> 16, ((high & 0xFFFF) << 16) | (low & 0xFFFF)
-
-
 def philox(counter, key) -> tuple[torch.Tensor, ...]:
     """Philox4x32-10 (Salmon et al., SC 2011). Four counter words, two key words, four words out;
     all int64 tensors holding 32-bit values."""
-    c0, c1, c2, c3 = counter
-    k0, k1 = key
+    c0, c1, c2, c3, k0, k1 = torch.broadcast_tensors(*counter, *key)
+    # A round does the same to both halves of the counter, so they are the rows of two tensors.
+    even, odd, keys = torch.stack((c0, c2)), torch.stack((c3, c1)), torch.stack((k1, k0))
+    # Filled on the device: a copy from the host would make a captured graph impossible.
+    constants, advance = (
+        torch.stack([torch.full_like(c0, value) for value in values])
+        for values in (ROUND_CONSTANTS, KEY_CONSTANTS[::-1])
+    )
     for _ in range(ROUNDS):
-        high0, low0 = _multiply(ROUND_CONSTANTS[0], c0)
-        high1, low1 = _multiply(ROUND_CONSTANTS[1], c2)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + KEY_CONSTANTS[0]) & MASK, (k1 + KEY_CONSTANTS[1]) & MASK
-    return c0, c1, c2, c3
+        product = constants * even  # wraps around at 2^64, which keeps all of its bits
+        even = (((product >> 32) & MASK) ^ odd ^ keys).flip(0)
+        odd = product & MASK
+        keys = (keys + advance) & MASK
+    return even[0], odd[1], even[1], odd[0]
 
 
 def words(keys: torch.Tensor, blocks: int, first=0) -> torch.Tensor:
