@@ -22,6 +22,7 @@ def test_default_grid(schedule, steps):
     assert times[-1] in (schedule.t_clean, schedule.t_min)
 
 
+@pytest.mark.covered(times=4)
 @pytest.mark.parametrize("schedule", SCHEDULES, ids=label)
 @pytest.mark.parametrize("make", SIGMA_GRIDS)
 @pytest.mark.parametrize("steps", [1, 2, 3, 20])

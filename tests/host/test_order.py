@@ -30,6 +30,9 @@ from tests.host.problems import Mixture, Trimodal, gaussian_variance
 from tests.support.registered import SOLVERS, label
 
 STEPS = (90, 180, 360)  # whole steps for all orders
+every_count = pytest.mark.parametrize(
+    "counts", [STEPS[:2], pytest.param(STEPS, marks=pytest.mark.slow)], ids=str
+)
 PROBLEM = Mixture()
 EXACT = PROBLEM.flow_map()
 
@@ -63,12 +66,13 @@ DETERMINISTIC = [
 ]
 
 
+@every_count
 @pytest.mark.covered(times=1)
 @pytest.mark.parametrize("problem", [PROBLEM, Trimodal()], ids=lambda p: type(p).__name__)
 @pytest.mark.parametrize("solver", DETERMINISTIC, ids=label)
-def test_deterministic_order(solver, problem):
+def test_deterministic_order(solver, problem, counts):
     exact = problem.flow_map()
-    measured = slopes([error(solver, n, problem, exact) for n in STEPS])
+    measured = slopes([error(solver, n, problem, exact) for n in counts])
     p = solver.convergence
     assert (measured > p - 0.15).all() and (measured < p + 0.3).all(), measured
 
@@ -108,6 +112,7 @@ def test_golden_errors(measure, solver, e20, e320):
     assert measure(solver, 320) == pytest.approx(e320, rel=0.01)
 
 
+@every_count
 @pytest.mark.parametrize(
     ("solver", "order"),
     [
@@ -121,9 +126,9 @@ def test_golden_errors(measure, solver, e20, e320):
     ],
     ids=label,
 )
-def test_order_from_an_exact_start(solver, order):
+def test_order_from_an_exact_start(solver, order, counts):
     """What the lower-order first steps hide."""
-    measured = slopes([exact_start(solver, n) for n in STEPS])
+    measured = slopes([exact_start(solver, n) for n in counts])
     assert (measured > order - 0.15).all() and (measured < order + 0.3).all(), measured
 
 
@@ -143,9 +148,10 @@ def weak_error(solver, steps, problem=NARROW):
 CONVERGENT = [s for s in SOLVERS if s.stochastic and s.convergence > 0]
 
 
+@every_count
 @pytest.mark.parametrize("solver", CONVERGENT, ids=label)
-def test_weak_order(solver):
-    measured = slopes([abs(weak_error(solver, n)) for n in STEPS])
+def test_weak_order(solver, counts):
+    measured = slopes([abs(weak_error(solver, n)) for n in counts])
     p = solver.convergence
     assert (measured > p - 0.15).all() and (measured < p + 0.3).all(), measured
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastdiff.parameterization import PREDICTIONS, exact_output, read
@@ -15,14 +15,14 @@ from fastdiff.schedules import (
     VPCosine,
     VPLinear,
 )
-from tests.support.registered import CASES, few, label
+from tests.support.registered import CASES, label
 
 every_case = pytest.mark.parametrize(("schedule", "prediction"), CASES, ids=label)
 NUMBER = st.floats(-3, 3)
 
 
 @every_case
-@few
+@settings(max_examples=settings.default.max_examples // 4)
 @given(u=st.floats(0.01, 0.99), x0=NUMBER, eps=NUMBER)
 def test_reading_an_exact_output_gives_back_x0_and_eps(schedule, prediction, u, x0, eps):
     t = schedule.t_min + u * (schedule.t_max - schedule.t_min)

@@ -38,6 +38,7 @@ UNIPC = [
 ]
 
 
+@pytest.mark.covered(times=7)
 @every_steps
 @pytest.mark.parametrize(("order", "variant", "target", "final", "lower"), UNIPC)
 def test_unipc(monkeypatch, order, variant, target, final, lower, steps):

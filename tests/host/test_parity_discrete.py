@@ -92,6 +92,7 @@ DDIM_CASES = [
 ]
 
 
+@pytest.mark.covered(times=6)
 @every_steps
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 @pytest.mark.parametrize("name", ["DDIMScheduler", "DDIMParallelScheduler"])
@@ -152,6 +153,7 @@ DDPM_CASES = [
 ]
 
 
+@pytest.mark.covered(times=6)
 @every_steps
 @pytest.mark.parametrize("prediction", ["eps", "x0", "v"])
 @pytest.mark.parametrize("name", ["DDPMScheduler", "DDPMParallelScheduler"])

@@ -85,6 +85,7 @@ CASES = [
 ]
 
 
+@pytest.mark.covered(times=3)
 @every_steps
 @pytest.mark.parametrize("final", [0.0, 0.002])
 @pytest.mark.parametrize(("name", "solver", "options"), CASES, ids=label)

@@ -38,6 +38,7 @@ BETAS = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.
 every_steps = pytest.mark.parametrize("steps", [1, 2, 5, 20, 50])
 
 
+@pytest.mark.covered(times=2)
 @every_steps
 @pytest.mark.parametrize(
     ("order", "prediction", "config"),
@@ -105,6 +106,7 @@ def test_ipndm(monkeypatch, steps):
     assert_same(ours(table, lambda y, t: model(y, told[t]), x, draws), stock, SINGLE)
 
 
+@pytest.mark.covered(times=2)
 @every_steps
 @pytest.mark.parametrize("prediction", ["eps", "v"])
 @pytest.mark.parametrize(

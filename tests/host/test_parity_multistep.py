@@ -73,6 +73,7 @@ MULTISTEP = [
 ]
 
 
+@pytest.mark.covered(times=8)
 @every_steps
 @pytest.mark.parametrize(("order", "kind", "algorithm", "final", "lower", "euler"), MULTISTEP)
 def test_dpm_solver(monkeypatch, order, kind, algorithm, final, lower, euler, steps):
@@ -128,6 +129,7 @@ SINGLESTEP = [
 ]
 
 
+@pytest.mark.covered(times=8)
 @every_steps
 @pytest.mark.parametrize(("order", "kind", "algorithm", "final", "lower"), SINGLESTEP)
 def test_singlestep(monkeypatch, order, kind, algorithm, final, lower, steps):

@@ -112,6 +112,7 @@ def families():
                 yield name, family, steps
 
 
+@pytest.mark.covered(times=3)
 @pytest.mark.parametrize(("name", "family", "steps"), list(families()))
 def test_families(monkeypatch, name, family, steps):
     grid = FAMILIES[family]

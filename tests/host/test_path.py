@@ -33,6 +33,7 @@ def along(schedule, solver, prediction):
     return table, path, [[getattr(p, name) for p in path.points] for name in ("alpha", "sigma")]
 
 
+@pytest.mark.covered(times=1)
 @pytest.mark.parametrize("schedule, prediction", HOMES, ids=label)
 @pytest.mark.parametrize("solver", SOLVERS, ids=label)
 def test_levels_alone_give_the_rows_of_the_schedule(solver, schedule, prediction):

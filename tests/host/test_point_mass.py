@@ -22,15 +22,13 @@ def test_every_solver_of_the_registry_is_tested():
 
 
 @every_solver
-@pytest.mark.parametrize(
-    ("steps", "cases"),
-    [(steps, CASES[k::3]) for k, steps in enumerate((1, 2, 6))]
-    + [pytest.param(steps, CASES, marks=pytest.mark.slow) for steps in (1, 2, 6)],
-    ids=["1", "2", "6", "1-all", "2-all", "6-all"],
-)
-def test_every_combination_lowers(solver, steps, cases):
-    """Each solver on every schedule and prediction, in the quick run for one number of steps."""
-    for schedule, prediction in cases:
+@pytest.mark.parametrize("every", [9, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [1, 2, 6])
+def test_every_combination_lowers(solver, steps, every):
+    """Each solver on every schedule and prediction; in the quick run on a third of them, each with
+    one number of steps, and its neighbours in the registry on the others."""
+    first = SOLVERS.index(solver) + 3 * steps
+    for schedule, prediction in CASES[first % every :: every]:
         table = solver.lower(schedule, steps, prediction=prediction)
         assert table.nfe >= steps and table.order == solver.order
         assert table.t[0] == schedule.t_max
@@ -73,7 +71,9 @@ class Point:
 
 
 @every_solver
-@pytest.mark.parametrize("part", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
+@pytest.mark.parametrize(
+    "part", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in range(1, 6))]
+)
 @pytest.mark.parametrize("clip", [None, (-0.5, 2.0)])
 def test_rows_carry_a_point_to_its_next_level(solver, clip, part):
     """The quick run takes other schedules and predictions for every solver."""
@@ -81,7 +81,7 @@ def test_rows_carry_a_point_to_its_next_level(solver, clip, part):
     # a Runge-Kutta step from almost pure noise goes there and back four times
     tolerance = 1e-6 if solver == solvers.PLMS("prk") else 1e-9
     cases = CASES if clip is None else CASES[::4]
-    for schedule, prediction in cases[(SOLVERS.index(solver) + part) % 3 :: 3]:
+    for schedule, prediction in cases[(SOLVERS.index(solver) + part) % 6 :: 6]:
         table = solver.lower(schedule, 5, prediction=prediction, clip=clip)
         model = Point(table, schedule, x0)
         x, _, visited = run(
@@ -109,6 +109,7 @@ def test_clip_bounds_the_sample(clip):
         np.testing.assert_allclose(x, high, rtol=1e-12)
 
 
+@pytest.mark.covered(times=2)
 @every_solver
 @pytest.mark.parametrize("steps", [1, 2, 7])
 @pytest.mark.parametrize("final", ["clean", "min"])
@@ -119,9 +120,15 @@ def test_extreme_levels(solver, steps, final):
     solver.lower(RectifiedFlow(1e3), steps, prediction="flow", grid=grids.Uniform(end=end))
 
 
+@pytest.mark.parametrize("steps", [200, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("solver", {type(s): s for s in SOLVERS}.values(), ids=label)
-def test_a_thousand_steps(solver):
-    assert solver.lower(DiscreteBetas.linear(), 1000).nfe >= 1000
+def test_every_timestep_of_a_discrete_schedule(solver, steps):
+    assert solver.lower(DiscreteBetas.linear(steps), steps).nfe >= steps
+
+
+def test_a_thousand_steps():
+    for solver in (DDIM(), DDPM(), UniPC()):
+        assert solver.lower(DiscreteBetas.linear(), 1000).nfe >= 1000
 
 
 def test_second_order_solvers_leave_pure_noise_in_first_order():

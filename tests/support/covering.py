@@ -1,11 +1,13 @@
 """A few cells of a product of parameters for the quick run; all of them together are slow.
 
 ``@pytest.mark.covered(times=2)`` on a test that is parametrized along several axes keeps, for each
-value of the longest axis, ``times`` cells, in which the values of the other axes come as evenly as
-they can; every value of every axis stays in at least one cell. The rest is marked ``slow``.
+value of the longest axis, ``times`` cells, in which the values of the other axes, and after them
+pairs of values, come as evenly as they can; every value of every axis stays in at least one cell.
+The rest is marked ``slow``.
 """
 
 from collections import Counter, defaultdict
+from itertools import combinations
 
 import pytest
 
@@ -35,16 +37,21 @@ def covering(cells: list[dict], times: int) -> set[int]:
     longest = max(values, key=lambda axis: len(values[axis]))
     seen, kept = Counter(), set()
 
+    def times_seen(k):
+        pairs = combinations(cells[k].items(), 2)
+        return sum(seen[value] for value in cells[k].items()), sum(seen[pair] for pair in pairs), k
+
     def take(candidates):
-        best = min(candidates, key=lambda k: (sum(seen[pair] for pair in cells[k].items()), k))
+        best = min(candidates, key=times_seen)
         kept.add(best)
         seen.update(cells[best].items())
+        seen.update(combinations(cells[best].items(), 2))
 
     for value in values[longest].values():
         of_value = [k for k, cell in enumerate(cells) if cell.get(longest) == value]
         for _ in range(min(times, len(of_value))):
             take([k for k in of_value if k not in kept])
     for k, cell in enumerate(cells):
-        if any(not seen[pair] for pair in cell.items()):
+        if any(not seen[value] for value in cell.items()):
             take([k])
     return kept
