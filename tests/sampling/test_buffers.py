@@ -13,14 +13,23 @@ import fastdiff as fd
 from fastdiff import ops
 from fastdiff.guidance import CFG
 from tests.support.helpers import native_only, same_bits, thread_count
-from tests.support.toy import SOLVERS, finish, home, model, start, table_of, use_reference
+from tests.support.toy import (
+    SOLVERS,
+    finish,
+    home,
+    model,
+    on_backends,
+    start,
+    table_of,
+    use_reference,
+)
 
 BACKENDS = [pytest.param("native", marks=native_only), "reference"]
 BUFFERS = ("x", "row", "rows", "keys", "model_input", "t", "history", "saved", "weights")
 
 
 @pytest.fixture(params=BACKENDS, autouse=True)
-def which(request, monkeypatch):
+def backend(request, monkeypatch):
     if request.param == "reference":
         use_reference(monkeypatch)
 
@@ -76,6 +85,7 @@ WRITES = {
 }
 
 
+@pytest.mark.covered(times=4)
 @pytest.mark.parametrize("write", WRITES)
 @pytest.mark.parametrize("name", ["DPMpp2M", "EDMHeun", "FlowEuler", "DDPM"])
 def test_writes_between_steps_are_a_replacement(name, write):
@@ -86,7 +96,7 @@ def test_writes_between_steps_are_a_replacement(name, write):
     assert same_bits(state.x, expected_after(lambda x: 0.9 * x, name))
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@on_backends
 def test_a_model_input_that_follows_has_the_bits_that_the_row_wrote(name):
     schedule, prediction = home(name)
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
@@ -289,7 +299,7 @@ def in_threads(count, work):
 
 @native_only
 @pytest.mark.parametrize("noise", ["philox", "torch"])
-def test_one_thread_at_a_time(noise, which):
+def test_one_thread_at_a_time(noise, backend):
     """Above the size from which a step lets other threads run."""
     if ops.backend_of("cpu") == "reference":
         pytest.skip("the reference holds no state between its calls")
@@ -325,8 +335,9 @@ def test_one_thread_at_a_time(noise, which):
 
 
 @native_only
-def test_states_in_threads_of_their_own():
-    x, table = start(2, (3, 112, 112)), table_of("DDPM")
+@pytest.mark.parametrize("backend", ["native"], indirect=True)
+def test_states_in_threads_of_their_own(backend):
+    x, table = start(2, (3, 112, 112)), table_of("DDPM", 3)
 
     def work(k):
         return finish(fd.SamplerState(table, x, seeds=7)).clone()

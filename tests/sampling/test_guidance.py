@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastdiff as fd
@@ -37,6 +37,7 @@ def test_scale_one_is_conditional_and_zero_unconditional(name):
 
 
 @every_solver
+@settings(max_examples=settings.default.max_examples // 6)
 @given(scales=st.lists(st.floats(-2, 8), min_size=3, max_size=3))
 def test_scales_of_the_samples(name, scales):
     """A list, a tensor, one after the other: the same."""

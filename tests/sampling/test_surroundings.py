@@ -11,7 +11,7 @@ import fastdiff as fd
 from fastdiff import ops
 from fastdiff.guidance import CFG
 from tests.support.helpers import native_only, same_bits
-from tests.support.toy import SOLVERS, TABLES, finish, model, start, table_of, use_reference
+from tests.support.toy import TABLES, finish, model, on_backends, start, table_of, use_reference
 
 
 @pytest.fixture(params=[pytest.param("native", marks=native_only), "reference"], autouse=True)
@@ -28,7 +28,7 @@ def defaults():
     torch.set_default_device(None)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@on_backends
 def test_default_dtype_and_device_do_not_matter(name, defaults):
     x, table = start(), TABLES[name]
     options = [{}, {"noise": torch.ones(table.noise_draws, *x.shape)}]
@@ -42,7 +42,7 @@ def test_default_dtype_and_device_do_not_matter(name, defaults):
     assert same_bits(fd.noise.normal(fd.noise.keys(3, 2), (5,)), drawn)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@on_backends
 def test_a_model_that_writes_to_its_input(name):
     """The state is not the model's input, so a model may use its input as scratch."""
 
@@ -57,7 +57,7 @@ def test_a_model_that_writes_to_its_input(name):
         assert same_bits(fd.sample(scratch, start(), TABLES[name], **options), expected)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@on_backends
 def test_a_model_that_reuses_its_output(name):
     buffer = torch.empty(3, 7, 5)
 
@@ -69,7 +69,7 @@ def test_a_model_that_reuses_its_output(name):
     )
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@on_backends
 def test_nan_stays_in_its_sample(name):
     def sick(x, t):
         out = model(x, t)

@@ -1,9 +1,11 @@
 """Models, tables and loops that the sampling tests share."""
 
 import numpy as np
+import pytest
 import torch
 
 from fastdiff import grids, ops, schedules, solvers
+from tests.support.helpers import native_only
 
 # Where a solver of the registry may run: the first of these that accepts it is its home.
 HOMES = [
@@ -38,6 +40,33 @@ def table_of(name, steps=5, **options):
 
 
 TABLES = {name: table_of(name) for name in SOLVERS}
+
+
+def kinds():
+    """Solvers whose tables use, between them, every column of a row that any table uses."""
+    used, names = set(), []
+    for name, table in TABLES.items():
+        columns = set(np.flatnonzero(table.rows.any(axis=0)))
+        if columns - used:
+            names.append(name)
+            used |= columns
+    return names
+
+
+#: Every solver on native code, and one of each kind on the reference, which takes twenty times as
+#: long; the rest of the product is slow. For a fixture ``backend`` that reads its parameter.
+KINDS = kinds()
+on_backends = pytest.mark.parametrize(
+    ("backend", "name"),
+    [
+        *(pytest.param("native", name, marks=native_only) for name in SOLVERS),
+        *(
+            pytest.param("reference", name, marks=[pytest.mark.slow] * (name not in KINDS))
+            for name in SOLVERS
+        ),
+    ],
+    indirect=["backend"],
+)
 
 
 def model(x, t, shift=None):
