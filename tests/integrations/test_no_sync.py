@@ -10,7 +10,7 @@ READS = {"item", "cpu", "tolist", "numpy", "nonzero", "argwhere", "unique", "is_
 BUILTINS = {"float", "int", "bool"}
 #: Where, and what of it is not called between two evaluations of a model.
 PLACES = {
-    "integrations/diffusers": ("adapters", "accelerate.py", "attributes.py"),
+    "integrations/diffusers": ("adapters", "swap.py", "attributes.py"),
     "integrations/k_diffusion": ("sigmas.py", "likelihood.py"),
     "integrations/score_sde": ("sdes.py", "predictors.py", "likelihood.py"),
     "guidance": tuple(f.name for f in (FASTDIFF / "guidance").iterdir() if f.name != "mix.py"),
@@ -22,7 +22,7 @@ ALLOWED = {
     "schedulers.base.Fused._made": "of tensors on the host",
     "noise._seed": "of a number drawn on the host",
     "add_noise.LooksUp._sigmas_of": "of timesteps on the host",
-    "add_noise._places": "when timesteps are new; they are on the host",
+    "add_noise._indices": "when timesteps are new; they are on the host",
     "step_index.warn_of_the_second": "of timesteps on the host, when a loop begins",
     "schedulers.special.KarrasVe.add_noise_to_input": "of levels on the host",
     "step_index.index_of": "of levels on the host",

@@ -18,13 +18,13 @@ except ImportError as error:
         "fastdiff.integrations.diffusers needs diffusers: pip install 'fastdiff[integrations]'"
     ) from error
 
-from .accelerate import accelerate as accelerate
-from .accelerate import plan as plan
-from .accelerate import portable as portable
-from .accelerate import restore as restore
-from .accelerate import sampler_of as sampler_of
 from .guiders import GUIDERS as GUIDERS
 from .schedulers import SCHEDULERS as SCHEDULERS
 from .stock import StockStepWarning as StockStepWarning
+from .swap import accelerate as accelerate
+from .swap import plan as plan
+from .swap import portable as portable
+from .swap import restore as restore
+from .swap import sampler_of as sampler_of
 
 globals().update(SCHEDULERS | GUIDERS)

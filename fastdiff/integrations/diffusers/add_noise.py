@@ -41,7 +41,7 @@ class ByTimestep(Noising):
     """The timestep is an index into ``alphas_cumprod``."""
 
     def add_noise(self, original_samples, noise, timesteps):
-        if is_compiling():  # tables are kept by what a tensor is, which has no place in a graph
+        if is_compiling():  # tables are kept by what a tensor is, which a graph cannot ask
             return self.stock.add_noise(self, original_samples, noise, timesteps)
         return mix(self._levels_of(timesteps, original_samples), original_samples, noise)
 
@@ -91,29 +91,29 @@ class LooksUp(Noising):
             return table[at : at + 1]
         dtype = _common(self.timesteps.dtype, timesteps.dtype)
         known = self._kept(
-            f"places {dtype}", self.timesteps, like,
-            lambda *_: _places(on_host(self, "timesteps"), like, dtype),
+            f"indices {dtype}", self.timesteps, like,
+            lambda *_: _indices(on_host(self, "timesteps"), like, dtype),
         )  # fmt: skip
         if like.is_cpu and timesteps.is_cpu:
             return self._on_cpu(known, timesteps.flatten().tolist(), table)
         return self._on_device(known, timesteps.to(like.device, non_blocking=True), table)
 
     def _on_cpu(self, known, timesteps, table):
-        places = [known.get(t) for t in timesteps]
-        if None in places:
+        indices = [known.get(t) for t in timesteps]
+        if None in indices:
             if not self.missing_is_last:
                 return None
-            places = [len(self.timesteps) - 1 if k is None else k for k in places]
-        return table[places]
+            indices = [len(self.timesteps) - 1 if k is None else k for k in indices]
+        return table[indices]
 
     def _on_device(self, known, timesteps, table):
-        values, places = known
+        values, indices = known
         timesteps = timesteps.flatten().to(values.dtype)
         at = torch.searchsorted(values, timesteps).clamp_(max=len(values) - 1)
-        found, places = values[at] == timesteps, places[at]
+        found, indices = values[at] == timesteps, indices[at]
         if self.missing_is_last:
-            return table[torch.where(found, places, len(self.timesteps) - 1)]
-        return table[places].masked_fill(~found[:, None], torch.nan)  # an error would take a sync
+            return table[torch.where(found, indices, len(self.timesteps) - 1)]
+        return table[indices].masked_fill(~found[:, None], torch.nan)  # an error would take a sync
 
 
 class BySigma(LooksUp):
@@ -156,13 +156,13 @@ def _common(own: torch.dtype, given: torch.dtype) -> torch.dtype:
     return torch.float64 if given == torch.float64 else torch.float32
 
 
-def _places(timesteps: Tensor, like: Tensor, dtype: torch.dtype):
-    """Where each timestep is, the second place of two: a dict; on a device the different timesteps
-    in order, and their places."""
-    places: dict[float, list[int]] = {}
+def _indices(timesteps: Tensor, like: Tensor, dtype: torch.dtype):
+    """Where each timestep is, the second index of two: a dict; on a device the different timesteps
+    in order, and their indices."""
+    indices: dict[float, list[int]] = {}
     for k, t in enumerate(timesteps.tolist()):
-        places.setdefault(t, []).append(k)
-    found = {t: at[1] if len(at) > 1 else at[0] for t, at in sorted(places.items())}
+        indices.setdefault(t, []).append(k)
+    found = {t: at[1] if len(at) > 1 else at[0] for t, at in sorted(indices.items())}
     if like.is_cpu:
         return found
     values = torch.tensor(list(found), dtype=dtype).to(like.device)

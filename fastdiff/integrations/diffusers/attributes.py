@@ -22,13 +22,13 @@ class Unchangeable(Exception):
 
 
 @dataclass(frozen=True)
-class Place:
-    """An element, an attribute or a component of an object, which has a place itself."""
+class Attribute:
+    """An element, an attribute or a component of an object, which may be held by another one."""
 
     path: str
     owner: Any
     key: Any
-    holder: "Place | None" = None
+    holder: "Attribute | None" = None
 
     def get(self) -> Any:
         owner = self._owner()
@@ -69,19 +69,20 @@ class Place:
         self.holder.put(made)
 
 
-def places_in(obj) -> Iterator[tuple[Place, SchedulerMixin, str]]:
-    """(place, scheduler, why it has to stay) for all schedulers that an object holds."""
+def schedulers_in(obj) -> Iterator[tuple[Attribute, SchedulerMixin, str]]:
+    """(attribute, scheduler, why it has to stay) of all schedulers that an object holds."""
     yield from _search(obj, None, {}, 0)
 
 
-def _search(obj, place, seen, depth):
+def _search(obj, attribute, seen, depth):
     if id(obj) in seen or depth > DEPTH:
         return
     seen[id(obj)] = obj  # what is made on the way must not be forgotten: ids are used again
+    before = attribute.path if attribute else ""
+    indexed = isinstance(obj, (dict, *SEQUENCES, *CLOSED))
     for key, value, closed in _members(obj):
-        indexed = isinstance(obj, (dict, *SEQUENCES, *CLOSED))
-        path = f"{place.path if place else ''}{f'[{key!r}]' if indexed else f'.{key}'}".lstrip(".")
-        inside = Place(path, obj, key, place)
+        path = (before + (f"[{key!r}]" if indexed else f".{key}")).lstrip(".")
+        inside = Attribute(path, obj, key, attribute)
         if isinstance(value, SchedulerMixin):
             yield inside, value, closed
         elif isinstance(value, MethodType) and isinstance(value.__self__, SchedulerMixin):

@@ -20,7 +20,7 @@ SECOND = (
 
 
 class Host:
-    """A scheduler seen with all its tensors on the host, which is where plans are made.
+    """A scheduler seen with all its tensors on the host, which is where adapters work.
 
     Tensors on another device are copied where the timesteps are set, so that no step waits.
     """
@@ -84,11 +84,11 @@ class Trajectory:
         in_order = range(len(self.order))
         self.order = list(in_order) if keys is None else [self.rows.get(t) for t in self.order]
 
-    def see(self, attributes: dict, levels: str, options: tuple, look: tuple) -> None:
-        """Remember what the scheduler looks like, to notice when something is replaced."""
+    def watch(self, attributes: dict, levels: str, options: tuple, seen: tuple) -> None:
+        """Remember what the scheduler has, to notice when something is replaced."""
         self.timesteps, self.config = attributes["timesteps"], attributes["_internal_dict"]
         self.name, self.levels, self.options = levels, attributes[levels], options
-        self.look, self.versions = look, self._versions()
+        self.fingerprint, self.versions = seen, self._versions()
 
     def _versions(self):
         return version_of(self.timesteps), version_of(self.levels)
@@ -96,11 +96,12 @@ class Trajectory:
     def has_changed(self, scheduler) -> bool:
         """Whether the rows may be out of date although nothing has been replaced. Asked when a loop
         begins."""
-        return self._versions() != self.versions or not is_same(fingerprint(scheduler), self.look)
+        now = fingerprint(scheduler)
+        return self._versions() != self.versions or not is_same(now, self.fingerprint)
 
     def expects(self, row: int, timestep) -> bool:
-        """Whether a timestep is that of a row; on a device only views of the timesteps can be told
-        apart without waiting."""
+        """Whether a timestep is that of a row; on a device only views of the timesteps are
+        known without waiting."""
         if not isinstance(timestep, Tensor):
             return timestep == self.order[row]
         if timestep.is_cpu:
@@ -163,8 +164,8 @@ def _the_one(timesteps: Tensor) -> Tensor | None:
 
 
 def fingerprint(scheduler) -> tuple:
-    """What a plan depends on that is not looked at in every step: attributes, and the config, whose
-    own attributes can be set."""
+    """What an adapter depends on that is not compared in every step: attributes, and the config,
+    whose own attributes can be set."""
     values = [getattr(scheduler, name) for name in scheduler.spec.depends_on]
     return values, dict(vars(scheduler._internal_dict))
 

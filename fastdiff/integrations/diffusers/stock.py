@@ -36,7 +36,7 @@ class Fallback(BeforeStock):
     _trajectory: Any = None  # or the ``Trajectory`` of the loop
 
     def _leave(self, now, reason):
-        """Leave this step of a scheduler that looks back, and those after it, to the stock one.
+        """Leave this step of a multistep scheduler, and those after it, to the stock one.
         Returns whether fused steps can begin anew instead: there is nothing to remember."""
         if now.run.row > 0:
             self._hand_over(reason)

@@ -38,9 +38,9 @@ class Returning(Solver):
         vars(self)["second"] = "saved" if self.slot is None else self.slot
 
     def steps(self, path):
-        place = "s" if self.slot is None else "remember"
+        name = "s" if self.slot is None else "remember"
         for stage in self.solver.steps(path):
-            result: dict[str, Any] = {place: self.result(stage)}
+            result: dict[str, Any] = {name: self.result(stage)}
             yield replace(stage, **result)
 
 

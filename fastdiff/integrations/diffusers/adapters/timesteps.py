@@ -50,7 +50,7 @@ def ddpm(scheduler) -> Sampler:
 
 def unclip(scheduler) -> Sampler:
     t = timesteps_of(scheduler)
-    ends = [*t[1:], t[-1] - 1]  # to where it goes if it is not told
+    ends = [*t[1:], t[-1] - 1]  # where it goes if no prev_timestep is given
     # of single steps the betas are those given, not those of alphas_cumprod, in float32
     betas = (
         float(scheduler.betas[k]) if after == k - 1 else None

@@ -179,7 +179,7 @@ class Fused(Fallback):
             raise INTEGER
         try:
             if row is None:
-                raise Unsupported(spec.astray, timestep)
+                raise Unsupported(spec.no_row, timestep)
             if model_output.__class__ is not Tensor or sample.__class__ is not Tensor:
                 raise Unsupported("a model output of another class than Tensor")
             if not 0 <= row < now.run.steps:
@@ -270,7 +270,7 @@ class Fused(Fallback):
         past = attributes.pop("_past", None)
         if now.run is None and past is not None:
             now.reason = past  # it is why there is a start in the middle at all
-        now.see(attributes, spec.levels, options, seen)
+        now.watch(attributes, spec.levels, options, seen)
         attributes["_trajectory"] = now
         return now
 

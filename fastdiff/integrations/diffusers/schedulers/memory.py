@@ -1,7 +1,7 @@
 """What multistep schedulers remember.
 
-Fused steps keep it in buffers, stock ones in attributes. Who looks at an attribute in the middle of
-a loop, or sets it, gets what the stock scheduler would have there, and stock steps from there on.
+Fused steps keep it in buffers, stock ones in attributes. An attribute that is read or set in the
+middle of a loop has what the stock scheduler would have there, and stock steps follow.
 """
 
 import torch
@@ -14,7 +14,7 @@ from .base import Fused
 def _attribute(name: str, live: bool) -> property:
     """An attribute of the stock scheduler's memory; ``live``: fused steps keep it, too."""
 
-    def look(self):
+    def read(self):
         if not live and not is_compiling():  # a traced step has seen that there is nothing
             self._hand_over(Unsupported(f"a loop that looks at {name}"))
         try:
@@ -27,7 +27,7 @@ def _attribute(name: str, live: bool) -> property:
             self._hand_over(Unsupported(f"a loop that sets {name}"))
         self.__dict__[name] = value
 
-    return property(look, put)
+    return property(read, put)
 
 
 def items(buffers, rows, count: int) -> list:
@@ -42,7 +42,7 @@ def padded(values: list, length: int) -> list:
 
 
 class Remembers(Fused):
-    """Base.
+    """Base class.
 
     Attributes:
         stored: the attributes of the stock scheduler; its next step looks at none of them if all
@@ -97,11 +97,11 @@ class Corrected(Multistep):
     def _memory(self, buffers, rows, begin):
         order, done = self.config.solver_order, begin + len(rows)
         left = len(self.timesteps) - done + 1 if self.config.lower_order_final else order
-        told = list(self.timesteps[max(begin, done - order) : done])
+        past = list(self.timesteps[max(begin, done - order) : done])
         return super()._memory(buffers, rows, begin) | {
             "last_sample": buffers.remembered(),
             "this_order": min(order, left, len(rows)),
-            "timestep_list": padded(told, order),
+            "timestep_list": padded(past, order),
         }
 
 
@@ -117,11 +117,11 @@ class Adams(Remembers):
         config, done = self.config, begin + len(rows)
         most = max(config.predictor_order, config.corrector_order - 1)
         left = len(self.timesteps) - done + 1 if config.lower_order_final else most
-        told = list(self.timesteps[max(begin, done - most) : done])
+        past = list(self.timesteps[max(begin, done - most) : done])
         last_sample, last_noise = self._last(buffers, rows[-1])
         return {
             "model_outputs": padded(items(buffers, rows, most), most),
-            "timestep_list": padded(told, most),
+            "timestep_list": padded(past, most),
             "lower_order_nums": min(len(rows), most),
             "this_predictor_order": min(config.predictor_order, left, len(rows)),
             "this_corrector_order": min(config.corrector_order, left + 1, len(rows) + 1),
@@ -139,8 +139,8 @@ class Adams(Remembers):
                 f"set_timesteps, got step {self._step_index}, which corrects a step to them"
             )
         anchor = buffers.anchor()
-        # noise that a kernel has drawn can be told from the sample only by drawing it again; for a
-        # corrector of the same step the two are as good as their sum
+        # noise that a kernel has drawn could be separated from the sample only by drawing it once
+        # more; for a corrector of the same step the two are as good as their sum
         z = anchor.new_zeros(()) if buffers.z is None else buffers.outside(buffers.z)
         sample = (anchor - anchor_of["z"] * z) / (a or torch.nan)
         return sample.to(buffers.result_dtype), z.to(buffers.drawn_dtype, copy=True)

@@ -35,7 +35,7 @@ class Spec:
         floating_timesteps: it refuses integers as timesteps.
         scales_input: it expects ``scale_model_input`` to be called.
         noise_given: the caller always gives the noise.
-        astray: what to say of a call for which there is no row.
+        no_row: what to say of a call for which there is no row.
     """
 
     adapter: Callable[..., Sampler]
@@ -57,7 +57,7 @@ class Spec:
     scales_input: bool = False
     noise_given: bool = False
     one_noise: bool = False
-    astray: str = "timestep {}, which is none of its timesteps"
+    no_row: str = "timestep {}, which is none of its timesteps"
     multistep: bool = field(init=False)
 
     def __post_init__(self):

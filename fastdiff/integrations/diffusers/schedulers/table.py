@@ -154,12 +154,12 @@ SPECS = {
     ),
     "RFD4ProteinaScheduler": Spec(
         flow.rfd4_proteina, special.RFD4Proteina, index="timestep", levels="_times",
-        dtypes=DtypePolicy("wide", "sample"), astray=UNORDERED,
+        dtypes=DtypePolicy("wide", "sample"), no_row=UNORDERED,
     ),
     "CogVideoXDPMScheduler": Spec(
         timesteps.cogvideox_dpm, special.CogVideoXDPM, **ALPHAS, add_noise=WithVelocity,
         depends_on=FINAL, dtypes=DtypePolicy("promoted", "sample", "promoted"), returns=2,
-        astray=UNORDERED,
+        no_row=UNORDERED,
     ),
     "ScoreSdeVeScheduler": Spec(
         flow.score_sde_ve, special.ScoreSdeVe, **SCORE_SDE, levels="discrete_sigmas"
@@ -177,10 +177,10 @@ SPECS = {
     "HeliosScheduler": Spec(log_snr.helios, special.Helios, depends_on=UNIPC),
     "HeliosDMDScheduler": Spec(
         flow.helios_dmd, special.HeliosDMD, **NO_COUNT, noise_given=True,
-        astray="a timestep that is not that of cur_sampling_step",
+        no_row="a timestep that is not that of cur_sampling_step",
     ),
     "KarrasVeScheduler": Spec(
         sigmas.karras_ve, special.KarrasVe, **X0_TOO, counter=None, levels="schedule",
-        depends_on=("num_inference_steps",), astray="sigmas that are not two of its schedule",
+        depends_on=("num_inference_steps",), no_row="sigmas that are not two of its schedule",
     ),
 }  # fmt: skip

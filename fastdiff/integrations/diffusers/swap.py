@@ -9,7 +9,7 @@ from typing import Any
 from diffusers import SchedulerMixin
 
 from .adapters.lowering import NO_ROWS, Sampler, Unsupported, rows_of
-from .attributes import Unchangeable, places_in
+from .attributes import Unchangeable, schedulers_in
 from .schedulers import LEFT, SCHEDULERS
 from .schedulers.base import NOISE, Fused
 from .step_index import Host
@@ -46,21 +46,21 @@ def accelerate(obj, *, noise: str = "torch", report: Callable[[str], Any] | None
         twin, line = _fused(obj, noise)
         say(f"scheduler: {line}")
         return twin
-    places = list(places_in(obj))
-    if not places:
+    found = list(schedulers_in(obj))
+    if not found:
         raise TypeError(
             f"obj: expected a scheduler of diffusers or something that holds one, "
             f"got {type(obj).__name__} without any"
         )
     twins: dict[int, tuple[SchedulerMixin, str]] = {}
-    for place, scheduler, closed in places:
+    for attribute, scheduler, closed in found:
         if closed:
-            say(f"{place.path}: {_left(scheduler, closed)}")
+            say(f"{attribute.path}: {_left(scheduler, closed)}")
             continue
         if id(scheduler) not in twins:
             twins[id(scheduler)] = _fused(scheduler, noise)
         twin, line = twins[id(scheduler)]
-        say(f"{place.path}: {_swapped(place, scheduler, twin) or line}")
+        say(f"{attribute.path}: {_swapped(attribute, scheduler, twin) or line}")
     return obj
 
 
@@ -69,9 +69,9 @@ def restore(obj):
     set meanwhile; of a scheduler, return the stock one."""
     if isinstance(obj, SchedulerMixin):
         return _stock(obj)
-    for place, scheduler, closed in list(places_in(obj)):
+    for attribute, scheduler, closed in list(schedulers_in(obj)):
         if not closed:
-            _swapped(place, scheduler, _stock(scheduler))
+            _swapped(attribute, scheduler, _stock(scheduler))
     return obj
 
 
@@ -82,14 +82,14 @@ def portable(obj):
     with portable(pipe):
         pipe.save_pretrained(folder)
     """
-    places = [(place, scheduler) for place, scheduler, closed in places_in(obj) if not closed]
-    for place, scheduler in places:
-        _swapped(place, scheduler, _stock(scheduler))
+    found = [(at, scheduler) for at, scheduler, closed in schedulers_in(obj) if not closed]
+    for attribute, scheduler in found:
+        _swapped(attribute, scheduler, _stock(scheduler))
     try:
         yield obj
     finally:
-        for place, scheduler in places:
-            _swapped(place, place.get(), scheduler)
+        for attribute, scheduler in found:
+            _swapped(attribute, attribute.get(), scheduler)
 
 
 def sampler_of(scheduler: SchedulerMixin, *options, begin: int = 0) -> Sampler:
@@ -98,7 +98,7 @@ def sampler_of(scheduler: SchedulerMixin, *options, begin: int = 0) -> Sampler:
     Args:
         options: of ``step``: (eta, use_clipped_model_output), (s_churn, s_tmin, s_tmax, s_noise),
             (order,) or, of TCD, (eta,).
-        begin: the index of its first step, for those that look back.
+        begin: the index of its first step, for multistep ones.
 
     Raises:
         ValueError: there are no rows for its configuration.
@@ -117,12 +117,12 @@ def plan(*arguments, **options) -> Sampler:
     return sampler_of(*arguments, **options)
 
 
-def _swapped(place, scheduler, other) -> str:
+def _swapped(attribute, scheduler, other) -> str:
     """Put another scheduler where one is; why not, or ""."""
     if other is scheduler:
         return ""
     try:
-        place.put(other)
+        attribute.put(other)
     except Unchangeable as reason:
         return _left(scheduler, reason)
     return ""
