@@ -9,8 +9,8 @@ from torch.autograd import forward_ad
 from ... import ops
 from .adapters.lowering import Rows, Unsupported
 from .buffers import ANY, Buffers
-from .dtypes import DtypePolicy
 from .noise import draw, take_keys
+from .spec import DtypePolicy
 
 peek_interpreter_stack = torch._C._functorch.peek_interpreter_stack
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)

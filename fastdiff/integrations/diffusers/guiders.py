@@ -10,14 +10,13 @@ guidance, how models are prepared.
 """
 
 import math
-import warnings
 
 import torch
 from diffusers import guiders
 
 from ... import guidance
 from ...guidance import mix
-from .stock import BeforeStock, StockStepWarning
+from .stock import BeforeStock, StockStepWarning, warn_once
 
 PUBLIC = __name__.rpartition(".")[0]
 
@@ -41,7 +40,8 @@ class Mixed(BeforeStock):
         try:
             pred = self._mix(*outputs)
         except (TypeError, ValueError) as reason:
-            self._say(str(reason))
+            text = f"the stock mix is used, because there is no other for {reason}"
+            warn_once(self, str(reason), text, StockStepWarning, stacklevel=4)
             return super().forward(*outputs)  # type: ignore[misc]  # the stock class's
         return GuiderOutput(pred=pred, pred_cond=pred_cond, pred_uncond=pred_uncond)
 
@@ -55,18 +55,6 @@ class Mixed(BeforeStock):
             raise ValueError("a gradient through guidance_rescale")
         scale = 1 + scale if self.use_original_formulation else scale
         return mix(other, cond, scale, rescale=rescale)
-
-    def _say(self, reason):
-        """Warn, once for each reason."""
-        said = self.__dict__.setdefault("_said", set())
-        if reason not in said:
-            said.add(reason)
-            warnings.warn(
-                f"{type(self).__name__}: the stock mix is used, because there is no other for "
-                f"{reason}",
-                StockStepWarning,
-                stacklevel=4,
-            )
 
 
 class Directed(Mixed):

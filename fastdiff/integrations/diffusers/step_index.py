@@ -197,7 +197,7 @@ def warn_of_the_second(scheduler, timestep) -> None:
         return
     if first < start < len(host) and host[first] == host[start]:
         reason = Unsupported(SECOND, host[first], start, len(host) - first, first)
-        scheduler._warn(reason, "the loop will be one step too long:", stacklevel=5)
+        scheduler._warn(reason, "the loop will be one step too long:", stacklevel=6)
 
 
 def warn_of_turns(scheduler, repeated: dict, rows: tuple) -> None:
@@ -205,5 +205,5 @@ def warn_of_turns(scheduler, repeated: dict, rows: tuple) -> None:
     for t, found in repeated.items():
         if any(rows[k] != rows[found[0]] for k in found):
             scheduler._warn(
-                Unsupported(IN_TURN, t, len(found)), "other results than stock's:", stacklevel=5
+                Unsupported(IN_TURN, t, len(found)), "other results than stock's:", stacklevel=6
             )

@@ -91,12 +91,16 @@ class Fallback(BeforeStock):
         _say_traced(type(self).__name__)
         return getattr(self.stock, method)(self, *args, **kwargs)
 
-    def _warn(self, reason: Unsupported, text: str, category=UserWarning, stacklevel=4):
-        """Warn, once for each kind of reason."""
-        said = self.__dict__.setdefault("_said", set())
-        if reason.kind not in said:
-            said.add(reason.kind)
-            warnings.warn(f"{type(self).__name__}: {text} {reason}", category, stacklevel)
+    def _warn(self, reason: Unsupported, text: str, category=UserWarning, stacklevel=5):
+        warn_once(self, reason.kind, f"{text} {reason}", category, stacklevel)
+
+
+def warn_once(obj, kind: str, text: str, category: type[Warning], stacklevel: int) -> None:
+    """Warn on behalf of an object, once for each kind of reason."""
+    said = vars(obj).setdefault("_said", set())
+    if kind not in said:
+        said.add(kind)
+        warnings.warn(f"{type(obj).__name__}: {text}", category, stacklevel)
 
 
 traced: set[str] = set()  # the classes of which it has been said that they are

@@ -8,9 +8,9 @@ from typing import Any
 from diffusers import SchedulerMixin, schedulers
 from diffusers.schedulers import deprecated
 
+from ..spec import Spec
 from ..stock import NOISING, STEPS, like
 from .base import Fused, generic_step
-from .spec import Spec
 
 PUBLIC = __name__.rpartition(".schedulers.")[0]  # where saved pipelines look for the classes
 

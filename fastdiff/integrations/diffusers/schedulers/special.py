@@ -11,12 +11,11 @@ from diffusers.utils import is_torchsde_available
 from ....sampling.langevin import Langevin
 from ..adapters import sigmas
 from ..adapters.lowering import Unsupported
-from ..dtypes import OF_SAMPLE
 from ..noise import normal
+from ..spec import OF_SAMPLE, Spec
 from ..step_index import Host, index_of, version_of
 from .base import UNSET, Fused, generic_step
 from .memory import Corrected, Midpoint, Multistep
-from .spec import Spec
 
 if is_torchsde_available():  # without it there are no stock schedulers of Brownian paths
     from diffusers.schedulers.scheduling_dpmsolver_sde import BrownianTreeNoiseSampler
@@ -107,19 +106,19 @@ class CogVideoXDPM(Fused):
 
 
 class ScoreSdeVe(Fused):
-    def step_correct(self, model_output, sample, generator=None, return_dict=True):
-        call: tuple = (model_output, sample, generator, return_dict), {}
+    def _correct(self, model_output, sample, generator=None, return_dict=True):
         if torch.is_grad_enabled() and (model_output.requires_grad or sample.requires_grad):
-            reason = Unsupported("a gradient through step_correct")
-            return self._stock_step(reason, "step_correct", *call)
+            raise Unsupported("a gradient through step_correct")
         if self.timesteps is None or not self.config.snr > 0:
-            return self._stock_step(Unsupported("this call"), "step_correct", *call)
+            raise Unsupported("this call")
         dtype = torch.promote_types(sample.dtype, model_output.dtype)
         dtype = torch.promote_types(dtype, torch.float32)
         score, z = model_output.to(dtype), normal(sample, generator, self.noise).to(dtype)
         size = Langevin(self.config.snr, norm="batch").step_size(score, z, 0.0, 1.0)
         x = sample.to(dtype).addcmul(score, size).addcmul_(z, (2 * size).sqrt_())
         return SchedulerOutput(prev_sample=x) if return_dict else (x,)
+
+    step_correct = generic_step("step_correct", "_correct")
 
 
 class ScoreSdeVp(Fused):

@@ -10,10 +10,9 @@ import torch
 
 from ..adapters import flow, log_snr, sigmas, timesteps
 from ..add_noise import ByFlow, ByRatio, BySigma, ByTimestep, WithVelocity
-from ..dtypes import OF_SAMPLE, PROMOTES, DtypePolicy
+from ..spec import OF_SAMPLE, PROMOTES, DtypePolicy, Spec
 from . import special
 from .memory import Adams, Corrected, Midpoint, Multistep, Plms, Slopes, Stages, TwoStage
-from .spec import Spec
 
 #: What they return is a blend of the sample and the output, noised in its own dtype.
 BLENDS = DtypePolicy("promoted", "promoted", "promoted", hands_on=False)
