@@ -58,7 +58,7 @@ class ByTimestep(Noising):
 
 
 class WithVelocity(ByTimestep):
-    """... which have ``get_velocity``, too."""
+    """These have ``get_velocity``, too."""
 
     def get_velocity(self, sample, noise, timesteps):
         if is_compiling():

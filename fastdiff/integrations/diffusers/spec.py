@@ -50,9 +50,9 @@ def _chosen(kind, sample, output, as_predicted):
     }[kind]
 
 
-#: Of schedulers that compute in what they get.
+#: These compute in what they get.
 PROMOTES = DtypePolicy("promoted", second="promoted")
-#: ... and return what they were given.
+#: These return what they were given, too.
 OF_SAMPLE = DtypePolicy("sample", second="sample", hands_on=False)
 
 

@@ -17,7 +17,6 @@ from torch.compiler import is_compiling
 
 from ..adapters.lowering import NO_ROWS, Unsupported, rows_of
 from ..execute import TRANSFORM, Run, is_transformed
-from ..spec import Spec
 from ..step_index import (
     Host,
     Trajectory,

@@ -86,7 +86,7 @@ class Multistep(Remembers):
 
 
 class Corrected(Multistep):
-    """... and the sample from which the last step was taken."""
+    """They remember the sample from which the last step was taken, too."""
 
     stored: tuple[str, ...] = (*Multistep.stored, "last_sample")
     dropped = 0
@@ -106,7 +106,7 @@ class Corrected(Multistep):
 
 
 class Adams(Remembers):
-    """... and the noise that the last step has added: the SA-Solver."""
+    """The SA-Solver remembers the noise that the last step has added, too."""
 
     stored = "lower_order_nums", "model_outputs", "last_sample", "last_noise"
 
@@ -147,7 +147,7 @@ class Adams(Remembers):
 
 
 class Stages(Remembers):
-    """Singlestep schedulers: outputs, and the sample from which all stages of a step are taken."""
+    """Singlestep schedulers remember outputs, and the sample where all stages of a step start."""
 
     stored = "model_outputs", "sample"
 
@@ -161,14 +161,14 @@ class Stages(Remembers):
 
 
 class Slopes(Remembers):
-    """Linear multistep schedulers: slopes, the last at the end."""
+    """Linear multistep schedulers remember slopes, the last at the end."""
 
     def _memory(self, buffers, rows, begin):
         return {self.stored[0]: items(buffers, rows, buffers.rows.slots)}
 
 
 class TwoStage(Remembers):
-    """Schedulers with two evaluations in a step, the second of which looks at the slope at the
+    """Schedulers with two evaluations in a step, of which the second needs the slope at the
     first."""
 
     stored, live = ("prev_derivative",), ("dt", "sample")
@@ -193,7 +193,7 @@ class TwoStage(Remembers):
 
 
 class Midpoint(Remembers):
-    """Those that keep the sample between the two, from which the second starts anew."""
+    """They keep the sample between the two, from which the second starts anew."""
 
     live = ("sample",)
 
@@ -209,8 +209,8 @@ class Midpoint(Remembers):
 
 
 class Plms(Remembers):
-    """Outputs of the model, the last at the end; after the first step the sample from which it was
-    taken, too."""
+    """PLMS remembers outputs of the model, the last at the end; after the first step the sample
+    from which it was taken, too."""
 
     stored = ("ets", "cur_sample")
 

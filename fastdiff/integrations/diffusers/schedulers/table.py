@@ -22,17 +22,17 @@ UNIPC = ("predict_x0", "disable_corrector", "solver_p")
 UNORDERED = "timesteps that do not follow each other"
 FINAL = ("final_alpha_cumprod", "num_inference_steps")
 
-#: Of schedulers that return x0, too.
+#: These return x0, too.
 X0_TOO: dict[str, Any] = {"dtypes": PROMOTES, "returns": 2}
-#: Of those whose step gets a timestep, and looks up what it needs.
+#: The step of these gets a timestep, and looks up what it needs.
 NO_COUNT: dict[str, Any] = {"index": "timestep", "counter": None}
-#: ... in a table of alphas.
+#: These look it up in a table of alphas.
 ALPHAS: dict[str, Any] = {**NO_COUNT, "levels": "alphas_cumprod"}
-#: Of those that follow k-diffusion in what they expect of a loop.
+#: These expect of a loop what k-diffusion's do.
 KARRAS: dict[str, Any] = {"floating_timesteps": True, "scales_input": True}
-#: Of those that follow score_sde.
+#: These follow score_sde.
 SCORE_SDE: dict[str, Any] = {**NO_COUNT, "dtypes": WIDE, "returns": 2}
-#: Of samplers of consistency models: they count, and look up the level of a timestep all the same.
+#: Samplers of consistency models count, and look up the level of a timestep all the same.
 CONSISTENCY: dict[str, Any] = {
     "add_noise": WithVelocity, "index": "both", "levels": "alphas_cumprod", "depends_on": FINAL,
     "dtypes": BLENDS, "returns": 2,
