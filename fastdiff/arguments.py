@@ -8,10 +8,12 @@ imported: what is theirs can only come from somebody who has imported them.
 import difflib
 import importlib
 import math
+import os
 import sys
 from collections.abc import Sequence
 from numbers import Integral, Real
 from operator import index
+from pathlib import Path
 
 #: Numbers whose squares, and whose products with numbers of unit scale, are numbers in float32.
 LEAST, MOST = 1e-18, 1e18
@@ -116,6 +118,19 @@ def choice(name: str, value, allowed, hints=None) -> str:
     return value
 
 
+def path(name: str, value) -> Path:
+    """What can be the name of a file or of a folder."""
+    try:
+        found = Path(value)
+        plain = os.fsencode(found)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{name}: expected a path, got {describe(value)}") from None
+    if b"\0" in plain:
+        raise ValueError(f"{name}: expected a path, got {describe(value)}")
+    return found
+
+
 def instance(name: str, value, kind: type | tuple, expected: str):
     """An object of this kind; ``expected`` says which, in words."""
     if isinstance(value, kind):
@@ -185,6 +200,16 @@ def device(name: str, value):
     if made is None or (made.type == "cuda" and not torch.cuda.is_available()):
         raise ValueError(f'{name}: expected a device such as "cpu", got {describe(value)}')
     return made
+
+
+def floating(name: str, value):
+    """A floating dtype of torch in which there is arithmetic."""
+    kind = sys.modules["torch"].dtype
+    if not isinstance(value, kind) or not value.is_floating_point or value.itemsize < 2:
+        raise TypeError(
+            f"{name}: expected a floating dtype such as torch.float32, got {value!r:.80}"
+        )
+    return value
 
 
 def close(name: str, names) -> str | None:

@@ -92,6 +92,9 @@ def read(path: str | Path, expected: str) -> bytes:
     except FileNotFoundError:
         message = f"path: expected {expected}, got {str(path)!r}: no such file"
         raise FileNotFoundError(message) from None
+    except OSError as error:
+        message = f"path: expected {expected}, got {error.strerror}"
+        raise OSError(error.errno, message, str(path)) from error
 
 
 @contextmanager

@@ -43,6 +43,7 @@ def x0_factor(schedule: Schedule, t: Tensor, prediction: Prediction) -> Tensor:
 
 def log_snr_rate(schedule: Schedule, t: Tensor) -> Tensor:
     """-d log SNR / dt = gamma'(t) = g^2 / sigma^2 >= 0, [B]."""
+    check_schedule(schedule)
     return Levels.of(schedule, t).log_snr_rate
 
 

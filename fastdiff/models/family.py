@@ -137,6 +137,9 @@ def settings_from(kind: type, values: dict):
     missing = [f.name for f in fields(kind) if f.name not in values]
     if missing:
         raise ValueError(f"{missing[0]}: expected a value of this setting, got none")
+    unknown = values.keys() - {f.name for f in fields(kind)}
+    if unknown:
+        raise ValueError(f"{min(unknown)}: expected no such setting of {kind.__name__}, got one")
     return kind(**values)
 
 

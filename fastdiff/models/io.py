@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from .. import files
+from ..arguments import describe, floating, instance
+from ..arguments import device as known_device
 from . import run, tensor_file
 from .family import Member
 from .unet import UNet, UNetConfig
@@ -42,11 +44,19 @@ def save(
         OSError: the file cannot be written; the one that was there stays as it is.
         ModuleNotFoundError: if safetensors is not installed.
     """
-    header = {
-        "format": FORMAT,
-        "config": json.dumps(asdict(config)),
-        "meta": json.dumps(dict(meta or {})),
-    }
+    instance("config", config, UNetConfig, "a UNetConfig")
+    instance("state", state, Mapping, "a dict of tensors")
+    for name, value in state.items():
+        instance("state", value, Tensor, f"a tensor {name!r}")
+    meta = {} if meta is None else instance("meta", meta, Mapping, "a dict of what JSON can hold")
+    floating("dtype", dtype)
+    try:
+        said = json.dumps(dict(meta))
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        message = f"meta: expected a dict of what JSON can hold, got {describe(meta)}: {error}"
+        raise kind(message) from None
+    header = {"format": FORMAT, "config": json.dumps(asdict(config)), "meta": said}
     tensor_file.write(path, {name: value.to(dtype) for name, value in state.items()}, header)
 
 
@@ -72,6 +82,7 @@ def load(
         ValueError: if the file is damaged, or not a fastdiff model.
         ModuleNotFoundError: if safetensors is not installed.
     """
+    device, dtype = known_device("device", device), floating("dtype", dtype)
     path = run.checkpoint_of(path)
     tensors, header = tensor_file.read(path, EXPECTED, FORMATS | run.FORMATS)
     model: UNet | Member

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from .. import files
+from .. import arguments, files
 from . import tensor_file
 from .catalogue import find
 from .family import Member, Space, settings_from
@@ -63,8 +64,8 @@ class Run:
 
 def checkpoint_of(path: str | Path) -> Path:
     """The checkpoint itself where ``path`` is the folder of a run."""
-    path = Path(path)
-    return path / CHECKPOINT if path.is_dir() else path
+    path = arguments.path("path", path)
+    return path / CHECKPOINT if os.path.isdir(path) else path  # False where it cannot be looked at
 
 
 def read_run(path: str | Path) -> Run:

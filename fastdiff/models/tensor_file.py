@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import files
+from .. import arguments, files
 
 _BLANK = b'"checksum":"' + b"0" * files.DIGITS  # a string in the header has no quotes unescaped
 
@@ -28,6 +28,7 @@ def write(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, 
         OSError: the file cannot be written; the one that was there stays as it is.
         ModuleNotFoundError: safetensors is not installed.
     """
+    path = arguments.path("path", path)
     kept = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     metadata = {**header, "checksum": "0" * files.DIGITS}
     data = bytearray(_safetensors().save(kept, metadata))

@@ -184,7 +184,7 @@ def unfinished(active: Tensor, collapsed: Tensor, at: Tensor, variable: str = "l
 def check_tolerances(solver) -> None:
     """Raise unless tolerances and the step limit are positive."""
     for name in ("rtol", "atol"):
-        number(name, getattr(solver, name), above=0)
+        object.__setattr__(solver, name, float(number(name, getattr(solver, name), above=0)))
     whole("max_steps", solver.max_steps, least=1)
 
 

@@ -7,7 +7,7 @@ their coefficients in tensors that have one of each sample.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, pi
 from typing import Any
 
 import torch
@@ -55,10 +55,11 @@ class DPMAdaptive:
     def __post_init__(self) -> None:
         check_tolerances(self)
         whole("order", self.order, least=2, most=3)
-        number("h_init", self.h_init, above=0)
-        number("eta", self.eta, least=0)
-        for name in ("pcoeff", "icoeff", "dcoeff", "accept_safety"):
-            number(name, getattr(self, name))
+        most = 1 + pi / 2  # by which a step can grow
+        checked = {"h_init": {"above": 0}, "eta": {"least": 0}, "accept_safety": {"below": most}}
+        for name in (*checked, "pcoeff", "icoeff", "dcoeff"):
+            value = number(name, getattr(self, name), **checked.get(name, {}))
+            object.__setattr__(self, name, float(value))  # of any size, which an int is not
 
     def sample(self, model, x, schedule, prediction, ends, seeds, cond) -> Solution:
         """See ``sample_adaptive``."""

@@ -12,7 +12,7 @@ from ..row import COLUMN
 from ..schedules.base import reals
 from . import table_file
 from .check import LEVEL as LEVEL
-from .check import OUTPUT, check
+from .check import check
 from .rows import Row
 
 
@@ -165,7 +165,8 @@ class StepTable:
     @cached_property
     def reads_output(self) -> np.ndarray:
         """[N + 2] whether a row reads what the model returned."""
-        return (self.rows[:, OUTPUT] != 0).any(axis=1)
+        of_x0 = self._where("c_m", "d_m", "e_m") & self._where("p_o")
+        return of_x0 | self._where("c_o", "d_o", "e_o", "c_u", "d_u", "e_u", "g_1")
 
     @property
     def t(self) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from fastdiff import noise
+from fastdiff.arguments import instance
+from fastdiff.arguments import whole as whole_number
 from fastdiff.losses import low_discrepancy
 from fastdiff.models import Batch
 
@@ -15,7 +17,8 @@ from .images import Images
 
 def batch_seed(config: TrainConfig, step: int) -> int:
     """The seed of all that step ``step`` draws: rows, shifts, times, noise, dropout."""
-    return int(noise.fold_in(noise.key(config.seed), step)[0]) % 2**63
+    instance("config", config, TrainConfig, "a TrainConfig")
+    return int(noise.fold_in(noise.key(config.seed), whole_number("step", step))[0]) % 2**63
 
 
 def make_batch(data: Images, config: TrainConfig, seed: int, step: int = 0) -> Batch:
@@ -27,6 +30,9 @@ def make_batch(data: Images, config: TrainConfig, seed: int, step: int = 0) -> B
         seed: of ``batch_seed``.
         step: see ``Batch``.
     """
+    instance("data", data, Images, "Images")
+    instance("config", config, TrainConfig, "a TrainConfig")
+    seed = whole_number("seed", seed, least=0)
     rng, count = torch.Generator().manual_seed(seed), config.batch
     rows = torch.randint(0, len(data), (count,), generator=rng)
     return Batch(

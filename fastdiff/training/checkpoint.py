@@ -13,6 +13,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from fastdiff import files
+from fastdiff.arguments import device as known_device
+from fastdiff.arguments import instance
 from fastdiff.models import Member, tensor_file
 from fastdiff.models.run import EXPECTED, FORMAT, read_run
 from fastdiff.models.tensor_file import not_finite
@@ -92,6 +94,8 @@ def save_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
         ValueError: if a number of the state is not finite; a file that is there stays as it is.
         OSError: if the file cannot be written; likewise.
     """
+    instance("state", state, TrainState, "a TrainState, as new_state makes it")
+    instance("config", config, TrainConfig, "a TrainConfig")
     tensors = tensors_of(state)
     if bad := not_finite(tensors):
         raise ValueError(f"state: expected finite numbers, got others in {bad!r}; not saved")
@@ -118,6 +122,8 @@ def load_checkpoint(path: str | Path, state: TrainState, config: TrainConfig) ->
         FileNotFoundError: if there is no such file.
         ValueError: if the file is damaged, no checkpoint, or one of a run with another config.
     """
+    instance("state", state, TrainState, "a TrainState, as new_state makes it")
+    instance("config", config, TrainConfig, "a TrainConfig")
     run = read_run(path)
     with files.contents(run.path, EXPECTED):
         saved = TrainConfig.from_dict(run.config).to_dict()
@@ -165,6 +171,7 @@ def load_model(
         FileNotFoundError: if there is no checkpoint.
         ValueError: if it is damaged, or of another format.
     """
+    device = known_device("device", device)
     run = read_run(path)
     with files.contents(run.path, EXPECTED):
         config = TrainConfig.from_dict(run.config)

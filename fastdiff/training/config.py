@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fastdiff.arguments import flag, instance, number, whole
 from fastdiff.models import find
 from fastdiff.models.family import require, settings_from
 
@@ -52,14 +53,16 @@ class TrainConfig:
             object.__setattr__(self, "model", expected())
         elif not isinstance(self.model, expected):
             raise TypeError(f"model: expected a {expected.__name__}, got {self.model!r}")
-        if not self.data:
-            raise ValueError("data: expected digits8, mnist5k or a folder of images, got ''")
+        expected_data = "digits8, mnist5k or a folder of images"
+        if not instance("data", self.data, str, expected_data):
+            raise ValueError(f"data: expected {expected_data}, got ''")
         require(self, 1, "steps", "batch")
         require(self, 0, "warmup", "shift", "pad", "weight_decay")
         for name in ("lr", "clip"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: expected a positive number, got {getattr(self, name)}")
+            number(name, getattr(self, name), above=0)
         require(self, 0, "ema", below=1)
+        whole("seed", self.seed)
+        flag("bf16", self.bf16)
 
     def to_dict(self) -> dict:
         """As JSON-compatible values; :meth:`from_dict` reads it back."""
@@ -68,6 +71,11 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: dict) -> TrainConfig:
         """The config of :meth:`to_dict`; every setting has to be there."""
+        instance("values", values, Mapping, "a dict of settings")
+        for name in ("family", "model"):
+            if name not in values:
+                raise ValueError(f"{name}: expected a value of this setting, got none")
+        instance("model", values["model"], Mapping, "a dict of settings")
         model = settings_from(find(values["family"]).Config, values["model"])
         return settings_from(cls, {**values, "model": model})
 

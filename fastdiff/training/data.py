@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..arguments import whole
 from .folder import load_folder
-from .images import Images, split_indices
+from .images import MOST_PIXELS, Images, split_indices
 
 NAMES = ("digits8", "mnist5k")
 
@@ -26,7 +27,8 @@ def load(name: str, pad: int = 0) -> tuple[Images, Images]:
         ModuleNotFoundError: if the package that carries the images is not installed.
         ValueError: if there is no such data, or the folder's images cannot be used.
     """
-    if name not in NAMES:
+    pad = whole("pad", pad, least=0, most=MOST_PIXELS)
+    if not isinstance(name, str) or name not in NAMES:
         train, test = load_folder(name)
     else:
         images, held_out = {"digits8": (_digits8, 297), "mnist5k": (_mnist5k, 500)}[name]

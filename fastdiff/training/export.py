@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import cast
 
+from fastdiff.arguments import instance
 from fastdiff.models import UNet, save
 
 from .checkpoint import TrainState
@@ -38,6 +39,11 @@ def export(
         ``date`` (ISO), ``objective``, ``training`` (the settings), and ``train_loss`` and
         ``test_loss``, the mean squared errors of the prediction with the weights as stored.
     """
+    instance("state", state, TrainState, "a TrainState, as new_state makes it")
+    instance("config", config, TrainConfig, "a TrainConfig")
+    for name, images in (("data", data), ("test", test)):
+        instance(name, images, Images, "Images")
+    instance("command", command, str, "the command as text")
     model = state.averaged
     net = getattr(model, "net", None)
     if not isinstance(net, UNet):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from .. import arguments
 from .images import Images, split_indices
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff")
@@ -23,8 +25,8 @@ def load_folder(path: str | Path) -> tuple[Images, Images]:
     Raises:
         ValueError: no such folder, no images in it, one that cannot be read, or different sizes.
     """
-    path = Path(path)
-    if not path.is_dir():
+    path = arguments.path("data", path)
+    if not os.path.isdir(path):
         raise ValueError(
             "data: expected digits8, mnist5k or a folder of images, "
             f"got {str(path)!r}: no such folder"

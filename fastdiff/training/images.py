@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastdiff.arguments import describe, tensor, whole
 from fastdiff.models import Space
 
+MOST_PIXELS = 2**12  # of a border
 SPLIT_SEED = 20260101
 SPLIT = (
     "stratified: of the rows of each class, in the order of "
@@ -33,12 +36,22 @@ class Images:
     depth: int = 256
     classes: int = 10
 
+    def __post_init__(self) -> None:
+        levels = tensor("levels", self.levels, dims=4, floating=False)
+        labels = tensor("labels", self.labels, shape=levels.shape[:1], floating=False)
+        if levels.dim() != 4 or levels.dtype != torch.uint8:
+            raise ValueError(f"levels: expected uint8 [N, C, H, W], got {describe(levels)}")
+        if labels.dtype != torch.int64:
+            raise ValueError(f"labels: expected int64 [N], got {describe(labels)}")
+        whole("depth", self.depth, least=2, most=256)
+        whole("classes", self.classes, least=1)
+
     def __len__(self) -> int:
         return len(self.labels)
 
     def values(self, rows=slice(None)) -> Tensor:
         """float32 values in [-1, 1] of the rows."""
-        return self.levels[rows].float() * (2 / (self.depth - 1)) - 1
+        return self._of(rows, self.levels).float() * (2 / (self.depth - 1)) - 1
 
     @property
     def images(self) -> Tensor:
@@ -51,11 +64,19 @@ class Images:
         return Space((channels, height, width), self.depth, self.classes)
 
     def __getitem__(self, rows) -> Images:
-        return replace(self, levels=self.levels[rows], labels=self.labels[rows])
+        return replace(self, levels=self._of(rows, self.levels), labels=self._of(rows, self.labels))
 
     def padded(self, pixels: int) -> Images:
         """With a black border."""
+        pixels = whole("pixels", pixels, least=0, most=MOST_PIXELS)
         return replace(self, levels=F.pad(self.levels, (pixels,) * 4)) if pixels else self
+
+    def _of(self, rows, values: Tensor) -> Tensor:
+        try:
+            return values[rows]
+        except (IndexError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+            got = describe(rows)
+            raise IndexError(f"rows: expected some of {len(self)} images, got {got}") from error
 
 
 def split_indices(labels: np.ndarray, test: int) -> tuple[np.ndarray, np.ndarray]:

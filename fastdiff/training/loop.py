@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
-from fastdiff import files
+from fastdiff import arguments, files
+from fastdiff.arguments import device as known_device
+from fastdiff.arguments import flag, instance, number
+from fastdiff.arguments import whole as whole_number
 from fastdiff.models import Batch, Member, find
 from fastdiff.models.run import CHECKPOINT
 
@@ -50,6 +53,9 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 
 def new_state(config: TrainConfig, data: Images, device: torch.device | str = "cpu") -> TrainState:
     """The state of a run before its first step, from the config's seed."""
+    instance("config", config, TrainConfig, "a TrainConfig")
+    instance("data", data, Images, "Images")
+    device = known_device("device", device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = find(config.family)(config.model, data.space)
@@ -80,7 +86,12 @@ def train_step(
         [2] detached: the loss and the norm of the gradient, both of before the update. Where they
         are not finite, neither are the weights any more.
     """
-    world = world or World()
+    instance("state", state, TrainState, "a TrainState, as new_state makes it")
+    instance("data", data, Images, "Images")
+    instance("config", config, TrainConfig, "a TrainConfig")
+    device, world = known_device("device", device), _world(world)
+    if loss_module is not None:
+        instance("loss_module", loss_module, nn.Module, "a module that gives the loss of a batch")
     seed = batch_seed(config, state.step)
     batch = make_batch(data, config, seed, state.step)
     batch = part(batch, world.share(config.batch), device)
@@ -104,6 +115,10 @@ def evaluate(
     model: Member, data: Images, config: TrainConfig, device: torch.device | str = "cpu"
 ) -> float:
     """Mean loss over ``data``, at fixed times and noise, in float32."""
+    instance("model", model, Member, "a member of fastdiff.models.FAMILY")
+    instance("data", data, Images, "Images")
+    instance("config", config, TrainConfig, "a TrainConfig")
+    device = known_device("device", device)
     model.eval()
     batch, total = whole(data, config), 0.0
     for start in range(0, len(data), 250):
@@ -153,10 +168,16 @@ def train(
         Diverged: if the loss, its gradient or the weights are no longer finite; the checkpoint is
             older.
     """
-    world, out = world or World(), Path(out)
-    path = out / CHECKPOINT
-    if every < 1:
+    instance("config", config, TrainConfig, "a TrainConfig")
+    for name, images in (("data", data), ("test", test)):
+        instance(name, images, Images, "Images")
+    out, device, world = arguments.path("out", out), known_device("device", device), _world(world)
+    flag("resume", resume)
+    flag("progress", progress)
+    if whole_number("every", every) < 1:
         raise ValueError(f"every: expected at least 1, got {every}")
+    number("seconds", seconds, least=0, finite=False)
+    path = out / CHECKPOINT
     _check_folder(path, resume)
     state = new_state(config, data, device)
     if resume:
@@ -203,6 +224,10 @@ def train(
     if log is not None:
         log.close()
     return state
+
+
+def _world(world: World | None) -> World:
+    return World() if world is None else instance("world", world, World, "a World, or None")
 
 
 class _Saver:

@@ -1,6 +1,7 @@
 """Wrong values for an argument, each made anew: label -> function of the right value."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -122,6 +123,40 @@ LIKE = {
     "quantized": _like(lambda v: torch.quantize_per_tensor(v.float(), 0.1, 0, torch.qint8)),
 }  # fmt: skip
 
+#: Of a path.
+PATHS = {
+    "its folder": lambda v: v.parent,
+    "a folder": lambda v: _made(v.parent / "folder", Path.mkdir),
+    "in no folder": lambda v: v.parent / "none" / v.name,
+    "in a file": lambda v: _made(v.parent / "file", Path.touch) / v.name,
+    "an empty file": lambda v: _made(v.parent / "empty", Path.touch),
+    "a file of zeros": lambda v: _made(v.parent / "zeros", _zeros),
+    "a file of text": lambda v: _made(v.parent / "text", lambda p: p.write_text("text")),
+    "cut off": lambda v: _made(v, lambda p: p.is_file() and p.write_bytes(p.read_bytes()[:-9])),
+    "one bit flipped": lambda v: _made(v, _flip),
+    "a link to itself": lambda v: _made(v.parent / "link", lambda p: p.symlink_to(p)),
+    "a long name": lambda v: v.parent / ("n" * 300),
+    "a zero in its name": lambda v: f"{v}\0",
+    "half a character in its name": lambda v: f"{v}\ud800",
+    "as text": lambda v: str(v),
+}
+
+
+def _made(path, make):
+    make(path)
+    return path
+
+
+def _zeros(path):
+    path.write_bytes(bytes(64))
+
+
+def _flip(path):
+    if path.is_file():
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 16
+        path.write_bytes(data)
+
 
 def _fails(*args, **kwargs):
     raise KeyError("of the caller")
@@ -131,4 +166,6 @@ def values(right) -> dict:
     """Label -> function that makes the wrong value, for an argument whose right value this is."""
     if isinstance(right, torch.Tensor):
         return ANYTHING | NUMBERS | TENSORS | {f"its {k}": make for k, make in LIKE.items()}
+    if isinstance(right, Path):
+        return ANYTHING | NUMBERS | TENSORS | {f"a path, {k}": make for k, make in PATHS.items()}
     return ANYTHING | NUMBERS | TENSORS

@@ -3,12 +3,19 @@ alone. A parameter that has a default and no maker is left out of the valid call
 values all the same.
 """
 
+import tempfile
 from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
 
 import torch
+from diffusers import DDIMScheduler
+from PIL import Image
 
 import fastdiff as fd
-from fastdiff import elbo, grids, guidance, models, sampling, schedules, solvers
+from fastdiff import elbo, grids, guidance, models, sampling, schedules, solvers, training
+from fastdiff.integrations import score_sde
+from fastdiff.integrations.score_sde import sdes
 from fastdiff.row import COLUMN, WIDTH
 
 B, SHAPE = 2, (1, 4, 4)
@@ -29,9 +36,9 @@ EXEMPT = {
     "fd.parameterization.output_levels": "of levels that are at hand, of what was checked",
     "fd.parameterization.read_levels": "of levels that are at hand, of what was checked",
     "fd.ops.bind": "the executor: fuzz_native.py calls it with wrong arguments",
-    "fd.models.save": "writes wherever it is told to",
-    "fd.models.digits": "reads files: see the tests of models",
-    "fd.models.load": "reads files: see the tests of models",
+    "fd.training.load_digits": "has no arguments",
+    "fd.training.TrainState": "made by new_state; what takes one checks that it is one",
+    "fd.integrations.diffusers.plan": "the old name of sampler_of",
 }
 
 #: Methods that users call, of classes whose other methods are called by the package with what it
@@ -57,6 +64,7 @@ CALLED_BY_USERS = {
     models.UNet: {"forward"},
     models.Gamma: {"forward"},
     torch.nn.Module: set(),
+    sdes.SDE: {"schedule"},
 }
 
 
@@ -93,6 +101,59 @@ def rows():
     row = torch.zeros(2, WIDTH)
     row[0, COLUMN["c_x"]], row[:, COLUMN["slot"]], row[0, COLUMN["live"]] = 0.5, -1, 1
     return row
+
+
+#: Where calls are made, and where their files go; deleted when the process ends.
+SCRATCH = tempfile.TemporaryDirectory(prefix="fastdiff-public-")
+
+
+def folder() -> Path:
+    """A new one."""
+    return Path(tempfile.mkdtemp(dir=SCRATCH.name))
+
+
+def config():
+    model = models.DDPM.Config(hidden=8, blocks=1)
+    return training.TrainConfig("ddpm", model, steps=1, batch=2, warmup=0)
+
+
+def images():
+    levels = (torch.arange(3 * 16) % 17).to(torch.uint8).reshape(3, *SHAPE)
+    return training.Images(levels, torch.tensor([0, 1, 2]), 17, 10)
+
+
+def state():
+    return training.new_state(config(), images())
+
+
+def checkpoint():
+    path = folder() / "checkpoint.safetensors"
+    training.save_checkpoint(path, state(), config())
+    return path
+
+
+@lru_cache
+def _weights():
+    return models.UNet(UNET).state_dict()
+
+
+def model_file():
+    path = folder() / "model.safetensors"
+    models.save(path, UNET, _weights())
+    return path
+
+
+def unet_config():
+    model = models.ScoreSDE.Config(net="unet", hidden=8, blocks=1)
+    return training.TrainConfig("sde", model, steps=1, batch=2)
+
+
+def image_folder():
+    path = folder() / "images"
+    path.mkdir()
+    for i in range(3):
+        Image.new("L", (4, 4), 80 * i).save(path / f"{i}.png")
+    return path
 
 
 BY_NAME = {
@@ -139,7 +200,33 @@ BY_NAME = {
     "x": x,
     "x0": x,
     "x0_hat": x,
+    "config": config,
+    "data": images,
+    "eps": lambda: 0.1,
+    "extra_args": dict,
+    "inverse_scaler": lambda: lambda x: (x + 1) / 2,
+    "sde": lambda: score_sde.VPSDE(N=30),
+    "sigma_max": lambda: 10.0,
+    "sigma_min": lambda: 0.1,
+    "sigmas": lambda: torch.tensor([10.0, 3.0, 0.5, 0.0]),
+    "state": state,
+    "test": images,
 }
+
+
+def scheduler():
+    made = DDIMScheduler()
+    made.set_timesteps(3)
+    return made
+
+
+def score_sde_config():
+    chosen = SimpleNamespace(
+        method="pc", noise_removal=True, predictor="reverse_diffusion", corrector="none", snr=0.1,
+        n_steps_each=1, probability_flow=False,
+    )  # fmt: skip
+    return SimpleNamespace(device="cpu", sampling=chosen, training=SimpleNamespace(continuous=True))
+
 
 SPACE = models.Space(SHAPE, 17, 10)
 UNET = models.UNetConfig(image_size=4, patch=1, widths=(8,), attention=(True,), emb_dim=8)
@@ -235,6 +322,64 @@ BY_CALL = {
     ("fd.solvers.StepTable", "solver"): lambda: "DDIM()",
     ("fd.solvers.get", "name"): lambda: "DDIM",
 }
+BY_CALL |= {
+    ("fd.models.load", "path"): model_file,
+    ("fd.models.save", "path"): lambda: folder() / "model.safetensors",
+    ("fd.models.save", "config"): lambda: UNET,
+    ("fd.models.save", "state"): _weights,
+    ("fd.training.Images", "labels"): lambda: torch.tensor([0, 1, 2]),
+    ("fd.training.Images", "levels"): lambda: images().levels,
+    ("fd.training.Images.padded", "pixels"): lambda: 1,
+    ("fd.training.Images.values", "rows"): lambda: torch.tensor([0, 2]),
+    ("fd.training.TrainConfig", "batch"): lambda: B,
+    ("fd.training.TrainConfig", "model"): lambda: None,
+    ("fd.training.TrainConfig", "data"): lambda: "digits8",
+    ("fd.training.TrainConfig.from_dict", "values"): lambda: config().to_dict(),
+    ("fd.training.batch_seed", "step"): lambda: 3,
+    ("fd.training.evaluate", "model"): lambda: state().model,
+    ("fd.training.export", "path"): lambda: folder() / "model.safetensors",
+    ("fd.training.export", "config"): unet_config,
+    ("fd.training.export", "state"): lambda: training.new_state(unet_config(), images()),
+    ("fd.training.export", "command"): lambda: "fastdiff train",
+    ("fd.training.load", "name"): image_folder,
+    ("fd.training.load_checkpoint", "path"): checkpoint,
+    ("fd.training.load_model", "path"): checkpoint,
+    ("fd.training.preset", "family"): lambda: "vae",
+    ("fd.training.save_checkpoint", "path"): lambda: folder() / "checkpoint.safetensors",
+    ("fd.training.train", "out"): folder,
+    ("fd.training.train", "progress"): lambda: False,
+    ("fd.integrations.diffusers.accelerate", "obj"): lambda: {"scheduler": DDIMScheduler()},
+    ("fd.integrations.diffusers.accelerate", "noise"): lambda: "torch",
+    ("fd.integrations.diffusers.accelerate", "report"): lambda: None,
+    ("fd.integrations.diffusers.portable", "obj"): lambda: {"scheduler": DDIMScheduler()},
+    ("fd.integrations.diffusers.restore", "obj"): lambda: {"scheduler": DDIMScheduler()},
+    ("fd.integrations.diffusers.sampler_of", "scheduler"): scheduler,
+    ("fd.integrations.score_sde.get_ode_sampler", "denoise"): lambda: True,
+    ("fd.integrations.score_sde.get_pc_sampler", "denoise"): lambda: True,
+    ("fd.integrations.score_sde.get_pc_sampler", "predictor"): lambda: "reverse_diffusion",
+    ("fd.integrations.score_sde.get_pc_sampler", "corrector"): lambda: "langevin",
+    ("fd.integrations.score_sde.get_pc_sampler", "snr"): lambda: 0.16,
+    ("fd.integrations.score_sde.get_sampling_fn", "config"): score_sde_config,
+}
+KDIFF = "fd.integrations.k_diffusion"
+BY_CALL |= {
+    (f"{KDIFF}.BrownianTreeNoiseSampler.__call__", "sigma"): lambda: 3.0,
+    (f"{KDIFF}.BrownianTreeNoiseSampler.__call__", "sigma_next"): lambda: 0.5,
+    (f"{KDIFF}.append_zero", "x"): lambda: torch.tensor([3.0, 0.5]),
+    (f"{KDIFF}.get_ancestral_step", "sigma_from"): lambda: 3.0,
+    (f"{KDIFF}.get_ancestral_step", "sigma_to"): lambda: 0.5,
+    (f"{KDIFF}.log_likelihood", "atol"): lambda: 1e-2,
+    (f"{KDIFF}.log_likelihood", "rtol"): lambda: 1e-2,
+    (f"{KDIFF}.to_d", "denoised"): lambda: 0.5 * x(),
+    (f"{KDIFF}.to_d", "sigma"): lambda: torch.full((B,), 0.5),
+}
+for name in fd.integrations.k_diffusion.__dict__:
+    if name.startswith(("sample_", "get_sigmas_", "log_")):
+        BY_CALL[f"{KDIFF}.{name}", "n"] = lambda: 3
+        BY_CALL[f"{KDIFF}.{name}", "disable"] = lambda: True
+        BY_CALL[f"{KDIFF}.{name}", "callback"] = lambda: lambda info: None
+for name in ("VPSDE", "subVPSDE", "VESDE"):
+    BY_CALL[f"fd.integrations.score_sde.{name}.schedule", "continuous"] = lambda: True
 for member in models.FAMILY.values():
     BY_CALL[f"fd.models.{member.__name__}", "config"] = lambda m=member: m.Config(hidden=8)
     BY_CALL[f"fd.models.{member.__name__}", "space"] = lambda: SPACE

@@ -113,7 +113,7 @@ def test_schedules_at_the_edge_of_numbers(solver):
         (lambda: guidance.CFG([1.0, -1e38]), "^scale: expected a finite number"),
         (
             lambda: solvers.DDIM().lower(schedules.LogSNR((-1000.0, 1000.0)), 4),
-            "row 1: c_x must be a number in float32",
+            "row 1: p_x must be a number in float32",
         ),
     ],
 )

@@ -195,7 +195,7 @@ def test_resume(tmp_path):
         (["train", "vae", "--dropout", "1"], "dropout: expected at least 0 and below 1, got 1.0"),
         (["train", "vdm", "--blocks", "0"], "blocks: expected at least 1, got 0"),
         (["train", "vdm", "--data", ""], "data: expected digits8, mnist5k or a folder of images"),
-        (["train", "sde", "--lr", "nan"], "lr: expected a positive number, got nan"),
+        (["train", "sde", "--lr", "nan"], "lr: expected a finite number > 0, got nan"),
         (["train", "sde", "--device", "gpu"], "device: expected auto, or a torch device that wo"),
         (["train", "digits", "--device", "cuda:99"], "that works here, got 'cuda:99'"),
         (["evaluate", "x", "--device", "cuda:99"], "that works here, got 'cuda:99'"),

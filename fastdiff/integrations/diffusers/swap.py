@@ -8,6 +8,7 @@ from typing import Any
 
 from diffusers import SchedulerMixin
 
+from ...arguments import describe, function
 from .adapters.lowering import NO_ROWS, Sampler, Unsupported, rows_of
 from .attributes import Unchangeable, schedulers_in
 from .schedulers import LEFT, SCHEDULERS
@@ -39,9 +40,9 @@ def accelerate(obj, *, noise: str = "torch", report: Callable[[str], Any] | None
         TypeError: there is no scheduler in ``obj``.
         ValueError: ``noise`` is neither "torch" nor "philox".
     """
-    if noise not in ("torch", "philox"):
-        raise ValueError(f'noise: expected "torch" or "philox", got {noise!r}')
-    say = report or (lambda line: None)
+    if not isinstance(noise, str) or noise not in ("torch", "philox"):
+        raise ValueError(f'noise: expected "torch" or "philox", got {describe(noise)}')
+    say = function("report", report, optional=True) or (lambda line: None)
     if isinstance(obj, SchedulerMixin):
         twin, line = _fused(obj, noise)
         say(f"scheduler: {line}")

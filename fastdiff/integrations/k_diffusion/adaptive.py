@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ...arguments import function, number
 from ...sampling.dpm_adaptive import DPMAdaptive, Run
 from ...schedules import EDM
 from .callback import followed
@@ -85,6 +86,8 @@ def sample_dpm_adaptive(
         check_without("eta", "dpm_adaptive", eta)
     if not x.numel():
         raise ValueError(f"x: expected numbers whose error sets the steps, got {list(x.shape)}")
+    function("noise_sampler", noise_sampler, optional=True)
+    s_noise = number("s_noise", s_noise)
     sampler = independent(x, call.seed) if noise_sampler is None else noise_sampler
     with progress(None, disable) as bar:
         run = WholeBatch(solver, call, ends, sampler, s_noise, bar)

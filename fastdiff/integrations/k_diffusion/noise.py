@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ... import noise, ops
+from ...arguments import function, number, tensor, whole
 from ...sampling.brownian import path_at
 
 DEPTH = 32  # sigmas are told apart to 2^-32 of the largest
@@ -21,6 +22,8 @@ def independent(x: Tensor, seed: int | None = None):
     On the CPU that one has the seed + 1, as interfaces on top of k-diffusion have it: they draw x
     itself there from the seed.
     """
+    tensor("x", x, floating=False)
+    ops.library.require_memory(x=x)
     return Independent(x, None if seed is None else _whole(seed))
 
 
@@ -104,11 +107,15 @@ class BrownianTreeNoiseSampler:
     """
 
     def __init__(self, x, sigma_min, sigma_max, seed=None, transform=lambda x: x):
-        self.transform = transform
-        ends = sorted(float(transform(torch.as_tensor(s))) for s in (sigma_min, sigma_max))
+        tensor("x", x, dims=1)
+        self.transform = function("transform", transform)
+        levels = {"sigma_min": sigma_min, "sigma_max": sigma_max}
+        ends = sorted(self._time(name, level) for name, level in levels.items())
         if seed is None:
             seed = int(torch.randint(2**63 - 1, ()))
         self.batched = isinstance(seed, (list, tuple))
+        for one in seed if self.batched else [seed]:
+            whole("seed", one)
         if self.batched and len(seed) != len(x):
             raise ValueError(f"seed: expected a number or {len(x)}, got {len(seed)} of them")
         pairs = zip(x, seed, strict=True) if self.batched else [(x, seed)]
@@ -116,12 +123,19 @@ class BrownianTreeNoiseSampler:
         self.paths = [kind(part, ends[0], ends[1], its) for part, its in pairs]
 
     def __call__(self, sigma, sigma_next):
-        times = [float(self.transform(torch.as_tensor(s))) for s in (sigma, sigma_next)]
+        times = [self._time("sigma", sigma), self._time("sigma_next", sigma_next)]
         high, low = max(times), min(times)
+        if high == low:
+            raise ValueError(f"sigma_next: expected another level than sigma, got {sigma_next}")
         # upwards the increment is that of the path, downwards its negative
         sign = 1.0 if times[0] > times[1] else -1.0
         drawn = [sign * path(high, low) for path in self.paths]
         return torch.stack(drawn) if self.batched else drawn[0]
+
+    def _time(self, name, level) -> float:
+        """Of the path, at a level."""
+        time = self.transform(torch.as_tensor(number(name, level, least=0)))
+        return number(f"transform({name})", time)
 
 
 def _path(x, low, high, seed):

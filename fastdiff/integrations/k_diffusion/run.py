@@ -1,7 +1,7 @@
 """The loop of k-diffusion around the rows of a table."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ... import SamplerState, StepTable, grids
+from ...arguments import describe, function, instance, tensor
 from ...schedules import EDM, RectifiedFlow
 from .callback import report
 
@@ -23,14 +24,18 @@ class Call(NamedTuple):
     disable: bool | None
 
     def check(self) -> None:
-        for name in ("model", "callback"):
-            value = getattr(self, name)
-            if not (callable(value) or (name == "callback" and value is None)):
-                raise TypeError(f"{name}: expected a callable, got {type(value).__name__}")
-        if not isinstance(self.x, Tensor) or not self.x.is_floating_point() or self.x.dim() < 1:
-            x = self.x
-            got = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-            raise TypeError(f"x: expected a floating-point tensor [batch, ...], got {got}")
+        function("model", self.model)
+        function("callback", self.callback, optional=True)
+        if isinstance(self.x, Tensor) and not self.x.is_floating_point():
+            raise TypeError(
+                f"x: expected a floating-point tensor [batch, ...], got {describe(self.x)}"
+            )
+        tensor("x", self.x, dims=1)
+        if self.extra_args is not None:
+            expected = "a dict of keyword arguments for the model"
+            instance("extra_args", self.extra_args, Mapping, expected)
+        if self.disable is not None:
+            instance("disable", self.disable, (bool, int), "True, False or None")
 
     @property
     def seed(self):
@@ -145,8 +150,11 @@ def _narrowed(denoised, x):
 def host_levels(sigmas) -> np.ndarray:
     """The noise levels in float64: the one thing that is read from the device."""
     if not isinstance(sigmas, Tensor) or not sigmas.is_floating_point() or sigmas.dim() != 1:
-        got = f"{sigmas.dtype} {list(sigmas.shape)}" if isinstance(sigmas, Tensor) else sigmas
-        raise TypeError(f"sigmas: expected a floating-point tensor [steps + 1], got {got!r}")
+        expected = "a floating-point tensor [steps + 1]"
+        raise TypeError(f"sigmas: expected {expected}, got {describe(sigmas)}")
+    tensor("sigmas", sigmas)
+    if sigmas.is_meta:
+        raise ValueError("sigmas: expected noise levels, got a tensor on meta, which has none")
     levels = np.array(sigmas.tolist(), dtype=np.float64)
     bad = ~(np.isfinite(levels) & (levels >= 0))
     bad[:-1] |= levels[:-1] == 0

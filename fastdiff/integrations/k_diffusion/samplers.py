@@ -10,9 +10,11 @@ import numpy as np
 import torch
 
 from ... import solvers
+from ...arguments import function, number, whole
 from .flow import below_one, check_levels, check_without, is_flow
 from .noise import brownian, independent
 from .run import Call, Noise, host_levels, run
+from .sigmas import MOST
 
 INF = float("inf")
 
@@ -23,7 +25,8 @@ def _churned(solver, call, sigmas, s_churn, s_tmin, s_tmax, s_noise, flow):
     if is_flow(call.model, flow):
         check_without("s_churn", f"churn ({solver.__name__})", s_churn)
     levels = host_levels(sigmas)
-    low, high = torch.tensor([s_tmin, s_tmax], dtype=sigmas.dtype).tolist()  # to be compared to it
+    window = number("s_tmin", s_tmin, finite=False), number("s_tmax", s_tmax, finite=False)
+    low, high = torch.tensor(window, dtype=sigmas.dtype).tolist()  # to be compared to it
     noise = Noise(independent(call.x), "before")
     solver = solver(s_churn, low, high, s_noise)
     return run(call, sigmas, solver, noise, levels, slope_first=True)
@@ -65,6 +68,7 @@ def _ancestral(kind, of_flow, call, sigmas, noise_sampler, flow, **options):
     levels, flow = host_levels(sigmas), is_flow(call.model, flow)
     if flow:
         check_levels(call.model, levels)
+    function("noise_sampler", noise_sampler, optional=True)
     sampler = independent(call.x, call.seed) if noise_sampler is None else noise_sampler
     noise = Noise(sampler, "step", noise_sampler is not None)
     solver = (of_flow if flow else kind)(**options)
@@ -140,6 +144,7 @@ def _sde(solver, call, sigmas, noise_sampler, flow, when="step", draws=True):
     call.check()
     levels, flow = host_levels(sigmas), is_flow(call.model, flow)
     positive = levels[levels > 0]
+    function("noise_sampler", noise_sampler, optional=True)
     if noise_sampler is not None:
         noise = Noise(noise_sampler, when, given=True)
     elif len(positive):
@@ -196,8 +201,7 @@ def sample_dpm_fast(
     """DPM-Solver-fast with ``n`` evaluations. Lu et al. 2022, section 3.4. ``solvers.DPMFast``."""
     Call(model, x, extra_args, callback, disable).check()
     ends = check_ends(sigma_min, sigma_max)
-    if isinstance(n, bool) or n != int(n) or n < 1:
-        raise ValueError(f"n: expected an integer >= 1, got {n!r}")
+    n = whole("n", int(n) if isinstance(n, float) and n.is_integer() else n, least=1, most=MOST)
     lam = np.linspace(-math.log(ends[1]), -math.log(ends[0]), int(n) // 3 + 2)
     levels = np.exp(-lam)
     levels[[0, -1]] = ends[::-1]
@@ -209,6 +213,7 @@ def sample_dpm_fast(
     call = Call(model, x, extra_args, callback and with_times, disable)
     if is_flow(model, flow):
         check_without("eta", "dpm_fast", eta)
+    function("noise_sampler", noise_sampler, optional=True)
     sampler = independent(x, call.seed) if noise_sampler is None else noise_sampler
     noise = Noise(sampler, "step", noise_sampler is not None)
     solver = solvers.DPMFast(n % 3, eta=eta, s_noise=s_noise)
@@ -217,10 +222,7 @@ def sample_dpm_fast(
 
 def check_ends(sigma_min, sigma_max) -> tuple[float, float]:
     """Two different positive numbers."""
-    low, high = float(sigma_min), float(sigma_max)
-    for name, value in (("sigma_min", low), ("sigma_max", high)):
-        if not 0 < value < INF:
-            raise ValueError(f"{name}: expected a finite number > 0, got {value!r}")
+    low, high = number("sigma_min", sigma_min, above=0), number("sigma_max", sigma_max, above=0)
     if low == high:
         raise ValueError(f"sigma_min: expected another number than sigma_max, got {low!r}")
     return low, high

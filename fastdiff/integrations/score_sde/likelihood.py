@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...arguments import choice, function
 from ...elbo import bits_per_dim
 from ...likelihood import Hutchinson, log_likelihood
 from . import sdes
@@ -50,9 +51,8 @@ def get_likelihood_fn(
         TypeError, ValueError: an argument is not as described.
     """
     own = sdes.read(sde)
-    if hutchinson_type not in KINDS:
-        names = " or ".join(f'"{name}"' for name in KINDS)
-        raise ValueError(f"hutchinson_type: expected {names}, got {hutchinson_type!r}")
+    choice("hutchinson_type", hutchinson_type, tuple(KINDS))
+    function("inverse_scaler", inverse_scaler)
     schedule, solver, eps = own.schedule(True), rk45(method, rtol, atol), check_eps(eps)
     width = 2.0 ** (float(inverse_scaler(-1.0)) - 7.0)
 

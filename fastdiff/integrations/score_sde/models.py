@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from ...arguments import device as known_device
+
 
 def in_evaluation(model):
     """The model, in evaluation mode as score_sde leaves it."""
@@ -26,6 +28,7 @@ def with_labels(model, whole: bool, dtype: torch.dtype = torch.float32):
 
 def start(sde, own, shape, device) -> Tensor:
     """A sample of the prior, drawn on the CPU: by the object itself if it can."""
+    device = known_device("device", device)
     if hasattr(sde, "prior_sampling"):
         return sde.prior_sampling(shape).to(device)
     return (own.prior_std * torch.randn(*shape)).to(device)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from ... import sample
+from ...arguments import choice, flag, function, number, sizes
 from ...sampling import RK45, predictor_corrector, sample_adaptive
 from . import sdes
 from .models import start, with_labels
@@ -36,7 +37,11 @@ def get_pc_sampler(
     Raises:
         TypeError, ValueError: an argument is not as described.
     """
-    own = sdes.read(sde)
+    own, shape = sdes.read(sde), sizes("shape", shape)
+    function("inverse_scaler", inverse_scaler)
+    options = {"probability_flow": probability_flow, "continuous": continuous, "denoise": denoise}
+    for name, value in options.items():
+        flag(name, value)
     predicts = name_of("predictor", predictor, PREDICTORS)
     corrects = name_of("corrector", corrector, CORRECTORS)
     if predicts == "ancestral_sampling":
@@ -83,7 +88,9 @@ def get_ode_sampler(
     Raises:
         TypeError, ValueError: an argument is not as described.
     """
-    own = sdes.read(sde)
+    own, shape = sdes.read(sde), sizes("shape", shape)
+    function("inverse_scaler", inverse_scaler)
+    flag("denoise", denoise)
     schedule, solver, eps = own.schedule(True), rk45(method, rtol, atol), check_eps(eps)
     last = Predictor(sde=own).lower(
         schedule, None, prediction=own.prediction, grid=np.array([eps, 0.0])
@@ -121,16 +128,18 @@ def get_sampling_fn(config, sde, shape, inverse_scaler, eps):
     Raises:
         TypeError, ValueError: an argument is not as described.
     """
-    chosen = config.sampling
-    last = {"denoise": chosen.noise_removal, "eps": eps, "device": config.device}
-    if chosen.method.lower() == "ode":
-        return get_ode_sampler(sde, shape, inverse_scaler, **last)
-    if chosen.method.lower() != "pc":
-        raise ValueError(f'config.sampling.method: expected "pc" or "ode", got {chosen.method!r}')
-    return get_pc_sampler(
-        sde, shape, chosen.predictor, chosen.corrector, inverse_scaler, chosen.snr,
-        chosen.n_steps_each, chosen.probability_flow, config.training.continuous, **last,
-    )  # fmt: skip
+    try:
+        chosen, method = config.sampling, config.sampling.method
+        last = {"denoise": chosen.noise_removal, "eps": eps, "device": config.device}
+        if str(method).lower() == "ode":
+            return get_ode_sampler(sde, shape, inverse_scaler, **last)
+        if str(method).lower() != "pc":
+            raise ValueError(f'config.sampling.method: expected "pc" or "ode", got {method!r}')
+        own = (chosen.predictor, chosen.corrector, inverse_scaler, chosen.snr, chosen.n_steps_each)
+        rest = chosen.probability_flow, config.training.continuous
+    except AttributeError as error:
+        raise TypeError(f"config: expected a configuration of score_sde, got {error}") from error
+    return get_pc_sampler(sde, shape, *own, *rest, **last)
 
 
 def wide_or_single(x) -> torch.dtype:
@@ -139,12 +148,9 @@ def wide_or_single(x) -> torch.dtype:
 
 
 def rk45(method, rtol, atol) -> RK45:
-    if method != "RK45":
-        raise ValueError(f'method: expected "RK45", got {method!r}')
+    choice("method", method, ("RK45",))
     return RK45(rtol, atol)
 
 
 def check_eps(eps) -> float:
-    if not 0 < eps < 1:
-        raise ValueError(f"eps: expected a time in (0, 1), got {eps!r}")
-    return float(eps)
+    return float(number("eps", eps, above=0, below=1))

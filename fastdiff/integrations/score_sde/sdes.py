@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ... import processes, schedules
+from ...arguments import whole
 from ...schedules.base import namespace
 from ...typing import Prediction
 from .own import refuse_own_code
@@ -37,8 +38,11 @@ class SDE:
         return 1.0
 
     def __post_init__(self):
-        if isinstance(self.N, bool) or self.N != int(self.N) or self.N < 1:
-            raise ValueError(f"sde: N must be an integer >= 1, got {self.N!r}")
+        count = self.N
+        if isinstance(count, float) and float(count).is_integer():
+            count = int(count)
+        object.__setattr__(self, "N", whole("N", count, least=1, most=2**24))
+        self.process  # noqa: B018  # raises unless the numbers are those of an equation
 
     def schedule(self, continuous: bool) -> schedules.Schedule:
         """What a model was trained for, with its labels as its conditioning times."""
@@ -97,7 +101,7 @@ class VPSDE(subVPSDE):
     def __post_init__(self):
         super().__post_init__()
         if not self.beta_max < self.N:
-            raise ValueError(f"sde: N must be > beta(1) = {self.beta_max:g}, got {self.N}")
+            raise ValueError(f"N: expected more than beta(1) = {self.beta_max:g}, got {self.N}")
 
     @property
     def process(self):
