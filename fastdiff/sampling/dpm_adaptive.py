@@ -56,7 +56,11 @@ class DPMAdaptive:
         check_tolerances(self)
         whole("order", self.order, least=2, most=3)
         most = 1 + pi / 2  # by which a step can grow
-        checked = {"h_init": {"above": 0}, "eta": {"least": 0}, "accept_safety": {"below": most}}
+        checked: dict[str, dict] = {
+            "h_init": {"above": 0},
+            "eta": {"least": 0},
+            "accept_safety": {"below": most},
+        }
         for name in (*checked, "pcoeff", "icoeff", "dcoeff"):
             value = number(name, getattr(self, name), **checked.get(name, {}))
             object.__setattr__(self, name, float(value))  # of any size, which an int is not
