@@ -43,7 +43,7 @@ enum class Need { kRequired, kOptional };
   X(const void, second_weights, kState, kLikeWeights, kOptional) \
   X(const void, known, kState, kLikeX, kOptional)                \
   X(const void, mask, kState, kLikeX, kOptional)                 \
-  X(void, threshold, kState, kBatch, kOptional)                       \
+  X(void, threshold, kState, kBatch, kOptional)                  \
   X(void, x0_out, kState, kLikeX, kOptional)
 
 }  // namespace fastdiff

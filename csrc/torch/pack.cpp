@@ -175,7 +175,7 @@ void require_no_overlap(const StepArgs& args, const View& view, DType read, cons
 /// Throws unless what this row reads and writes is bound.
 void check_buffers(const StepArgs& args, int64_t row, const RowNeeds& need) {
   if (!need.draw) {
-    reject("rows", "a number of a draw in `draw`, from 1 on where z_prev is read",
+    reject("rows", "a number of a draw in `draw`, from 1 on where the one before is read",
            "another in row " + std::to_string(row));
   }
   const auto which = [row] { return " (row " + std::to_string(row) + " uses "; };
