@@ -43,12 +43,16 @@ def test_whole_trajectories(config, steps):
     twin = fused.RePaintScheduler
     (theirs, after), (mine, drawn) = (paint(c(**config), steps) for c in (twin.stock, twin))
     assert torch.equal(after, drawn)
+    # x0 = (x - sigma out) / alpha: on either side its terms, of up to 5 / alpha at the noisiest
+    # level, are rounded to float32 before they cancel.
+    alpha = float(twin(**config).alphas_cumprod[-1]) ** 0.5
+    rounding = {"prev_sample": 0.0, "pred_original_sample": 2 * 2.0**-24 * 5 / alpha}
     for ours, stock in zip(mine, theirs, strict=True):
         assert type(ours) is type(stock)
         for key in stock:
             scale = max(1.0, float(stock[key].std()))
             assert ours[key].dtype == stock[key].dtype
-            assert distance(ours[key], stock[key]) <= 1e-5 * scale, key
+            assert distance(ours[key], stock[key]) <= 1e-5 * scale + rounding[key], key
 
 
 def test_tuples():

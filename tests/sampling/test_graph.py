@@ -166,7 +166,7 @@ def test_sample_gives_its_graph_back(monkeypatch):
         return graphs.step_for(model, state, inputs, False)
 
     def nested(state):
-        assert same_bits(fd.sample(net, start(), table, seeds=3), expected)
+        assert same_bits(fd.sample(net, start(), table, seeds=3, graph=True), expected)
 
     def fail(state):
         raise KeyboardInterrupt
@@ -174,8 +174,9 @@ def test_sample_gives_its_graph_back(monkeypatch):
     monkeypatch.setattr(sampling, "_capture", captured)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            fd.sample(net, start(), table, callback=fail)
-        assert same_bits(fd.sample(net, start(), table, seeds=3, callback=nested), expected)
+            fd.sample(net, start(), table, callback=fail, graph=True)
+        sample = fd.sample(net, start(), table, seeds=3, callback=nested, graph=True)
+        assert same_bits(sample, expected)
     assert len(graphs.kept) == 2
 
 

@@ -53,7 +53,10 @@ class Buffers:
         if self.order is None and not self.dense:
             like = torch.empty_like(sample, device="meta")
             self.layout = None if like.is_contiguous() else like.stride()
-        self.simple = self.order is None and self.layout is None
+        # Of a step that ends at its first stage the slope is found again from the sample that it
+        # made, which its caller may have changed by then.
+        self.keeps_result = any(row.s["x"] for row in rows.rows)
+        self.simple = self.order is None and self.layout is None and not self.keeps_result
         self.large = sample.numel() > LARGE
         with torch.inference_mode(False):  # they may outlive it
             self._allocate(sample)
@@ -148,7 +151,7 @@ class Buffers:
 
     def room(self, sample: Tensor) -> Tensor:
         """Where the next sample goes: memory of its own, in the order of the buffers."""
-        if self.layout is not None:
+        if self.layout is not None or self.keeps_result:
             return self.x
         return torch.empty_like(
             self._inside(sample), dtype=self.result_dtype, memory_format=torch.contiguous_format
