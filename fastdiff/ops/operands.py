@@ -89,8 +89,7 @@ def check_call(x, count: int, outputs, call: dict) -> None:
         if tensor is not None:
             allowed = first if operand.dtype == "outputs" else dtypes
             _require_like(operand.name, tensor, allowed, [len(x), *x.shape[1:]], x)
-            if operand.layout == "contiguous" and not tensor.is_contiguous():
-                _refuse_layout(operand.name, "contiguous", tensor)
+            _require_layout(operand, tensor)
 
 
 def _model_dtypes(x):
@@ -135,21 +134,24 @@ def _dtypes(operand: Operand, operands: dict) -> tuple:
 
 
 def _require(operand: Operand, tensor, operands: dict) -> None:
-    name = operand.name
     _require_like(
-        name, tensor, _dtypes(operand, operands), _sizes(operand, operands), operands["x"]
+        operand.name, tensor, _dtypes(operand, operands), _sizes(operand, operands), operands["x"]
     )
+    _require_layout(operand, tensor, operands.get("weights"))
+
+
+def _require_layout(operand: Operand, tensor, weights=None) -> None:
+    name = operand.name
     if operand.layout == "rows":
         if tensor.shape[2] > 1 and tensor.stride(2) != 1:
             _refuse_layout(name, "with last stride 1", tensor)
     elif operand.layout == "like weights":
-        weights = operands.get("weights")
         if weights is None:
             _refuse_layout(name, "beside weights", tensor)
         pairs = zip(tensor.shape, tensor.stride(), weights.stride(), strict=True)
         if any(n > 1 and mine != theirs for n, mine, theirs in pairs):
             _refuse_layout(name, f"with strides {list(weights.stride())}", tensor)
-    elif not tensor.is_contiguous():
+    elif operand.layout == "contiguous" and not tensor.is_contiguous():
         _refuse_layout(name, "contiguous", tensor)
 
 

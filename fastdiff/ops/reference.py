@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from ..row import CALL_OPERANDS, COLUMN, HISTORY, OPERANDS, TERMS
+from ..row import COLUMN, HISTORY, TERMS
 from . import select
+from .operands import NAMES
 
 MASK = 0xFFFFFFFF
 ROUND_CONSTANTS = (0xD2511F53, 0xCD9E8D57)
@@ -130,7 +131,7 @@ def _thresholds(m, q, highest):
 
 def step_(**operands) -> None:
     """See ``fastdiff.ops.step_`` for the operands and ``fastdiff/row.py`` for the formula."""
-    of = SimpleNamespace(**dict.fromkeys(o.name for o in (*OPERANDS, *CALL_OPERANDS)) | operands)
+    of = SimpleNamespace(**dict.fromkeys(NAMES) | operands)
     row, rows, outputs = of.row, of.rows, of.outputs
     batch, numel = len(of.x), math.prod(of.x.shape[1:])
     wrong: Any = row[(row < 0) | (row >= len(rows))] if row.device.type == "cpu" else ()

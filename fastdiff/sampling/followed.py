@@ -1,5 +1,5 @@
-"""The state and the model's input that a loop looks at: the one follows what is written to the
-other."""
+"""What a loop looks at: the state, the model's input, which follows what is written to the state,
+and the estimate of clean data."""
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from .standing import Standing
 
 
 class Followed(Standing):
-    """The part of ``SamplerState`` that hands these two out.
+    """The part of ``SamplerState`` that hands these out.
 
-    The row of a step writes both; what its caller writes to the state in between has to reach the
+    The row of a step writes them; what its caller writes to the state in between has to reach the
     model's input before the model is evaluated.
     """
 
@@ -36,6 +36,18 @@ class Followed(Standing):
     @x.setter
     def x(self, value: torch.Tensor) -> None:
         self.replace(value)
+
+    @property
+    def x0(self) -> torch.Tensor:
+        """[B, ...] what the model, after guidance and clipping, said of clean data at the last
+        step; zeros before the first one. In the state's dtype; every step writes it anew.
+
+        Raises:
+            RuntimeError: the state was made without ``keep_x0=True``.
+        """
+        if self.buffers.x0_out is None:
+            raise RuntimeError("x0: expected a state made with keep_x0=True, got one without")
+        return self.buffers.x0_out
 
     @property
     def model_input(self) -> torch.Tensor:

@@ -220,18 +220,6 @@ class SamplerState(Followed):
     def __copy__(self):
         return copy.deepcopy(self)  # two states in the same buffers would undo each other's steps
 
-    @property
-    def x0(self) -> torch.Tensor:
-        """[B, ...] what the model, after guidance and clipping, said of clean data at the last
-        step; zeros before the first one. In the state's dtype; every step writes it anew.
-
-        Raises:
-            RuntimeError: the state was made without ``keep_x0=True``.
-        """
-        if self.buffers.x0_out is None:
-            raise RuntimeError("x0: expected a state made with keep_x0=True, got one without")
-        return self.buffers.x0_out
-
     def step(self, out: Output) -> None:
         """Execute one row for every unfinished sample.
 

@@ -2,7 +2,7 @@
 
 What a scheduler handed out may have been written to in ways that leave no trace (``x.data``, numpy,
 DLPack), so a row reads the sample from wherever it lies, ``x_in``, and leaves the next one in
-memory of its own, ``x_out``: nothing is copied.
+memory of its own, ``x_out``, without a copy where the kernel can write it as it is handed out.
 """
 
 from typing import Any
@@ -33,13 +33,17 @@ class Buffers:
         result_dtype, second_dtype, drawn_dtype: of what the step returns and draws.
         order, back: the permutation from the sample's dimensions to those of the buffers, and its
             inverse; None where they are the same.
-        simple: whether what the kernel writes is laid out as the sample is.
+        keeps_result: whether ``x`` holds the last result, too, whatever becomes of what was handed
+            out.
+        simple: whether the kernel writes the next sample where it is handed out.
         large: whether a kernel had better read all in order.
         generator: from which the keys of the noise were taken.
     """
 
-    def __init__(self, rows: Rows, sample: Tensor, output_dtype, dtypes, *, philox=False):
-        self.rows, self.philox = rows, philox
+    def __init__(
+        self, rows: Rows, sample: Tensor, output_dtype, dtypes, *, philox=False, keeps_result=False
+    ):
+        self.rows, self.philox, self.keeps_result = rows, philox, keeps_result
         self.shape, self.device, self.dense = sample.shape, sample.device, sample.is_contiguous()
         self.strides, self.sample_dtype = sample.stride(), sample.dtype
         self.output_dtype = output_dtype
@@ -53,10 +57,7 @@ class Buffers:
         if self.order is None and not self.dense:
             like = torch.empty_like(sample, device="meta")
             self.layout = None if like.is_contiguous() else like.stride()
-        # Of a step that ends at its first stage the slope is found again from the sample that it
-        # made, which its caller may have changed by then.
-        self.keeps_result = any(row.s["x"] for row in rows.rows)
-        self.simple = self.order is None and self.layout is None and not self.keeps_result
+        self.simple = self.order is None and self.layout is None and not keeps_result
         self.large = sample.numel() > LARGE
         with torch.inference_mode(False):  # they may outlive it
             self._allocate(sample)

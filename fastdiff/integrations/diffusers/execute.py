@@ -28,13 +28,17 @@ class Run:
         rows: what is executed.
         dtypes: dtypes.
         philox: draw noise in the kernel.
+        keeps_result: see ``Buffers``.
 
     Attributes:
         row: the row to come, if the next step goes on from the last; -1 at the beginning.
     """
 
-    def __init__(self, rows: Rows, dtypes: DtypePolicy, philox: bool = False):
-        self.rows, self.dtypes, self.philox = rows, dtypes, philox
+    def __init__(
+        self, rows: Rows, dtypes: DtypePolicy, philox: bool = False, keeps_result: bool = False
+    ):
+        self.rows, self.dtypes = rows, dtypes
+        self.philox, self.keeps_result = philox, keeps_result
         self.draws, self.steps = rows.draws, len(rows.draws)
         self.row = -1
         self.idle: list[Buffers] = []  # those that were used last at the end
@@ -149,7 +153,10 @@ class Run:
             self.idle.remove(found)
         except ValueError:  # there is none, or another thread was faster
             dtypes = self.dtypes.dtypes(sample.dtype, output.dtype, self.rows)
-            found = Buffers(self.rows, sample, output.dtype, dtypes, philox=self.philox)
+            found = Buffers(
+                self.rows, sample, output.dtype, dtypes,
+                philox=self.philox, keeps_result=self.keeps_result,
+            )  # fmt: skip
             if memory is not None:
                 return found.inherit(memory)
         if last is not None:

@@ -70,8 +70,10 @@ class Fused(Fallback):
     Attributes:
         stock: the class that this one replaces.
         spec: how it differs from the others.
+        keeps_result: whether its memory is made of the last result, too.
     """
 
+    keeps_result = False
     spec: Any  # a ``Spec``, or what finds one for each instance
     parameters: tuple[str, ...]  # of the stock step, after the first three
     option_defaults: tuple  # of ``spec.options``
@@ -287,7 +289,8 @@ class Fused(Fallback):
             rows = rows_of(sampler)
         except NO_ROWS as error:
             return Trajectory(cache_key, reason=Unsupported(str(error)))
-        run = Run(rows, spec.dtypes, self.noise == "philox" and not spec.noise_given)
+        philox = self.noise == "philox" and not spec.noise_given
+        run = Run(rows, spec.dtypes, philox, self.keeps_result)
         timesteps = () if spec.index == "counter" else host.timesteps.tolist()
         made = Trajectory(cache_key, run, begin, timesteps[begin:])
         if spec.index == "timestep":

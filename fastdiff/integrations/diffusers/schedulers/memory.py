@@ -171,6 +171,8 @@ class TwoStage(Remembers):
     """Schedulers with two evaluations in a step, of which the second needs the slope at the
     first."""
 
+    # A last step has no second stage: its slope is found again from the sample that it made.
+    keeps_result = True
     stored, live = ("prev_derivative",), ("dt", "sample")
 
     def _is_fresh(self):
